@@ -1,0 +1,43 @@
+# `make` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench campaign lint clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## install what the build needs, and build target/release/pmirror
+	@tests/install.sh build
+	cargo build --release
+
+demo: build ## mirror a small tree with four ranks, and prove it
+	@tests/demo.sh
+
+# The cluster is taken down whatever the tests say, and their exit code is kept.
+test: ## lint, build, and run all tests on a Slurm cluster of four nodes on this machine
+	@tests/install.sh build test
+	@$(MAKE) --no-print-directory lint
+	cargo build --release
+	@trap 'tests/cluster/cluster.sh down >/dev/null' EXIT; \
+	tests/cluster/cluster.sh up; \
+	echo 'cargo test --release'; \
+	cargo test --release
+
+bench: build ## measure beside other tools, for half an hour: benchmarks/README.md
+	@tests/install.sh bench
+	cargo build --release --example floor
+	python3 benchmarks/bench.py
+
+campaign: ## run the long tests, those marked #[ignore]
+	@tests/install.sh build test
+	cargo test --release -- --ignored
+
+lint: ## check format, lints and documentation
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+clean: ## remove what was built
+	cargo clean

@@ -1,0 +1,241 @@
+//! The command line. Its words are fixed: scripts rely on them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Mirror a file system with all ranks of a job.
+#[derive(Debug, Parser)]
+#[command(name = "pmirror", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start it alone, or with srun or mpirun to share the work among many ranks:
+  pmirror sync /home/ada/project /scratch/ada/project
+  srun -n 256 pmirror sync /panda/user_xyz /badger/user_xyz
+
+Exit codes: 0 done; 1 usage; 3 refused before any change; 11 a root or the state directory
+failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or changed sources;
+70 a bug.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy and update DST to be a mirror of SRC; delete nothing.
+    ///
+    /// Both are directories; their contents are compared, a trailing slash has no meaning. Owners,
+    /// groups, permissions, times, ACLs, extended attributes, hard links, holes, FIFOs, sockets and
+    /// devices are kept. The same command run again goes on where a run that was killed has ended,
+    /// and changes nothing after a run that was not.
+    Sync(Sync),
+    /// Print the man page or shell completions.
+    Generate {
+        /// Which.
+        #[arg(value_enum)]
+        what: Generate,
+    },
+}
+
+/// What `generate` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generate {
+    /// The manual page.
+    Man,
+    /// Completions for bash.
+    Bash,
+    /// Completions for zsh.
+    Zsh,
+    /// Completions for fish.
+    Fish,
+}
+
+/// `pmirror sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The directory that is read.
+    #[arg(value_name = "SRC")]
+    pub source: OsString,
+
+    /// The directory that is written. It is made if only its last name is missing.
+    #[arg(value_name = "DST")]
+    pub target: OsString,
+
+    /// Options for what is kept and compared.
+    #[command(flatten, next_help_heading = "What is kept")]
+    pub keep: Keep,
+
+    /// Options for how the run goes.
+    #[command(flatten, next_help_heading = "How it runs")]
+    pub run: RunOptions,
+
+    /// Options of rsync that change nothing here.
+    #[command(flatten, next_help_heading = "Accepted for the sake of rsync's users: always on")]
+    pub always_on: AlwaysOn,
+}
+
+/// What is kept and compared.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
+pub struct Keep {
+    /// Do not set owner and group.
+    #[arg(long, env = "PMIRROR_NO_OWNER")]
+    pub no_owner: bool,
+
+    /// Do not set permissions.
+    #[arg(long, env = "PMIRROR_NO_PERMS")]
+    pub no_perms: bool,
+
+    /// Do not set times: a file of equal size that is not older than its source counts as its copy.
+    #[arg(long, env = "PMIRROR_NO_TIMES")]
+    pub no_times: bool,
+
+    /// Compare access times too. They are always set together with the modification times.
+    #[arg(short = 'U', long = "atimes", env = "PMIRROR_ATIMES")]
+    pub access_times: bool,
+
+    /// Do not copy extended attributes and file capabilities.
+    #[arg(long, env = "PMIRROR_NO_XATTRS")]
+    pub no_xattrs: bool,
+
+    /// Do not copy ACLs.
+    #[arg(long, env = "PMIRROR_NO_ACLS")]
+    pub no_acls: bool,
+
+    /// Copy each name of a hard-linked file apart.
+    #[arg(long, env = "PMIRROR_NO_HARD_LINKS")]
+    pub no_hard_links: bool,
+
+    /// Skip FIFOs, sockets and devices.
+    #[arg(long, env = "PMIRROR_NO_SPECIALS")]
+    pub no_specials: bool,
+
+    /// Stay in the file system of SRC: skip mount points in it.
+    #[arg(short = 'x', long = "one-file-system", env = "PMIRROR_ONE_FILE_SYSTEM")]
+    pub one_file_system: bool,
+
+    /// How far the clocks of the source's and the target's servers may differ, in seconds. A target
+    /// file born later than that after the last change of its source needs no look at its extended
+    /// attributes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, env = "PMIRROR_CLOCK_SKEW")]
+    pub clock_skew: u32,
+}
+
+/// How the run goes.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
+pub struct RunOptions {
+    /// Worker threads of each rank [default: the CPUs of the task, at least 2].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), env = "PMIRROR_THREADS")]
+    pub threads: Option<u32>,
+
+    /// Where runs keep their records; seen by every rank, and in neither tree [default:
+    /// pmirror-runs in the directory from which the job was submitted].
+    #[arg(long, value_name = "DIR", env = "PMIRROR_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// The name of this run's directory below the state directory [default: the job's number and
+    /// the time].
+    #[arg(long, value_name = "ID", value_parser = run_id, env = "PMIRROR_RUN_ID")]
+    pub run_id: Option<String>,
+
+    /// Seconds between two lines of progress in a log [default: 30]. On a terminal there is a bar.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u32).range(1..), env = "PMIRROR_PROGRESS")]
+    pub progress: Option<u32>,
+
+    /// Print the summary as JSON.
+    #[arg(long, env = "PMIRROR_JSON")]
+    pub json: bool,
+
+    /// Say what the run goes by: ranks, nodes, threads, what DST can hold.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// No progress and no summary; errors only.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// Options of rsync that change nothing here.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
+pub struct AlwaysOn {
+    /// Archive.
+    #[arg(short = 'a', long)]
+    archive: bool,
+    /// Recursive.
+    #[arg(short = 'r', long)]
+    recursive: bool,
+    /// Symbolic links.
+    #[arg(short = 'l', long)]
+    links: bool,
+    /// Permissions.
+    #[arg(short = 'p', long)]
+    perms: bool,
+    /// Times.
+    #[arg(short = 't', long)]
+    times: bool,
+    /// Group.
+    #[arg(short = 'g', long)]
+    group: bool,
+    /// Owner.
+    #[arg(short = 'o', long)]
+    owner: bool,
+    /// Devices and specials.
+    #[arg(short = 'D')]
+    devices: bool,
+    /// Hard links.
+    #[arg(short = 'H', long)]
+    hard_links: bool,
+    /// ACLs.
+    #[arg(short = 'A', long)]
+    acls: bool,
+    /// Extended attributes.
+    #[arg(short = 'X', long)]
+    xattrs: bool,
+    /// Holes.
+    #[arg(short = 'S', long)]
+    sparse: bool,
+    /// Owners by number.
+    #[arg(long)]
+    numeric_ids: bool,
+}
+
+/// The name of a directory, and no more than that.
+fn run_id(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let length_max = 100;
+    if text.is_empty() || text.len() > length_max || text.starts_with('.') || !text.chars().all(good) {
+        return Err(format!("a run id has 1 to {length_max} of the characters a-z A-Z 0-9 - _ . and no dot in front"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_letters_of_rsync_are_accepted() {
+        assert!(Cli::try_parse_from(["pmirror", "sync", "-arlptgoDHAXSx", "--numeric-ids", "a", "b"]).is_ok());
+    }
+
+    #[test]
+    fn a_run_id_is_one_name() {
+        assert!(run_id("copy-17").is_ok());
+        for bad in ["", ".", "..", "a/b", ".hidden", "a b"] {
+            assert!(run_id(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A command line that was found good: equal on all ranks, or the run is refused.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::{self, RunOptions};
+use crate::fault::Error;
+use crate::fs::probe;
+use crate::slurm::Environment;
+use crate::tree::decide::Policy;
+use crate::tree::path::escaped;
+
+/// What a run is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// SRC as the operator named it.
+    pub source: CString,
+    /// DST as the operator named it.
+    pub target: CString,
+    /// What is kept and compared; what the target allows is measured later.
+    pub policy: Policy,
+    /// Workers of each rank, if the operator said.
+    pub threads: Option<u32>,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The run's directory in it.
+    pub run_id: String,
+    /// Time between two lines of progress in a log.
+    pub progress: Duration,
+    /// Print the summary as JSON.
+    pub json: bool,
+    /// Print neither progress nor summary.
+    pub quiet: bool,
+    /// How much more is said.
+    pub verbose: u8,
+    /// The command line, for the record.
+    pub arguments: Vec<String>,
+    /// How finely work is cut.
+    pub grain: crate::pass::Grain,
+    /// Bytes of items that each table of a rank holds in memory.
+    pub bag_bytes_max: usize,
+}
+
+const PROGRESS_SECONDS: u32 = 30;
+const BAG_BYTES_MAX: usize = 64 << 20;
+
+impl Config {
+    /// Checks `pmirror sync`.
+    pub fn of_sync(sync: cli::Sync, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        let keep = &sync.keep;
+        let policy = Policy {
+            owner: !keep.no_owner,
+            permissions: !keep.no_perms,
+            times: !keep.no_times,
+            access_times: keep.access_times,
+            xattrs: !keep.no_xattrs,
+            acls: !keep.no_acls,
+            hard_links: !keep.no_hard_links,
+            specials: !keep.no_specials,
+            one_file_system: keep.one_file_system,
+            clock_skew: u64::from(keep.clock_skew) * 1_000_000_000,
+            target: probe::assumed(),
+        };
+        let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = sync.run;
+        let progress = progress.unwrap_or(PROGRESS_SECONDS);
+        Ok(Self {
+            source: operand("SRC", sync.source)?,
+            target: operand("DST", sync.target)?,
+            policy,
+            threads,
+            state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
+            run_id: run_id.unwrap_or_else(|| default_run_id(environment)),
+            progress: Duration::from_secs(u64::from(progress)),
+            json,
+            quiet,
+            verbose,
+            arguments,
+            grain: crate::pass::Grain::default(),
+            bag_bytes_max: BAG_BYTES_MAX,
+        })
+    }
+
+    /// A number that is equal on ranks that were given the same to do.
+    pub fn digest(&self) -> u64 {
+        let told = format!("{:?} {:?} {:?}", self.source, self.target, self.policy);
+        xxhash_rust::xxh3::xxh3_64(told.as_bytes())
+    }
+}
+
+/// The workers of a rank: the CPUs that it may use, at least two, so that one waits for a server
+/// while the other works.
+pub fn threads(asked: Option<u32>, ranks_on_node: u32) -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = u32::try_from(cpus).unwrap_or(1);
+    asked.unwrap_or_else(|| (cpus / ranks_on_node.max(1)).clamp(2, 16))
+}
+
+fn operand(name: &str, value: OsString) -> Result<CString, Error> {
+    let bytes = value.into_vec();
+    if bytes.is_empty() {
+        return Err(Error::Usage(format!("{name} is empty; is a variable of the script unset?")));
+    }
+    if looks_remote(&bytes) {
+        let text = escaped(&bytes);
+        return Err(Error::Usage(format!(
+            "{name} {text} names another host; pmirror works on mounted file systems: mount it, or write ./{text} if \
+             that is the directory's name"
+        )));
+    }
+    CString::new(bytes).map_err(|_| Error::Usage(format!("{name} holds a NUL byte")))
+}
+
+/// rsync's `host:path`: a colon before any slash.
+fn looks_remote(bytes: &[u8]) -> bool {
+    bytes.iter().position(|&byte| byte == b':').is_some_and(|colon| !bytes.iter().take(colon).any(|&byte| byte == b'/'))
+}
+
+fn default_state_dir(environment: &Environment) -> PathBuf {
+    let base = environment.get("SLURM_SUBMIT_DIR").map_or_else(PathBuf::new, PathBuf::from);
+    base.join("pmirror-runs")
+}
+
+/// The job's number, so that a person finds the run of a job; the time, so that two runs differ.
+fn default_run_id(environment: &Environment) -> String {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string().replace('.', "");
+    match environment.get("SLURM_JOB_ID") {
+        Some(job) => format!("job-{job}-{time}"),
+        None => format!("sync-{time}-{}", std::process::id()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operand_on_another_host_is_refused_with_the_remedy() {
+        let error = operand("SRC", "host:/data".into()).unwrap_err();
+        assert!(error.to_string().contains("mount it"));
+        assert!(operand("SRC", "./a:b".into()).is_ok());
+        assert!(operand("SRC", "/a:b".into()).is_ok());
+    }
+
+    #[test]
+    fn a_rank_has_two_workers_at_least() {
+        assert_eq!(threads(Some(7), 4), 7);
+        assert!(threads(None, 1_000) == 2);
+    }
+}

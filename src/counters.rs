@@ -1,0 +1,227 @@
+//! One array of numbers with named slots: merging is adding, reducing over ranks is a sum.
+
+use crate::tree::decide::Skip;
+use crate::tree::{Kind, Outcome};
+
+/// A number that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// Entries found in listings of the source.
+    Seen(Kind),
+    /// Entries whose fate is settled.
+    Ended(Kind, Outcome),
+    /// Entries passed over, by reason.
+    Skipped(Skip),
+    /// Any other number.
+    Number(Number),
+}
+
+/// Numbers beside the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Sizes of the regular files seen.
+    BytesLogical,
+    /// Bytes that the source allocates for them.
+    BytesAllocated,
+    /// Bytes read.
+    BytesRead,
+    /// Bytes written.
+    BytesWritten,
+    /// Names that listings of the source gave, and the root.
+    Listed,
+    /// Listed names that were not looked at because the run was stopped.
+    Unlooked,
+    /// Names that only the target has.
+    TargetOnly,
+    /// Left-overs of dead runs that were removed.
+    Swept,
+    /// Entries whose owner could not be set.
+    OwnerUnset,
+    /// Entries whose group could not be set.
+    GroupUnset,
+    /// Extended attributes that an ordinary user may not set.
+    XattrsUnset,
+    /// Groups of hard links.
+    LinkGroups,
+    /// Groups with names outside the tree.
+    LinkGroupsOutside,
+    /// Groups that became more than one inode on the target.
+    LinkGroupsSplit,
+    /// Items run.
+    Items,
+    /// Items spilled to the run directory.
+    ItemsSpilled,
+    /// Steals that brought items.
+    Steals,
+    /// Steal requests that were refused.
+    Refusals,
+    /// Items that came by stealing.
+    ItemsStolen,
+    /// Nanoseconds in which a worker had an item, over all workers.
+    BusyNanoseconds,
+    /// Faults.
+    Faults,
+}
+
+const NUMBERS: usize = Number::Faults as usize + 1;
+const KINDS: usize = Kind::ALL.len();
+const OUTCOMES: usize = Outcome::ALL.len();
+const ENDED: usize = KINDS;
+const SKIPPED: usize = ENDED + KINDS * OUTCOMES;
+const OTHER: usize = SKIPPED + Skip::ALL.len();
+const SLOTS: usize = OTHER + NUMBERS;
+
+impl Slot {
+    fn index(self) -> usize {
+        match self {
+            Slot::Seen(kind) => kind as usize,
+            Slot::Ended(kind, outcome) => ENDED + kind as usize * OUTCOMES + outcome as usize,
+            Slot::Skipped(skip) => SKIPPED + skip as usize,
+            Slot::Number(number) => OTHER + number as usize,
+        }
+    }
+}
+
+/// The counters of an item, a rank or a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters([u64; SLOTS]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; SLOTS])
+    }
+}
+
+/// A kind of entry whose books do not balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imbalance {
+    /// The kind.
+    pub kind: Kind,
+    /// Entries found.
+    pub seen: u64,
+    /// Entries with an outcome.
+    pub ended: u64,
+}
+
+impl Counters {
+    /// Adds to a slot.
+    pub fn add(&mut self, slot: Slot, n: u64) {
+        if let Some(value) = self.0.get_mut(slot.index()) {
+            *value += n;
+        }
+    }
+
+    /// The value of a slot.
+    pub fn get(&self, slot: Slot) -> u64 {
+        self.0.get(slot.index()).copied().unwrap_or(0)
+    }
+
+    /// Adds to a number beside the books.
+    pub fn count(&mut self, number: Number, n: u64) {
+        self.add(Slot::Number(number), n);
+    }
+
+    /// A number beside the books.
+    pub fn number(&self, number: Number) -> u64 {
+        self.get(Slot::Number(number))
+    }
+
+    /// Adds all slots of another.
+    pub fn merge(&mut self, other: &Counters) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// The slots, for the wire.
+    pub fn to_vec(&self) -> Vec<u64> {
+        self.0.to_vec()
+    }
+
+    /// From the wire; `None` if the number of slots is not ours.
+    pub fn from_slice(values: &[u64]) -> Option<Self> {
+        values.try_into().ok().map(Self)
+    }
+
+    /// Entries with this outcome, over all kinds.
+    pub fn ended(&self, outcome: Outcome) -> u64 {
+        Kind::ALL.iter().map(|&kind| self.get(Slot::Ended(kind, outcome))).sum()
+    }
+
+    /// Entries found, over all kinds.
+    pub fn seen(&self) -> u64 {
+        Kind::ALL.iter().map(|&kind| self.get(Slot::Seen(kind))).sum()
+    }
+
+    /// The books: what was listed was looked at; for each kind, what was seen has an outcome; what
+    /// was skipped has a reason.
+    pub fn imbalances(&self) -> Vec<Imbalance> {
+        let of = |&kind: &Kind| Imbalance {
+            kind,
+            seen: self.get(Slot::Seen(kind)),
+            ended: Outcome::ALL.iter().map(|&outcome| self.get(Slot::Ended(kind, outcome))).sum(),
+        };
+        let mut wrong: Vec<_> = Kind::ALL.iter().map(of).filter(|books| books.seen != books.ended).collect();
+        let skipped = self.ended(Outcome::Skipped);
+        let reasons = Skip::ALL.iter().map(|&skip| self.get(Slot::Skipped(skip))).sum();
+        if skipped != reasons {
+            wrong.push(Imbalance { kind: Kind::Unknown, seen: skipped, ended: reasons });
+        }
+        let looked_at = self.seen() + self.number(Number::Unlooked);
+        if self.number(Number::Listed) != looked_at {
+            wrong.push(Imbalance { kind: Kind::Unknown, seen: self.number(Number::Listed), ended: looked_at });
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn counters() -> impl Strategy<Value = Counters> {
+        proptest::collection::vec(0u64..1 << 40, SLOTS).prop_map(|v| Counters::from_slice(&v).unwrap())
+    }
+
+    fn sum(a: &Counters, b: &Counters) -> Counters {
+        let mut sum = a.clone();
+        sum.merge(b);
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_a_commutative_monoid(a in counters(), b in counters(), c in counters()) {
+            prop_assert_eq!(sum(&a, &b), sum(&b, &a));
+            prop_assert_eq!(sum(&sum(&a, &b), &c), sum(&a, &sum(&b, &c)));
+            prop_assert_eq!(sum(&a, &Counters::default()), a);
+        }
+    }
+
+    #[test]
+    fn every_slot_has_its_own_place() {
+        let mut slots: Vec<Slot> = Kind::ALL.iter().map(|&kind| Slot::Seen(kind)).collect();
+        for &kind in &Kind::ALL {
+            slots.extend(Outcome::ALL.iter().map(|&outcome| Slot::Ended(kind, outcome)));
+        }
+        slots.extend(Skip::ALL.iter().map(|&skip| Slot::Skipped(skip)));
+        slots.push(Slot::Number(Number::BytesLogical));
+        slots.push(Slot::Number(Number::Faults));
+        let mut indices: Vec<usize> = slots.iter().map(|slot| slot.index()).collect();
+        indices.dedup();
+        assert_eq!(indices.len(), slots.len());
+        assert_eq!(indices.last(), Some(&(SLOTS - 1)));
+    }
+
+    #[test]
+    fn a_lost_entry_is_an_imbalance() {
+        let mut books = Counters::default();
+        books.count(Number::Listed, 2);
+        books.add(Slot::Seen(Kind::File), 2);
+        books.add(Slot::Ended(Kind::File, Outcome::Same), 1);
+        assert_eq!(books.imbalances(), [Imbalance { kind: Kind::File, seen: 2, ended: 1 }]);
+        books.add(Slot::Ended(Kind::File, Outcome::Failed), 1);
+        assert_eq!(books.imbalances(), []);
+    }
+}

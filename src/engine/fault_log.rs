@@ -1,0 +1,120 @@
+//! The faults of a rank: every one in a file of the run directory, and their number by cause.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use bincode::{Decode, Encode};
+use serde::Serialize;
+
+use crate::fault::{Error, Fault, Side};
+use crate::fs::operator::RunDirectory;
+use crate::sched::Rank;
+use crate::tree::path::escaped;
+
+/// Faults of one cause.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct FaultGroup {
+    /// What became of the entries.
+    pub outcome: String,
+    /// The system call.
+    pub operation: String,
+    /// The error's name, such as `EACCES`; empty where no system call failed.
+    pub errno: String,
+    /// Which tree.
+    pub side: Side,
+    /// What it means.
+    pub note: String,
+}
+
+/// A line of `faults.jsonl`.
+#[derive(Debug, Serialize)]
+struct Line<'f> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_b64: Option<String>,
+    outcome: &'f str,
+    operation: &'f str,
+    errno: String,
+    message: &'f str,
+    side: &'f str,
+    note: &'f str,
+    rank: u32,
+    host: &'f str,
+}
+
+/// The faults of a rank.
+#[derive(Debug)]
+pub struct FaultLog {
+    directory: RunDirectory,
+    rank: Rank,
+    host: String,
+    file: Option<BufWriter<File>>,
+    groups: BTreeMap<FaultGroup, u64>,
+}
+
+/// The file of one rank's faults; rank 0 joins them when the run ends.
+pub fn part_name(rank: Rank) -> String {
+    format!("faults-{}.jsonl", rank.0)
+}
+
+/// The error's name in errno(3).
+pub fn errno_name(errno: i32) -> String {
+    if errno == 0 { String::new() } else { format!("{:?}", nix::errno::Errno::from_raw(errno)) }
+}
+
+impl FaultLog {
+    /// No faults yet; the file is made with the first.
+    pub fn new(directory: RunDirectory, rank: Rank, host: String) -> Self {
+        Self { directory, rank, host, file: None, groups: BTreeMap::new() }
+    }
+
+    /// Lists a fault.
+    pub fn add(&mut self, fault: &Fault) -> Result<(), Error> {
+        let group = FaultGroup {
+            outcome: fault.outcome.word().to_owned(),
+            operation: fault.operation.to_owned(),
+            errno: errno_name(fault.errno),
+            side: fault.side,
+            note: fault.note.to_owned(),
+        };
+        *self.groups.entry(group).or_default() += 1;
+        self.write(fault).map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))
+    }
+
+    fn write(&mut self, fault: &Fault) -> std::io::Result<()> {
+        let path = fault.path.as_bytes();
+        let line = Line {
+            path: std::str::from_utf8(path).map_or_else(|_| escaped(path), ToOwned::to_owned),
+            path_b64: std::str::from_utf8(path).is_err().then(|| base64(path)),
+            outcome: fault.outcome.word(),
+            operation: fault.operation,
+            errno: errno_name(fault.errno),
+            message: if fault.errno == 0 { "" } else { nix::errno::Errno::from_raw(fault.errno).desc() },
+            side: fault.side.word(),
+            note: fault.note,
+            rank: self.rank.0,
+            host: &self.host,
+        };
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(self.directory.create(&part_name(self.rank))?)),
+        };
+        serde_json::to_writer(&mut *file, &line)?;
+        file.write_all(b"\n")
+    }
+
+    /// Writes what is buffered, and gives the numbers by cause.
+    pub fn close(&mut self) -> Result<Vec<(FaultGroup, u64)>, Error> {
+        if let Some(file) = &mut self.file {
+            file.flush().map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))?;
+        }
+        Ok(std::mem::take(&mut self.groups).into_iter().collect())
+    }
+}
+
+/// Base64 with padding (RFC 4648), for names that are not UTF-8.
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

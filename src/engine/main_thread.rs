@@ -1,0 +1,311 @@
+//! A rank's main thread: messages, waves, progress and signals. It never touches a file of the trees,
+//! so a rank whose workers hang in a dead server still answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::ThreadPool;
+
+use super::bag::Spill;
+use super::fault_log::{FaultGroup, FaultLog};
+use super::state::{Shared, State};
+use super::workers;
+use crate::comm::Comm;
+use crate::counters::{Counters, Number};
+use crate::fault::Error;
+use crate::fs::operator::RunDirectory;
+use crate::pass::{Context, Watch};
+use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
+
+use crate::tree::{Item, LinkGroup};
+use crate::wire;
+
+/// A worker that has been in one operation for so long lends its permit to a spare one.
+const HUNG_AFTER: Duration = Duration::from_secs(30);
+
+/// Shortest and longest sleep of the main thread between two looks at the network, which can not
+/// wake it.
+const SLEEP_MIN: Duration = Duration::from_micros(50);
+const SLEEP_MAX: Duration = Duration::from_millis(5);
+/// Longest sleep of a rank that waits for work, and of one that has no network to look at.
+const SLEEP_MAX_HUNGRY: Duration = Duration::from_millis(1);
+const SLEEP_MAX_ALONE: Duration = Duration::from_millis(100);
+
+/// What an engine is made with.
+pub struct Setup {
+    /// Other ranks on this node.
+    pub neighbours: Vec<Rank>,
+    /// This node's name.
+    pub host: String,
+    /// Workers that run at one time.
+    pub threads: u32,
+    /// Bytes of items held in memory by each of the rank's tables.
+    pub bag_bytes_max: usize,
+    /// Where items are spilled and faults listed.
+    pub run_directory: RunDirectory,
+    /// Set by a signal.
+    pub interrupted: Arc<AtomicBool>,
+    /// For the choice of victims.
+    pub seed: u64,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is left.
+    Quiet,
+    /// All ranks stopped early.
+    Stopped(Stop),
+}
+
+/// The engine of one rank.
+pub struct Engine<'c> {
+    comm: &'c mut dyn Comm,
+    shared: Arc<Shared>,
+    pool: Option<ThreadPool>,
+    interrupted: Arc<AtomicBool>,
+    started: Instant,
+    sleep: Duration,
+    next_look_at_workers: Instant,
+}
+
+impl<'c> Engine<'c> {
+    /// Starts the workers of a rank.
+    pub fn start(comm: &'c mut dyn Comm, context: Arc<Context>, setup: Setup) -> Result<Self, Error> {
+        let (me, ranks) = (comm.rank(), comm.ranks());
+        let stop = Arc::new(AtomicBool::new(false));
+        let all = setup.threads + workers::SPARE;
+        let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&stop))).collect());
+        let settings = Settings::default();
+        let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
+        let spill =
+            Spill { directory: setup.run_directory.clone(), prefix: String::new(), bytes_max: setup.bag_bytes_max };
+        let shared = Arc::new(Shared {
+            state: State::new(scheduler, me, ranks, Arc::clone(&watches), &spill).into(),
+            work: std::sync::Condvar::new(),
+            main: std::sync::Condvar::new(),
+            faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
+            context,
+            threads: setup.threads,
+            watches,
+            stop,
+        });
+        let pool = Some(workers::start(&shared)?);
+        let now = Instant::now();
+        let interrupted = setup.interrupted;
+        Ok(Self { comm, shared, pool, interrupted, started: now, sleep: SLEEP_MIN, next_look_at_workers: now })
+    }
+
+    /// Runs a pass with this rank's own first items until no rank has any left. `observe` sees what
+    /// each wave brings (on rank 0).
+    pub fn run_pass(&mut self, seeds: Vec<Item>, observe: &mut dyn FnMut(&Report)) -> Ended {
+        {
+            let mut state = self.shared.lock();
+            let now = self.started.elapsed();
+            let state = &mut *state;
+            state.scheduler.enter_epoch(now, &mut state.desk, seeds);
+            self.shared.work.notify_all();
+        }
+        self.sleep = SLEEP_MIN;
+        loop {
+            let received = self.receive_all();
+            if self.step(received, observe) {
+                break;
+            }
+        }
+        self.send_all();
+        match self.shared.lock().scheduler.stop() {
+            None => Ended::Quiet,
+            Some(stop) => Ended::Stopped(stop),
+        }
+    }
+
+    /// Takes in everything that has arrived. Returns whether there was anything.
+    fn receive_all(&mut self) -> bool {
+        let mut any = false;
+        while let Some((from, bytes)) = self.comm.receive() {
+            any = true;
+            let envelope = match wire::decode_post(&bytes) {
+                Ok(envelope) => envelope,
+                // Bytes of another program among our ranks: nothing that follows can be trusted.
+                #[allow(clippy::panic)]
+                Err(garbage) => panic!("rank {} sent {garbage}", from.0),
+            };
+            self.handle(from, envelope);
+        }
+        any
+    }
+
+    fn handle(&mut self, from: Rank, envelope: wire::Post) {
+        let mut state = self.shared.lock();
+        let now = self.started.elapsed();
+        let state = &mut *state;
+        count_steals(&mut state.desk.counters, &envelope);
+        let before = state.desk.bag.len();
+        state.scheduler.handle_message(now, &mut state.desk, from, envelope);
+        while let Some(note) = state.scheduler.poll_note() {
+            state.hear(note);
+        }
+        if state.desk.bag.len() > before {
+            self.shared.work.notify_all();
+        }
+    }
+
+    /// One round of the main loop. Returns whether the pass is over.
+    fn step(&mut self, received: bool, observe: &mut dyn FnMut(&Report)) -> bool {
+        let (sent, news, wake) = {
+            let mut state = self.shared.lock();
+            let now = self.started.elapsed();
+            if self.interrupted.load(Ordering::Relaxed) {
+                state.scheduler.want_stop(Stop::Signal);
+            }
+            let state = &mut *state;
+            while let Some(note) = state.scheduler.poll_note() {
+                state.hear(note);
+            }
+            state.scheduler.tick(now, &mut state.desk);
+            self.shared.stop.store(state.scheduler.stop().is_some(), Ordering::Relaxed);
+            (posts(state), state.scheduler.poll_news(), state.scheduler.next_wake(&state.desk))
+        };
+        let active = received || !sent.is_empty();
+        for (to, envelope) in sent {
+            self.comm.send(to, wire::encode(&envelope));
+        }
+        if let Some(report) = news {
+            observe(&report);
+        }
+        self.look_at_workers();
+        self.rest(active, wake)
+    }
+
+    fn send_all(&mut self) {
+        let posts = posts(&mut self.shared.lock());
+        for (to, envelope) in posts {
+            self.comm.send(to, wire::encode(&envelope));
+        }
+    }
+
+    /// Sleeps until something is due, a worker reports, or it is time to look at the network again.
+    fn rest(&mut self, active: bool, wake: Option<Duration>) -> bool {
+        self.sleep = if active { SLEEP_MIN } else { self.sleep * 2 };
+        let state = self.shared.lock();
+        if state.scheduler.is_over() {
+            return true;
+        }
+        let longest = if self.comm.ranks() == 1 {
+            SLEEP_MAX_ALONE
+        } else if state.busy == 0 {
+            SLEEP_MAX_HUNGRY
+        } else {
+            SLEEP_MAX
+        };
+        let floor = if self.comm.ranks() == 1 { longest } else { self.sleep.min(longest) };
+        let due = wake.map_or(longest, |wake| wake.saturating_sub(self.started.elapsed()));
+        let sleep = floor.min(due);
+        self.sleep = self.sleep.min(longest);
+        if !sleep.is_zero() && !state.scheduler.has_outgoing() {
+            let waited = self.shared.main.wait_timeout(state, sleep);
+            drop(waited);
+        }
+        false
+    }
+
+    /// Lends the permits of workers that hang.
+    fn look_at_workers(&mut self) {
+        if Instant::now() < self.next_look_at_workers {
+            return;
+        }
+        self.next_look_at_workers = Instant::now() + Duration::from_secs(1);
+        let hung = self.shared.watches.iter().filter(|watch| watch.age().is_some_and(|age| age > HUNG_AFTER)).count();
+        let hung = u32::try_from(hung).unwrap_or(workers::SPARE).min(workers::SPARE);
+        let mut state = self.shared.lock();
+        if hung > state.hung {
+            self.shared.work.notify_all();
+        }
+        state.hung = hung;
+    }
+
+    /// The groups of hard links of which this rank is the owner, to be its items of the link pass.
+    pub fn take_link_groups(&mut self) -> Vec<LinkGroup> {
+        let links = std::mem::take(&mut self.shared.lock().links);
+        links.into_values().collect()
+    }
+
+    /// The directories that wait to be settled, to be this rank's items of the settle pass.
+    pub fn take_deferred(&mut self) -> Vec<Item> {
+        self.shared.lock().deferred.drain()
+    }
+
+    /// The depth of the deepest directories that must wait for what is below them.
+    pub fn deepest_after_below(&mut self) -> Option<u32> {
+        self.shared.lock().after_below.last_key_value().map(|(&depth, _)| depth)
+    }
+
+    /// Those of one depth.
+    pub fn take_after_below(&mut self, depth: u32) -> Vec<Item> {
+        self.shared.lock().after_below.remove(&depth).unwrap_or_default()
+    }
+
+    /// The communication, between passes.
+    pub fn comm(&mut self) -> &mut dyn Comm {
+        self.comm
+    }
+
+    /// The trees.
+    pub fn context(&self) -> &Context {
+        &self.shared.context
+    }
+
+    /// Ends the workers. Returns what was counted, the faults by cause, and why the run gave up.
+    pub fn finish(mut self) -> Finished {
+        {
+            let mut state = self.shared.lock();
+            state.abandon();
+            state.closing = true;
+            self.shared.work.notify_all();
+        }
+        drop(self.pool.take());
+        self.comm.finish();
+        let mut state = self.shared.lock();
+        let spilled = state.desk.bag.spilled() + state.deferred.spilled();
+        state.desk.counters.count(Number::ItemsSpilled, spilled);
+        let mut error = state.error.take();
+        let faults = match self.shared.faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            Ok(faults) => faults,
+            Err(broken) => {
+                error.get_or_insert(broken);
+                Vec::new()
+            }
+        };
+        Finished { counters: state.desk.counters.clone(), faults, error }
+    }
+}
+
+/// What a rank brings home.
+#[derive(Debug)]
+pub struct Finished {
+    /// All that was counted.
+    pub counters: Counters,
+    /// Faults by cause.
+    pub faults: Vec<(FaultGroup, u64)>,
+    /// Why the run gave up.
+    pub error: Option<Error>,
+}
+
+fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {
+    std::iter::from_fn(|| state.scheduler.poll_send()).collect()
+}
+
+fn count_steals(counters: &mut Counters, envelope: &wire::Post) {
+    use crate::sched::Message;
+    let Envelope { epoch: Epoch(_), message } = envelope;
+    match message {
+        Message::Loot { items, .. } => {
+            counters.count(Number::Steals, 1);
+            counters.count(Number::ItemsStolen, items.len() as u64);
+        }
+        Message::Refusal { .. } => counters.count(Number::Refusals, 1),
+        _ => {}
+    }
+}

@@ -1,0 +1,13 @@
+//! One rank: its main thread with messages, waves and signals, and its workers over the bag. The only
+//! place where scheduler, communication and passes meet.
+
+mod bag;
+mod fault_log;
+mod main_thread;
+mod state;
+mod workers;
+
+pub use bag::{Bag, Spill};
+pub use fault_log::part_name as fault_part_name;
+pub use fault_log::{FaultGroup, FaultLog};
+pub use main_thread::{Ended, Engine, Finished, Setup};

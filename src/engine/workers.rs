@@ -1,0 +1,72 @@
+//! The workers of a rank: each takes an item, has the pass process it, and brings back its effects.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::ThreadPool;
+
+use super::state::{Shared, State};
+use crate::counters::Number;
+use crate::fault::Error;
+
+/// Workers beyond the permitted number, which wait until another hangs.
+pub const SPARE: u32 = 4;
+
+/// Starts all workers.
+pub fn start(shared: &Arc<Shared>) -> Result<ThreadPool, Error> {
+    let workers = shared.watches.len();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(workers)
+        .thread_name(|index| format!("worker-{index}"))
+        .build()
+        .map_err(|error| Error::Fatal(format!("{workers} worker threads can not be started: {error}")))?;
+    for index in 0..workers {
+        let shared = Arc::clone(shared);
+        pool.spawn(move || work(&shared, index));
+    }
+    Ok(pool)
+}
+
+fn work(shared: &Shared, index: usize) {
+    let Some(watch) = shared.watches.get(index) else { return };
+    let mut state = shared.lock();
+    while !state.closing {
+        let permitted = state.busy < shared.threads + state.hung;
+        let item = if permitted {
+            let state = &mut *state;
+            state.scheduler.take_item(&mut state.desk)
+        } else {
+            None
+        };
+        let Some(item) = item else {
+            state = shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            continue;
+        };
+        state.busy += 1;
+        drop(state);
+
+        let started = Instant::now();
+        let mut effects = shared.context.process(item, watch);
+        let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        effects.count(Number::Items, 1);
+        effects.count(Number::BusyNanoseconds, busy);
+        let error = shared.log(&effects.faults);
+
+        state = shared.lock();
+        state.busy -= 1;
+        state.take_in(effects, error);
+        wake_others(shared, &state);
+    }
+}
+
+/// This worker takes the next item itself; others are woken only for what is left and permitted, and
+/// the main thread only when there is something to say: a wake costs as much as a small file.
+fn wake_others(shared: &Shared, state: &State) {
+    let permits = (shared.threads + state.hung).saturating_sub(state.busy) as usize;
+    for _ in 1..state.desk.bag.len().min(permits) {
+        shared.work.notify_one();
+    }
+    if state.needs_main_thread() {
+        shared.main.notify_one();
+    }
+}

@@ -1,0 +1,16 @@
+//! Every system call on the two trees, one function each with its errno policy inside. Nothing here
+//! knows what a pass is. Names are single components below an open directory; no link is followed.
+
+pub mod attributes;
+pub mod data;
+pub mod fd;
+pub mod list;
+pub mod names;
+pub mod open;
+pub mod operator;
+pub mod private;
+pub mod probe;
+pub mod roots;
+pub mod xattr;
+
+pub use fd::Fd;

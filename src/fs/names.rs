@@ -1,0 +1,82 @@
+//! Making, renaming and removing names in an open directory.
+
+use std::ffi::{CStr, CString, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, readlinkat, renameat};
+use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+use rustix::fs::CWD;
+
+use super::fd::{Fd, uninterrupted};
+use crate::fault::Failure;
+use crate::tree::Kind;
+
+/// Makes a directory, 0700 until it is settled.
+pub fn make_directory(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| mkdirat(parent.as_fd(), name, Mode::S_IRWXU)).map_err(|errno| parent.failure("mkdirat", errno))
+}
+
+/// Makes a symbolic link.
+pub fn make_symlink(parent: &Fd, name: &CStr, text: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| symlinkat(text, parent.as_fd(), name)).map_err(|errno| parent.failure("symlinkat", errno))
+}
+
+/// Makes a FIFO, socket or device, 0600.
+pub fn make_special(parent: &Fd, name: &CStr, kind: Kind, rdev: u64) -> Result<(), Failure> {
+    let kind = match kind {
+        Kind::Fifo => SFlag::S_IFIFO,
+        Kind::Socket => SFlag::S_IFSOCK,
+        Kind::CharacterDevice => SFlag::S_IFCHR,
+        Kind::BlockDevice => SFlag::S_IFBLK,
+        Kind::Directory | Kind::File | Kind::Symlink | Kind::Unknown => {
+            return Err(parent.failure("mknodat", Errno::EINVAL));
+        }
+    };
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    uninterrupted(|| mknodat(parent.as_fd(), name, kind, mode, rdev)).map_err(|errno| parent.failure("mknodat", errno))
+}
+
+/// The text of a symbolic link: at most 4,095 bytes, never empty on a sound file system.
+pub fn read_symlink(parent: &Fd, name: &CStr) -> Result<CString, Failure> {
+    let text: OsString =
+        uninterrupted(|| readlinkat(parent.as_fd(), name)).map_err(|errno| parent.failure("readlinkat", errno))?;
+    CString::new(text.into_vec()).map_err(|_| parent.failure("readlinkat", Errno::EBADMSG))
+}
+
+/// Renames within a directory, over what is there.
+pub fn rename(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| renameat(directory.as_fd(), from, directory.as_fd(), to))
+        .map_err(|errno| directory.failure("renameat", errno))
+}
+
+/// Gives an open inode a further name. By the descriptor, which needs CAP_DAC_READ_SEARCH; without
+/// it through /proc (open(2), O_PATH).
+pub fn link(inode: &Fd, directory: &Fd, name: &CStr) -> Result<(), Failure> {
+    let by_descriptor = || linkat(inode.as_fd(), c"", directory.as_fd(), name, AtFlags::AT_EMPTY_PATH);
+    let result = match uninterrupted(by_descriptor) {
+        Err(Errno::ENOENT | Errno::EPERM) => match inode.magic_path() {
+            Some(path) => {
+                let by_name = || linkat(CWD, path.as_str(), directory.as_fd(), name, AtFlags::AT_SYMLINK_FOLLOW);
+                uninterrupted(by_name)
+            }
+            None => Err(Errno::EPERM),
+        },
+        result => result,
+    };
+    result.map_err(|errno| directory.failure("linkat", errno))
+}
+
+/// Removes a name that is no directory's.
+pub fn remove(directory: &Fd, name: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| unlinkat(directory.as_fd(), name, UnlinkatFlags::NoRemoveDir))
+        .map_err(|errno| directory.failure("unlinkat", errno))
+}
+
+/// Removes an empty directory.
+pub fn remove_directory(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| unlinkat(parent.as_fd(), name, UnlinkatFlags::RemoveDir))
+        .map_err(|errno| parent.failure("rmdir", errno))
+}

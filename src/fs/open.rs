@@ -1,0 +1,136 @@
+//! Opening: directories below a root by path, entries of a directory by name.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
+
+use super::fd::{Fd, uninterrupted};
+use crate::fault::{Failure, Side};
+use crate::tree::TreePath;
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+/// Reading a file: a FIFO or a device that was put in its place neither blocks nor becomes our
+/// terminal.
+const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
+const CREATE: OFlag =
+    OFlag::O_RDWR.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// The directory `path` below `root`, resolved without following a link or leaving the root: with
+/// openat2(2) where the kernel has it, else name by name. A path of any length is opened in pieces.
+pub fn directory_below(root: &Fd, path: &TreePath) -> Result<Fd, Failure> {
+    let mut directory = None;
+    for piece in path.pieces() {
+        let start = directory.as_ref().unwrap_or(root);
+        directory = Some(one_piece(start, piece)?);
+    }
+    match directory {
+        Some(directory) => Ok(directory),
+        None => child_directory(root, c"."),
+    }
+}
+
+/// Kernels before 5.6 and some seccomp profiles have no openat2.
+static OPENAT2_IS_MISSING: AtomicBool = AtomicBool::new(false);
+
+fn one_piece(start: &Fd, piece: &[u8]) -> Result<Fd, Failure> {
+    if OPENAT2_IS_MISSING.load(Ordering::Relaxed) {
+        return name_by_name(start, piece);
+    }
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let call = |flags| {
+        let how = OpenHow::new().flags(flags).resolve(resolve);
+        // EAGAIN: a rename elsewhere made the kernel unsure that we stayed beneath; try again.
+        let tries_max = 64;
+        for _ in 0..tries_max {
+            match uninterrupted(|| openat2(start.as_fd(), piece, how)) {
+                Err(Errno::EAGAIN) => {}
+                result => return result,
+            }
+        }
+        Err(Errno::EAGAIN)
+    };
+    match without_access_time(DIRECTORY, call) {
+        Ok(fd) => Ok(Fd::new(fd, start.side())),
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            OPENAT2_IS_MISSING.store(true, Ordering::Relaxed);
+            name_by_name(start, piece)
+        }
+        Err(errno) => Err(start.failure("openat2", errno)),
+    }
+}
+
+fn name_by_name(start: &Fd, piece: &[u8]) -> Result<Fd, Failure> {
+    let mut directory: Option<Fd> = None;
+    for name in piece.split(|&byte| byte == b'/') {
+        let parent = directory.as_ref().unwrap_or(start);
+        directory = Some(opened(parent, name, DIRECTORY)?);
+    }
+    directory.ok_or_else(|| start.failure("openat", Errno::ENOENT))
+}
+
+fn opened<P: nix::NixPath + ?Sized>(parent: &Fd, name: &P, flags: OFlag) -> Result<Fd, Failure> {
+    let call = |flags| uninterrupted(|| openat(parent.as_fd(), name, flags, Mode::empty()));
+    without_access_time(flags, call)
+        .map(|fd| Fd::new(fd, parent.side()))
+        .map_err(|errno| parent.failure("openat", errno))
+}
+
+/// Opens so that reading leaves access times alone, where we may: O_NOATIME is for owners and root
+/// (open(2)).
+fn without_access_time<T>(flags: OFlag, mut call: impl FnMut(OFlag) -> Result<T, Errno>) -> Result<T, Errno> {
+    match call(flags | OFlag::O_NOATIME) {
+        Err(Errno::EPERM) => call(flags),
+        result => result,
+    }
+}
+
+/// A directory by its name in an open one. ENOTDIR where a symbolic link is.
+pub fn child_directory(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    opened(parent, name, DIRECTORY)
+}
+
+/// A regular file for reading. The caller looks at what was opened: it may be anything but a link.
+pub fn file_for_reading(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    opened(parent, name, READ)
+}
+
+/// Creates a regular file, 0600: EEXIST when the name is taken, by a link too.
+pub fn new_file(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    uninterrupted(|| openat(parent.as_fd(), name, CREATE, Mode::from_bits_truncate(0o600)))
+        .map(|fd| Fd::new(fd, parent.side()))
+        .map_err(|errno| parent.failure("openat", errno))
+}
+
+/// Names the inode under `name`, of whatever type, without opening it.
+pub fn entry(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    uninterrupted(|| openat(parent.as_fd(), name, flags, Mode::empty()))
+        .map(|fd| Fd::path_only(fd, parent.side()))
+        .map_err(|errno| parent.failure("openat", errno))
+}
+
+/// A root as the operator named it: here, and only here, links are followed, as the operator may
+/// well keep `/backup` as a link to the file system.
+pub fn operand(side: Side, path: &CStr) -> Result<Fd, Failure> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let cwd: BorrowedFd<'static> = rustix::fs::CWD;
+    let call = |flags| uninterrupted(|| openat(cwd, path, flags, Mode::empty()));
+    without_access_time(flags, call).map(|fd| Fd::new(fd, side)).map_err(|errno| Failure {
+        side,
+        operation: "open",
+        errno: errno as i32,
+    })
+}
+
+/// The directory that holds an open one.
+pub fn parent_directory(directory: &Fd) -> Result<Fd, Failure> {
+    opened(directory, c"..", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+}

@@ -1,0 +1,151 @@
+//! Files of the operator: the state directory. The only place that opens by path, as the operator
+//! named it.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::Fd;
+use crate::fault::{Error, Side};
+
+/// A run's directory below the state directory.
+#[derive(Debug, Clone)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// The run's directory, not made yet.
+    pub fn new(state: &Path, run_id: &str) -> Self {
+        Self { path: state.join(run_id) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it, 0700; what an earlier attempt with this id left is kept under numbered names.
+    pub fn make(&self) -> Result<(), Error> {
+        let state = self.path.parent().unwrap_or(Path::new("."));
+        for directory in [state, &self.path] {
+            match DirBuilder::new().mode(0o700).create(directory) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unusable(directory, &error)),
+            }
+        }
+        for name in ["summary.json", "faults.jsonl"] {
+            self.keep_old(name).map_err(|error| unusable(&self.path.join(name), &error))?;
+        }
+        Ok(())
+    }
+
+    fn keep_old(&self, name: &str) -> io::Result<()> {
+        let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
+        let tries_max = 10_000;
+        for number in 1..tries_max {
+            let old = self.path.join(format!("{stem}.{number}.{extension}"));
+            if std::fs::symlink_metadata(&old).is_ok() {
+                continue;
+            }
+            return match std::fs::rename(self.path.join(name), old) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            };
+        }
+        Err(io::Error::other("too many earlier attempts with this run id"))
+    }
+
+    /// Opens a new file of the run for writing, 0600; never through a link.
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(self.path.join(name))
+    }
+
+    /// Writes a whole file of the run, durably: nobody ever sees half of it.
+    pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let unfinished = format!("{name}.new");
+        self.remove(&unfinished)?;
+        let mut file = self.create(&unfinished)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(self.path.join(unfinished), self.path.join(name))
+    }
+
+    /// Opens a file of the run for reading; never through a link.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(name))
+    }
+
+    /// Removes the run's directory if nothing was recorded, and the state directory if it was made
+    /// for that.
+    pub fn remove_if_empty(&self) {
+        if std::fs::remove_dir(&self.path).is_ok()
+            && let Some(state) = self.path.parent()
+        {
+            let _ = std::fs::remove_dir(state);
+        }
+    }
+
+    /// Reads a file of the run, up to `bytes_max` bytes.
+    pub fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.open(name)?.take(bytes_max).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Removes a file of the run; that it is gone already is no error.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The state directory as a descriptor, to look where it lies.
+    pub fn open_state(&self) -> Result<Fd, Error> {
+        let state = self.path.parent().unwrap_or(Path::new("."));
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_DIRECTORY.bits())
+            .open(state)
+            .map_err(|error| unusable(state, &error))?;
+        Ok(Fd::new(file.into(), Side::Target))
+    }
+
+    /// The nearest existing directory at or above the state directory: before anything is made.
+    pub fn open_nearest(&self) -> Result<Fd, Error> {
+        let state = self.path.parent().unwrap_or(Path::new("."));
+        for ancestor in state.ancestors() {
+            let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+            let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(ancestor);
+            match opened {
+                Ok(file) => return Ok(Fd::new(file.into(), Side::Target)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unusable(ancestor, &error)),
+            }
+        }
+        Err(unusable(state, &io::Error::from(io::ErrorKind::NotFound)))
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Error {
+    let path = crate::tree::path::escaped(path.as_os_str().as_encoded_bytes());
+    Error::Fatal(format!("the state directory can not be used: {path}: {error}; choose another with --state-dir"))
+}
+
+/// A line of a file of the system, such as the boot id. Empty where it can not be read.
+pub fn system_file(path: &str) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// The target of a link of the system, such as a name space. Empty where it can not be read.
+pub fn system_link(path: &str) -> String {
+    std::fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,121 @@
+//! `DST/.pmirror/`: the nonce that proves that all ranks see one target, and the lock. Nothing else
+//! lies there, and it goes when the run ends.
+
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+
+use super::{Fd, attributes, data, names, open};
+use crate::fault::Failure;
+use crate::tree::decide::Times;
+use crate::tree::{Attributes, Kind};
+
+/// The name in the target's root. Left out of every walk.
+pub const NAME: &CStr = c".pmirror";
+
+/// The directory, open.
+#[derive(Debug)]
+pub struct Private {
+    directory: Fd,
+}
+
+impl Private {
+    /// Makes it, or opens what an earlier run left. A planted link or another's directory is
+    /// refused with EPERM.
+    pub fn make(target_root: &Fd, uid: u32) -> Result<Self, Failure> {
+        let made = keeping_times(target_root, || names::make_directory(target_root, NAME));
+        match made {
+            Ok(()) => {}
+            Err(failure) if failure.errno == Errno::EEXIST as i32 => {}
+            Err(failure) => return Err(failure),
+        }
+        let directory = open::child_directory(target_root, NAME)?;
+        let found = attributes::of_fd(&directory)?;
+        if found.uid != uid {
+            return Err(directory.failure("mkdirat", Errno::EPERM));
+        }
+        if found.mode & 0o777 != 0o700 {
+            attributes::set_mode(&directory, 0o700)?;
+        }
+        Ok(Self { directory })
+    }
+
+    /// Opens it on a rank that did not make it.
+    pub fn open(target_root: &Fd) -> Result<Self, Failure> {
+        open::child_directory(target_root, NAME).map(|directory| Self { directory })
+    }
+
+    /// Writes a new file, durably: EEXIST when it is there.
+    pub fn create(&self, name: &CStr, content: &[u8]) -> Result<Fd, Failure> {
+        let file = open::new_file(&self.directory, name)?;
+        data::append(&file, content)?;
+        data::flush(&file)?;
+        Ok(file)
+    }
+
+    /// Reads a file that we wrote.
+    pub fn read(&self, name: &CStr) -> Result<Vec<u8>, Failure> {
+        let file = open::file_for_reading(&self.directory, name)?;
+        if attributes::of_fd(&file)?.kind != Kind::File {
+            return Err(self.directory.failure("openat", Errno::EINVAL));
+        }
+        data::read_all(&file, 64 << 10)
+    }
+
+    /// The attributes of a file in it.
+    pub fn attributes(&self, name: &CStr) -> Result<Attributes, Failure> {
+        attributes::of_name(&self.directory, name)
+    }
+
+    /// Removes a file; that it is gone already is no error.
+    pub fn remove(&self, name: &CStr) -> Result<(), Failure> {
+        match names::remove(&self.directory, name) {
+            Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Renames over what is there.
+    pub fn rename(&self, from: &CStr, to: &CStr) -> Result<(), Failure> {
+        names::rename(&self.directory, from, to)
+    }
+
+    /// Removes everything in it but the named file: what dead runs left.
+    pub fn clear_except(&self, kept: &CStr) -> Result<(), Failure> {
+        let mut found: Vec<CString> = Vec::new();
+        let lister = open::child_directory(&self.directory, c".")?;
+        super::list::list(&lister, |name, kind, _| {
+            if name != kept && kind != Some(Kind::Directory) {
+                found.push(name.to_owned());
+            }
+        })?;
+        found.iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// A probe file, for `fs::probe`.
+    pub(super) fn directory(&self) -> &Fd {
+        &self.directory
+    }
+
+    /// Removes the directory if nothing is left in it.
+    pub fn remove_from(self, target_root: &Fd) -> Result<(), Failure> {
+        drop(self.directory);
+        match keeping_times(target_root, || names::remove_directory(target_root, NAME)) {
+            Err(failure)
+                if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOENT) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// Our own directory is none of the root's content: its times stay what they were, as far as we may
+/// set them.
+fn keeping_times(root: &Fd, change: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let was = attributes::of_fd(root)?;
+    change()?;
+    let _ = attributes::set_times(root, Times { atime: was.atime, mtime: was.mtime });
+    Ok(())
+}

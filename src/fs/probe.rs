@@ -1,0 +1,112 @@
+//! What the target's file system and our rights allow: tried once, on a file of ours.
+
+use std::collections::BTreeSet;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, getegid, geteuid, getgroups};
+
+use super::private::Private;
+use super::{Fd, attributes, names, open};
+use crate::fault::Failure;
+use crate::tree::decide::{Abilities, Times};
+use crate::tree::{Time, TimeLimits};
+
+const PROBE: &std::ffi::CStr = c"probe";
+
+/// What we are allowed without a target to try it on: for runs that write nothing.
+pub fn assumed() -> Abilities {
+    let uid = geteuid().as_raw();
+    Abilities { times: TimeLimits::EXACT, chown: uid == 0, uid, groups: our_groups(), overrides_permissions: uid == 0 }
+}
+
+/// Tries it on a file in the private directory.
+pub fn measure(private: &Private) -> Result<Abilities, Failure> {
+    private.remove(PROBE)?;
+    let file = open::new_file(private.directory(), PROBE)?;
+    let times = time_limits(&file)?;
+    let chown = may_chown(&file)?;
+    let overrides_permissions = overrides_permissions(private, &file)?;
+    drop(file);
+    names::remove(private.directory(), PROBE)?;
+    Ok(Abilities { times, chown, uid: geteuid().as_raw(), groups: our_groups(), overrides_permissions })
+}
+
+fn our_groups() -> BTreeSet<u32> {
+    let mut groups: BTreeSet<u32> = getgroups().unwrap_or_default().into_iter().map(Gid::as_raw).collect();
+    groups.insert(getegid().as_raw());
+    groups
+}
+
+/// Sets times at both ends and in between, and reads back what became of them.
+fn time_limits(file: &Fd) -> Result<TimeLimits, Failure> {
+    let far = 1 << 40;
+    let earliest = held(file, Time { seconds: -far, nanoseconds: 0 })?.map_or(i64::MIN, |time| time.seconds);
+    let latest = held(file, Time { seconds: far, nanoseconds: 0 })?.map_or(i64::MAX, |time| time.seconds);
+    let asked = Time { seconds: 1_000_000_001, nanoseconds: 987_654_321 };
+    let got = held(file, asked)?.unwrap_or(asked);
+    Ok(TimeLimits {
+        earliest: if earliest == -far { i64::MIN } else { earliest },
+        latest: if latest == far { i64::MAX } else { latest },
+        granularity: granularity(asked, got),
+    })
+}
+
+/// `None`: a time that the file system refuses instead of bending it.
+fn held(file: &Fd, time: Time) -> Result<Option<Time>, Failure> {
+    match attributes::set_times(file, Times { atime: time, mtime: time }) {
+        Ok(()) => Ok(Some(attributes::of_fd(file)?.mtime)),
+        Err(failure) if failure.errno == Errno::EINVAL as i32 || failure.errno == Errno::EOVERFLOW as i32 => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The largest power of ten (or two seconds) that explains what was dropped.
+fn granularity(asked: Time, got: Time) -> u64 {
+    if got.seconds != asked.seconds {
+        return 2_000_000_000;
+    }
+    let fits =
+        |step: &u64| u64::from(asked.nanoseconds) - u64::from(asked.nanoseconds) % step == u64::from(got.nanoseconds);
+    (0..10).map(|power| 10u64.pow(power)).find(fits).unwrap_or(1_000_000_000)
+}
+
+/// Gives the file away and takes it back.
+fn may_chown(file: &Fd) -> Result<bool, Failure> {
+    let us = geteuid().as_raw();
+    let other = if us == 65_533 { 65_532 } else { 65_533 };
+    match attributes::set_owner(file, Some(other), None) {
+        Ok(()) => attributes::set_owner(file, Some(us), None).map(|()| true),
+        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Opens the file while its mode forbids it (CAP_DAC_OVERRIDE).
+fn overrides_permissions(private: &Private, file: &Fd) -> Result<bool, Failure> {
+    attributes::set_mode(file, 0)?;
+    let opened = open::file_for_reading(private.directory(), PROBE);
+    attributes::set_mode(file, 0o600)?;
+    match opened {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.errno == Errno::EACCES as i32 => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn granularity_is_found_from_what_was_dropped() {
+        let asked = Time { seconds: 1, nanoseconds: 987_654_321 };
+        let got = |seconds, nanoseconds| granularity(asked, Time { seconds, nanoseconds });
+        assert_eq!(got(1, 987_654_321), 1);
+        assert_eq!(got(1, 987_654_300), 100);
+        assert_eq!(got(1, 987_654_000), 1_000);
+        assert_eq!(got(1, 0), 1_000_000_000);
+        assert_eq!(got(0, 0), 2_000_000_000);
+    }
+}

@@ -1,0 +1,191 @@
+//! pmirror: parse, run, print, exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{CommandFactory, Parser};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+
+use pmirror::cli::{Cli, Command, Generate};
+use pmirror::comm::{Alone, Comm};
+use pmirror::config::Config;
+use pmirror::fault::Error;
+use pmirror::report::{print, say};
+use pmirror::run::{self, Circumstances, Conclusion};
+use pmirror::slurm::{self, Environment, Launch, Library};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Generate { what } => generate(what),
+        Command::Sync(sync) => {
+            let environment: Environment = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect();
+            let arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            match Config::of_sync(sync, &environment, arguments) {
+                Ok(config) => start(&config, &environment),
+                Err(error) => fail(&error),
+            }
+        }
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    say(&error.to_string());
+    ExitCode::from(error.exit_code())
+}
+
+/// Starts the run as the launcher wants it.
+fn start(config: &Config, environment: &Environment) -> ExitCode {
+    abort_on_bugs();
+    set_limits();
+    let library = mpi_library();
+    match slurm::launch(environment, Library::of(&library)) {
+        Launch::Refused { message, speaks } => {
+            if speaks {
+                say(&message);
+            }
+            ExitCode::from(1)
+        }
+        Launch::Alone(warning) => {
+            let interrupted = watch_signals();
+            if let Some(warning) = warning {
+                say(&warning);
+            }
+            work(config, environment, &mut Alone::default(), interrupted)
+        }
+        Launch::Mpi { tasks } => with_mpi(config, environment, tasks, &library),
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn mpi_library() -> String {
+    pmirror::comm::mpi::library()
+}
+
+#[cfg(not(feature = "mpi"))]
+fn mpi_library() -> String {
+    String::new()
+}
+
+#[cfg(feature = "mpi")]
+fn with_mpi(config: &Config, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
+    // Before MPI starts its threads: they inherit which signals are blocked.
+    let interrupted = watch_signals();
+    let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
+        return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
+    };
+    if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
+        return fail(&Error::Usage(message));
+    }
+    work(config, environment, &mut mpi, interrupted)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn with_mpi(_: &Config, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
+    fail(&Error::Usage("this pmirror was built without MPI".to_owned()))
+}
+
+/// Runs, and tells how it went.
+fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
+    let is_root = comm.rank().0 == 0;
+    let circumstances = Circumstances { job: slurm::job(environment), interrupted };
+    let Conclusion { exit_code, summary, error } = run::sync(config, comm, circumstances);
+    match (&summary, &error) {
+        (Some(summary), _) if config.json => print(&summary.to_json()),
+        (Some(summary), _) if !config.quiet => print(&summary.to_text()),
+        (Some(summary), None) if exit_code != 0 => {
+            say(&format!("exit {exit_code}; the record is in {}", summary.run_directory));
+        }
+        (_, Some(error)) if is_root => say(&error.to_string()),
+        _ => {}
+    }
+    ExitCode::from(exit_code)
+}
+
+/// SIGTERM and SIGINT end the run in order. They are blocked in all threads but one, which waits for
+/// them, so no system call of a worker is interrupted.
+fn watch_signals() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    let mut ignored = signals;
+    ignored.add(Signal::SIGPIPE);
+    ignored.add(Signal::SIGXFSZ);
+    if ignored.thread_block().is_err() {
+        return interrupted;
+    }
+    let flag = Arc::clone(&interrupted);
+    std::thread::spawn(move || {
+        while signals.wait().is_ok() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    });
+    interrupted
+}
+
+/// As many open files as we may have: each file of a flush group has two. And no core dumps, as they
+/// would hold what users keep to themselves.
+fn set_limits() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
+/// A bug ends the whole job at once: a job that hangs is worse.
+fn abort_on_bugs() {
+    std::panic::set_hook(Box::new(|panic| {
+        say(&format!("this is a bug, please report it: {panic}"));
+        std::process::exit(70);
+    }));
+}
+
+fn generate(what: Generate) -> ExitCode {
+    let mut command = Cli::command();
+    let mut out = Vec::new();
+    match what {
+        Generate::Man => {
+            if manual(command, &mut out).is_err() {
+                return ExitCode::from(70);
+            }
+        }
+        Generate::Bash => complete(clap_complete::Shell::Bash, &mut command, &mut out),
+        Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
+        Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
+    }
+    print(&String::from_utf8_lossy(&out));
+    ExitCode::SUCCESS
+}
+
+/// One page: the program, then each command with its options.
+fn manual(mut command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let section = clap_mangen::Man::new(sub.clone());
+        section.render_synopsis_section(out)?;
+        section.render_description_section(out)?;
+        section.render_options_section(out)?;
+    }
+    page.render_extra_section(out)?;
+    page.render_version_section(out)
+}
+
+fn complete(shell: clap_complete::Shell, command: &mut clap::Command, out: &mut Vec<u8>) {
+    clap_complete::generate(shell, command, "pmirror", out);
+}

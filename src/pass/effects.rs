@@ -1,0 +1,75 @@
+//! What came of an item: enters the rank's state in one step, at the item's end.
+
+use crate::counters::{Counters, Number, Slot};
+use crate::fault::{Failure, Fault, Side};
+use crate::tree::decide::Skip;
+use crate::tree::{Item, Kind, Note, Outcome, TreePath};
+
+/// What came of an item.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Items that it made.
+    pub items: Vec<Item>,
+    /// Directories to be settled when the pass is over.
+    pub deferred: Vec<Deferred>,
+    /// Notes to owners.
+    pub notes: Vec<Note>,
+    /// What is added to the books.
+    pub counters: Counters,
+    /// What went wrong.
+    pub faults: Vec<Fault>,
+    /// The fate that was settled last.
+    pub last: Option<Outcome>,
+}
+
+/// A directory that could not be settled on the spot.
+#[derive(Debug)]
+pub struct Deferred {
+    /// An `Item::Settle`.
+    pub item: Item,
+    /// Its final mode would keep us out: it must wait for everything below it. The number is its
+    /// depth, so that the deepest come first.
+    pub after_below: Option<u32>,
+}
+
+impl Effects {
+    /// An entry was found.
+    pub fn see(&mut self, kind: Kind) {
+        self.counters.add(Slot::Seen(kind), 1);
+    }
+
+    /// An entry's fate is settled.
+    pub fn end(&mut self, kind: Kind, outcome: Outcome) {
+        self.counters.add(Slot::Ended(kind, outcome), 1);
+        self.last = Some(outcome);
+    }
+
+    /// An entry is passed over.
+    pub fn skip(&mut self, kind: Kind, skip: Skip) {
+        self.end(kind, Outcome::Skipped);
+        self.counters.add(Slot::Skipped(skip), 1);
+    }
+
+    /// An entry failed: a system call did.
+    pub fn fail(&mut self, kind: Kind, path: TreePath, failure: Failure) {
+        self.end(kind, Outcome::Failed);
+        self.fault(Fault::of(path, failure));
+    }
+
+    /// An entry vanished or changed, or failed for a reason of ours.
+    pub fn miss(&mut self, kind: Kind, path: TreePath, outcome: Outcome, side: Side, note: &'static str) {
+        self.end(kind, outcome);
+        self.fault(Fault { path, outcome, side, operation: "", errno: 0, note });
+    }
+
+    /// Something went wrong with an entry whose fate is recorded elsewhere.
+    pub fn fault(&mut self, fault: Fault) {
+        self.counters.count(Number::Faults, 1);
+        self.faults.push(fault);
+    }
+
+    /// Adds to a number beside the books.
+    pub fn count(&mut self, number: Number, n: u64) {
+        self.counters.count(number, n);
+    }
+}

@@ -1,0 +1,302 @@
+//! Hard links: the names of one source inode become names of one target inode, and those of several
+//! source inodes become those of several. All are looked at again at one moment, when the walk is over.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+
+use super::mirror::entry::{self, Entry};
+use super::mirror::file::{self, FlushGroup, Place, put_in_place};
+use super::mirror::{Work, trouble_of_name};
+use super::pair::Pair;
+use super::{Context, Effects, Watch};
+use crate::counters::Number;
+use crate::fault::{Failure, Fault, Side};
+use crate::fs::{Fd, attributes, names, open};
+use crate::tree::decide::{Action, Known, decide};
+use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkMember, Outcome, TreePath};
+
+/// A name of the group, as it is now.
+struct Member {
+    path: TreePath,
+    source: Attributes,
+    target: Option<Attributes>,
+    same_text: bool,
+}
+
+/// Settles a group.
+pub fn group(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
+    let LinkGroup { key, kind, links, mut members } = group;
+    members.sort();
+    members.dedup();
+    if key.side == Side::Target {
+        return part(context, key.inode, &members, kind, watch, effects);
+    }
+    effects.count(Number::LinkGroups, 1);
+    effects.count(Number::LinkGroupsOutside, u64::from(links as usize > members.len()));
+    let looked: Vec<Member> = members
+        .into_iter()
+        .filter_map(|LinkMember { path, .. }| {
+            watch.begin("link", &path, None);
+            look(context, path, Some(key.inode), kind, effects)
+        })
+        .collect();
+    let alike = looked.windows(2).all(|pair| matches!(pair, [a, b] if are_one_inode(&a.source, &b.source)));
+    if alike {
+        settle(context, &looked, kind, watch, effects);
+    } else {
+        copy_apart(context, &looked, kind, watch, effects);
+    }
+}
+
+/// One inode has one size and one modification time. Servers that give a number twice have been seen.
+fn are_one_inode(a: &Attributes, b: &Attributes) -> bool {
+    (a.kind, a.size, a.mtime) == (b.kind, b.size, b.mtime)
+}
+
+fn parts(path: &TreePath) -> Option<(TreePath, CString)> {
+    let (parent, name) = path.split_last()?;
+    Some((parent, CString::new(name).ok()?))
+}
+
+/// Looks at a name on both sides. `None`: its fate is settled, as it is gone or another inode now.
+fn look(
+    context: &Context,
+    path: TreePath,
+    wanted: Option<Identity>,
+    kind: Kind,
+    effects: &mut Effects,
+) -> Option<Member> {
+    let (parent, name) = parts(&path)?;
+    let pair = match Pair::open_any(context, parent) {
+        Ok(pair) => pair,
+        Err(trouble) => {
+            trouble_of_name(path, kind, trouble, effects);
+            return None;
+        }
+    };
+    match both_sides(&pair, &name, path.clone()) {
+        Ok(Some(member)) if wanted.is_none_or(|wanted| wanted == member.source.identity) => Some(member),
+        Ok(Some(_)) => {
+            effects.miss(kind, path, Outcome::Changed, Side::Source, "the name is another inode's now");
+            None
+        }
+        Ok(None) => {
+            effects.miss(kind, path, Outcome::Vanished, Side::Source, "");
+            None
+        }
+        Err(failure) => {
+            effects.fail(kind, path, failure);
+            None
+        }
+    }
+}
+
+fn both_sides(pair: &Pair<'_>, name: &CStr, path: TreePath) -> Result<Option<Member>, Failure> {
+    let Some(source) = found(attributes::of_name(&pair.source, name))? else {
+        return Ok(None);
+    };
+    let target = found(attributes::of_name(&pair.target, name))?;
+    let links = source.kind == Kind::Symlink && target.is_some_and(|target| target.kind == Kind::Symlink);
+    let same_text = links && names::read_symlink(&pair.source, name)? == names::read_symlink(&pair.target, name)?;
+    Ok(Some(Member { path, source, target, same_text }))
+}
+
+fn found(looked: Result<Attributes, Failure>) -> Result<Option<Attributes>, Failure> {
+    match looked {
+        Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Brings the names together: one that is right is the leader, else the first that can be copied; the
+/// others become links of it.
+fn settle(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effects: &mut Effects) {
+    let (first, known_links) = choose_leader(context, members);
+    let in_order = members
+        .get(first)
+        .into_iter()
+        .chain(members.iter().enumerate().filter(|(index, _)| *index != first).map(|(_, member)| member));
+    let mut leader: Option<(Identity, &TreePath)> = None;
+    let mut source_failed = false;
+    for (turn, member) in in_order.enumerate() {
+        let Some((inode, path)) = leader else {
+            if source_failed {
+                share_fate(member, kind, effects);
+                continue;
+            }
+            let known_links = if turn == 0 { known_links } else { 1 };
+            leader = lead(context, member, kind, known_links, watch, effects).map(|inode| (inode, &member.path));
+            // What could not be read will not be read under another name; a place that could not be
+            // taken says nothing of other places.
+            source_failed = leader.is_none() && effects.faults.last().is_none_or(|fault| fault.side == Side::Source);
+            continue;
+        };
+        if member.target.is_some_and(|target| target.identity == inode) {
+            effects.end(kind, Outcome::Same);
+            continue;
+        }
+        match link(context, path, inode, member) {
+            Ok(true) => effects.end(kind, Outcome::Linked),
+            Ok(false) => conflict(member, kind, effects),
+            Err(failure) if can_not_link(failure) => {
+                // The file system wants no further link of this inode: the next ones link to a copy.
+                effects.count(Number::LinkGroupsSplit, 1);
+                leader = lead(context, member, kind, 1, watch, effects).map(|inode| (inode, &member.path));
+            }
+            Err(failure) => effects.fail(kind, member.path.clone(), failure),
+        }
+    }
+}
+
+/// EMLINK: an inode has its most names. EXDEV: another project or mount. EPERM: a file system
+/// without hard links (link(2)).
+fn can_not_link(failure: Failure) -> bool {
+    failure.operation == "linkat"
+        && matches!(Errno::from_raw(failure.errno), Errno::EMLINK | Errno::EXDEV | Errno::EPERM | Errno::EOPNOTSUPP)
+}
+
+/// The member whose target inode is right already and has the most of the names; else the first.
+/// And how many of that inode's names are ours.
+fn choose_leader(context: &Context, members: &[Member]) -> (usize, u32) {
+    let mut names_of: BTreeMap<Identity, (u32, usize)> = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        if let Some(target) = member.target.filter(|target| target.kind != Kind::Directory) {
+            names_of.entry(target.identity).or_insert((0, index)).0 += 1;
+        }
+    }
+    let right = |&&(names, index): &&(u32, usize)| {
+        members.get(index).is_some_and(|member| {
+            let known = Known { same_text: member.same_text, links: names };
+            let action = decide(&context.policy, &member.source, member.target.as_ref(), known);
+            matches!(action, Action::Keep | Action::Repair(_))
+        })
+    };
+    let best = names_of.values().filter(right).max_by_key(|(names, index)| (*names, usize::MAX - index));
+    best.map_or((0, 1), |&(names, index)| (index, names))
+}
+
+/// Makes the leader right. Returns its target inode, or `None` when that failed.
+fn lead(
+    context: &Context,
+    member: &Member,
+    kind: Kind,
+    known_links: u32,
+    watch: &Watch,
+    effects: &mut Effects,
+) -> Option<Identity> {
+    make(context, member, kind, watch, effects, |work, entry| {
+        work.known_links = known_links;
+        entry::act(work, entry, &member.source, member.target.as_ref())
+    })
+}
+
+/// Opens the directories of a name and has it made. Returns its target inode if that went well.
+fn make(
+    context: &Context,
+    member: &Member,
+    kind: Kind,
+    watch: &Watch,
+    effects: &mut Effects,
+    hands: impl FnOnce(&mut Work<'_>, &Entry<'_>) -> Result<(), Failure>,
+) -> Option<Identity> {
+    let (parent, name) = parts(&member.path)?;
+    let pair = match Pair::open_any(context, parent) {
+        Ok(pair) => pair,
+        Err(trouble) => {
+            trouble_of_name(member.path.clone(), kind, trouble, effects);
+            return None;
+        }
+    };
+    let entry = Entry { name: &name, kind };
+    let mut work =
+        Work { context, pair: &pair, watch, group: FlushGroup::default(), effects, known_links: 1, may_tell: false };
+    if let Err(failure) = hands(&mut work, &entry) {
+        entry::failed(&mut work, &entry, failure);
+    }
+    file::finish_group(&mut work);
+    let is_right =
+        matches!(effects.last, Some(Outcome::Same | Outcome::Created | Outcome::Updated | Outcome::MetadataOnly));
+    if is_right { attributes::of_name(&pair.target, &name).ok().map(|found| found.identity) } else { None }
+}
+
+/// The leader was not copied, so there is nothing to link to.
+fn share_fate(member: &Member, kind: Kind, effects: &mut Effects) {
+    let outcome = effects.last.filter(|outcome| *outcome == Outcome::Changed).unwrap_or(Outcome::Failed);
+    let note = "another name of the same inode was not copied";
+    effects.miss(kind, member.path.clone(), outcome, Side::Source, note);
+}
+
+fn conflict(member: &Member, kind: Kind, effects: &mut Effects) {
+    effects.end(kind, Outcome::Failed);
+    let note = entry::CONFLICT;
+    let path = member.path.clone();
+    effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Target, operation: "", errno: 0, note });
+}
+
+/// Gives the leader's inode the name of `member`. False: a directory that is not empty is there.
+fn link(context: &Context, leader: &TreePath, inode: Identity, member: &Member) -> Result<bool, Failure> {
+    let lost = Failure { side: Side::Target, operation: "openat", errno: Errno::ESTALE as i32 };
+    let leader = open_leader(context, leader, inode)?.ok_or(lost)?;
+    let (parent, name) = parts(&member.path).ok_or(lost)?;
+    let pair = Pair::open_any(context, parent).map_err(|_| lost)?;
+    pair.prepare_for_change()?;
+    let place = match member.target {
+        None => return names::link(&leader, &pair.target, &name).map(|()| true),
+        Some(target) if target.kind == Kind::Directory => {
+            if !entry::directory_is_empty(&pair, &name)? {
+                return Ok(false);
+            }
+            Place::over_directory(context)
+        }
+        Some(_) => Place::over(context),
+    };
+    names::link(&leader, &pair.target, place.name(&name))?;
+    put_in_place(&pair, &place, &name).inspect_err(|_| {
+        let _ = names::remove(&pair.target, place.name(&name));
+    })
+}
+
+/// The leader's inode on the target, if its name still has it.
+fn open_leader(context: &Context, leader: &TreePath, inode: Identity) -> Result<Option<Fd>, Failure> {
+    let Some((parent, name)) = parts(leader) else {
+        return Ok(None);
+    };
+    let parent = open::directory_below(&context.trees.target, &parent)?;
+    let found = open::entry(&parent, &name)?;
+    let is_it = attributes::of_fd(&found)?.identity == inode;
+    Ok(is_it.then_some(found))
+}
+
+/// Names of one target inode that mirror several source inodes: one keeps it, the others part from it.
+/// Names of a link group keep it in any case, as their group may be right; other names that the inode
+/// has are outside of the tree, and none of our business.
+fn part(context: &Context, inode: Identity, members: &[LinkMember], kind: Kind, watch: &Watch, effects: &mut Effects) {
+    let mut is_taken = members.iter().any(|member| !member.settles);
+    for LinkMember { path, .. } in members.iter().filter(|member| member.settles) {
+        if !is_taken {
+            is_taken = true;
+            effects.end(kind, Outcome::Same);
+            continue;
+        }
+        watch.begin("part", path, None);
+        let Some(member) = look(context, path.clone(), None, kind, effects) else { continue };
+        let shares = member.target.is_some_and(|target| target.identity == inode && target.links > 1);
+        make(context, &member, kind, watch, effects, |work, entry| {
+            if shares {
+                entry::part(work, entry, &member.source)
+            } else {
+                entry::act(work, entry, &member.source, member.target.as_ref())
+            }
+        });
+    }
+}
+
+/// Names that only seem to be one inode's are copied each for itself, and reported.
+fn copy_apart(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effects: &mut Effects) {
+    effects.count(Number::LinkGroupsSplit, 1);
+    for member in members {
+        lead(context, member, kind, 1, watch, effects);
+    }
+}

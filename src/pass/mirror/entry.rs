@@ -1,0 +1,286 @@
+//! One name of a directory: look at both sides, decide, and have it done.
+
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+
+use super::Work;
+use super::file::{self, Place};
+use super::{node, repair};
+use crate::counters::Number;
+use crate::fault::{Failure, Side};
+use crate::fs::{attributes, list, names, open};
+use crate::pass::pair::{Pair, key};
+use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
+use crate::tree::item::LinkKey;
+use crate::tree::names::Listed;
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkMember, Note, Outcome};
+
+/// A name under work. Its kind in the books is the one under which it was seen.
+pub struct Entry<'n> {
+    /// The name.
+    pub name: &'n CStr,
+    /// The kind under which it stands in the books.
+    pub kind: Kind,
+}
+
+/// Works on one name.
+pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
+    // A new regular file is opened at once and looked at through its descriptor.
+    if listed.kind == Some(Kind::File) && !listed.on_target {
+        work.effects.see(Kind::File);
+        let entry = Entry { name, kind: Kind::File };
+        if file::create(work, &entry).is_done() {
+            return;
+        }
+        return look_and_act(work, &entry, None, true);
+    }
+    let source = attributes::of_name(&work.pair.source, name);
+    let seen = source.as_ref().map_or(Kind::Unknown, |source| source.kind);
+    let entry = Entry { name, kind: listed.kind.unwrap_or(seen) };
+    work.effects.see(entry.kind);
+    look_and_act(work, &entry, Some(source), listed.on_target);
+}
+
+/// Looks at what has not been looked at, and acts.
+fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<Attributes, Failure>>, on_target: bool) {
+    let source = source.unwrap_or_else(|| attributes::of_name(&work.pair.source, entry.name));
+    let source = match source {
+        Ok(source) => source,
+        Err(failure) => return failed(work, entry, failure),
+    };
+    if source.kind == Kind::File {
+        work.effects.count(Number::BytesLogical, source.size);
+        work.effects.count(Number::BytesAllocated, source.allocated);
+    }
+    let target = match target_of(work.pair, entry.name, on_target) {
+        Ok(target) => target,
+        Err(failure) => return work.effects.fail(entry.kind, work.pair.path(entry.name), failure),
+    };
+    if work.context.policy.hard_links && source.links > 1 && source.kind != Kind::Directory {
+        let skipped = matches!(
+            decide(&work.context.policy, &source, None, Known { same_text: false, links: 1 }),
+            Action::Skip(_) | Action::Unsupported
+        );
+        if !skipped {
+            return tell_owner(work, entry, &source, target.as_ref());
+        }
+    }
+    if let Err(failure) = act(work, entry, &source, target.as_ref()) {
+        failed(work, entry, failure);
+    }
+}
+
+/// A system call failed for an entry. On the source that may only show that it is no longer what was
+/// listed.
+pub fn failed(work: &mut Work<'_>, entry: &Entry<'_>, failure: Failure) {
+    if failure.side == Side::Target {
+        return work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+    }
+    match (Errno::from_raw(failure.errno), failure.operation) {
+        (Errno::ENOENT, _) => vanished(work, entry),
+        (Errno::ELOOP | Errno::ENXIO, "openat") | (Errno::EINVAL, "readlinkat") => {
+            let note = "replaced while it was copied";
+            work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Changed, Side::Source, note);
+        }
+        _ => work.effects.fail(entry.kind, work.pair.path(entry.name), failure),
+    }
+}
+
+/// The entry is gone from the source.
+pub fn vanished(work: &mut Work<'_>, entry: &Entry<'_>) {
+    work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Vanished, Side::Source, "");
+}
+
+fn target_of(pair: &Pair<'_>, name: &CStr, on_target: bool) -> Result<Option<Attributes>, Failure> {
+    if !on_target {
+        return Ok(None);
+    }
+    match attributes::of_name(&pair.target, name) {
+        Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// A name of an inode with several: its owner brings them together when the walk is over.
+fn tell_owner(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: Option<&Attributes>) {
+    let key = LinkKey { side: Side::Source, mount: work.pair.item.mount, inode: source.identity };
+    let member = LinkMember { path: work.pair.path(entry.name), settles: true };
+    if let Some(target) = target.filter(|target| target.links > 1) {
+        tell_of_shared_target(work, entry, target, false);
+    }
+    work.effects.notes.push(Note::Link { key, kind: entry.kind, links: source.links, member });
+}
+
+/// The target shares its inode with other names. If these mirror other source inodes, they must part:
+/// only the owner of the target inode can know.
+fn tell_of_shared_target(work: &mut Work<'_>, entry: &Entry<'_>, target: &Attributes, settles: bool) {
+    let key = LinkKey { side: Side::Target, mount: 0, inode: target.identity };
+    let member = LinkMember { path: work.pair.path(entry.name), settles };
+    work.effects.notes.push(Note::Link { key, kind: entry.kind, links: target.links, member });
+}
+
+/// All is right, unless the target's inode has other names and the source's has not.
+pub fn keep(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) {
+    let shared = source.links == 1 && target.links > work.known_links;
+    if work.may_tell && work.context.policy.hard_links && shared {
+        tell_of_shared_target(work, entry, target, true);
+    } else {
+        work.effects.end(entry.kind, Outcome::Same);
+    }
+}
+
+/// Makes the entry anew, whatever the table says: its target inode is to part from other names.
+pub fn part(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes) -> Result<(), Failure> {
+    let place = Place::over(work.context);
+    make(work, entry, source, place, Outcome::Updated)
+}
+
+/// Does what the table says for the pair. An error is the entry's fault.
+pub fn act(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: &Attributes,
+    target: Option<&Attributes>,
+) -> Result<(), Failure> {
+    let same_text = target.is_some_and(|target| source.kind == Kind::Symlink && target.kind == Kind::Symlink)
+        && names::read_symlink(&work.pair.source, entry.name)? == names::read_symlink(&work.pair.target, entry.name)?;
+    let action = decide(&work.context.policy, source, target, Known { same_text, links: work.known_links });
+    if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
+        return sub_directory(work, entry, source, target);
+    }
+    match (action, target) {
+        (Action::Keep | Action::Repair(_), Some(target))
+            if must_look_at_xattrs(&work.context.policy, source, target) =>
+        {
+            match repair::compare_and_repair(work, entry, source, target)? {
+                Action::Replace(_) => make(work, entry, source, Place::over(work.context), Outcome::Updated),
+                _ => Ok(()),
+            }
+        }
+        (Action::Keep, Some(target)) => {
+            keep(work, entry, source, target);
+            Ok(())
+        }
+        (Action::Repair(_), Some(target)) => repair::repair(work, entry, source, target),
+        (Action::Skip(skip), _) => {
+            work.effects.skip(entry.kind, skip);
+            Ok(())
+        }
+        (Action::Unsupported, _) => {
+            let note = "a type of entry that this program does not know";
+            work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Failed, Side::Source, note);
+            Ok(())
+        }
+        (Action::ReplaceDirectory, _) if !directory_is_empty(work.pair, entry.name)? => {
+            conflict(work, entry);
+            Ok(())
+        }
+        (Action::ReplaceDirectory, _) => {
+            make(work, entry, source, Place::over_directory(work.context), Outcome::Updated)
+        }
+        (Action::Replace(_), _) => make(work, entry, source, Place::over(work.context), Outcome::Updated),
+        (Action::Create | Action::Enter | Action::Keep | Action::Repair(_), _) => {
+            make(work, entry, source, Place::new(work.context), Outcome::Created)
+        }
+    }
+}
+
+/// Makes an entry that is no directory.
+fn make(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: &Attributes,
+    place: Place,
+    outcome: Outcome,
+) -> Result<(), Failure> {
+    work.pair.prepare_for_change()?;
+    if source.kind == Kind::File {
+        file::copy(work, entry, place, outcome);
+        return Ok(());
+    }
+    let made = node::make(work, entry.name, source, &place)?;
+    match made {
+        node::Made::Done => work.effects.end(entry.kind, outcome),
+        node::Made::Changed => {
+            work.effects.miss(
+                entry.kind,
+                work.pair.path(entry.name),
+                Outcome::Changed,
+                Side::Source,
+                "replaced while it was copied",
+            );
+        }
+        node::Made::Conflict => conflict(work, entry),
+    }
+    Ok(())
+}
+
+/// A non-empty directory is never removed to make place.
+pub const CONFLICT: &str =
+    "the target has a directory here that is not empty: it stays, and so the entry is not copied";
+
+/// Looked up before anything is made for its place; rmdir is the judge all the same.
+pub fn directory_is_empty(pair: &Pair<'_>, name: &CStr) -> Result<bool, Failure> {
+    let directory = open::child_directory(&pair.target, name)?;
+    let mut is_empty = true;
+    list::first(&directory, 1, |_| is_empty = false)?;
+    Ok(is_empty)
+}
+
+/// A non-empty directory is in the way.
+pub fn conflict(work: &mut Work<'_>, entry: &Entry<'_>) {
+    let note = CONFLICT;
+    work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Failed, Side::Target, note);
+}
+
+/// Makes a sub-directory where it is missing, and releases it as an item of its own.
+fn sub_directory(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: &Attributes,
+    target: Option<&Attributes>,
+) -> Result<(), Failure> {
+    if entry.kind != Kind::Directory {
+        let note = "it became a directory while we looked";
+        work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Changed, Side::Source, note);
+        return Ok(());
+    }
+    if key(source) == work.context.trees.target_key {
+        let note = "this is the target itself: it is not copied into itself";
+        work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Failed, Side::Source, note);
+        return Ok(());
+    }
+    if work.context.policy.one_file_system && source.device != work.pair.source_was.device {
+        work.effects.skip(entry.kind, Skip::MountPoint);
+        return Ok(());
+    }
+    let existing = target.filter(|target| target.kind == Kind::Directory);
+    if existing.is_none() {
+        work.pair.prepare_for_change()?;
+        make_directory(work, entry.name, target)?;
+    }
+    work.effects.items.push(Item::Directory(DirectoryItem {
+        path: work.pair.path(entry.name),
+        source: source.identity,
+        target: existing.map(|target| target.identity),
+        mount: work.pair.mount_of(entry.name, source),
+        made: existing.is_none(),
+    }));
+    Ok(())
+}
+
+/// A directory takes the place of something else only when it is ready to be renamed there.
+fn make_directory(work: &Work<'_>, name: &CStr, in_the_way: Option<&Attributes>) -> Result<(), Failure> {
+    if in_the_way.is_none() {
+        return names::make_directory(&work.pair.target, name);
+    }
+    let temporary: CString = work.context.temporaries.next();
+    names::make_directory(&work.pair.target, &temporary)?;
+    let swapped =
+        names::remove(&work.pair.target, name).and_then(|()| names::rename(&work.pair.target, &temporary, name));
+    if swapped.is_err() {
+        let _ = names::remove_directory(&work.pair.target, &temporary);
+    }
+    swapped
+}

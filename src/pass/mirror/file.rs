@@ -1,0 +1,378 @@
+//! Regular files: a new one in its place, a replacement under a temporary name; times last.
+
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+
+use super::Work;
+use super::entry::{Entry, conflict, failed};
+use crate::counters::Number;
+use crate::fault::{Failure, Fault, Side};
+use crate::fs::data::{self, Copied};
+use crate::fs::{Fd, attributes, names, open, xattr};
+use crate::pass::Context;
+use crate::pass::metadata::{self, Current};
+use crate::pass::pair::Pair;
+use crate::tree::decide::Times;
+use crate::tree::{Attributes, Kind, Outcome, Time};
+
+/// An appended file up to this size needs no flush before its times: a write that was lost in a
+/// power cut shows in its size. `docs/internals/durability.md` has the measurements.
+const UNFLUSHED_BYTES_MAX: u64 = 1 << 20;
+
+/// How often a file that changes while it is read is read.
+const TRIES_MAX: u32 = 3;
+
+/// Where an entry is made.
+#[derive(Debug)]
+pub struct Place {
+    temporary: Option<CString>,
+    over_directory: bool,
+}
+
+impl Place {
+    /// A name that is free: in its place, unless the comparison of the next run does not rest on
+    /// equal times; then an unfinished file would be taken for a finished one.
+    pub fn new(context: &Context) -> Self {
+        let temporary = (!context.policy.times).then(|| context.temporaries.next());
+        Self { temporary, over_directory: false }
+    }
+
+    /// A name that is taken: under a temporary name first.
+    pub fn over(context: &Context) -> Self {
+        Self { temporary: Some(context.temporaries.next()), over_directory: false }
+    }
+
+    /// A name that an empty directory has.
+    pub fn over_directory(context: &Context) -> Self {
+        Self { temporary: Some(context.temporaries.next()), over_directory: true }
+    }
+
+    /// The name under which it is made.
+    pub fn name<'n>(&'n self, final_name: &'n CStr) -> &'n CStr {
+        self.temporary.as_deref().unwrap_or(final_name)
+    }
+}
+
+/// Renames what was made to its final name. False: a directory there is not empty, and what was
+/// made is gone again.
+pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool, Failure> {
+    let Some(temporary) = &place.temporary else {
+        return Ok(true);
+    };
+    if place.over_directory
+        && let Err(failure) = names::remove_directory(&pair.target, name)
+    {
+        if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST) {
+            names::remove(&pair.target, temporary)?;
+            return Ok(false);
+        }
+        if failure.errno != Errno::ENOENT as i32 {
+            return Err(failure);
+        }
+    }
+    names::rename(&pair.target, temporary, name)?;
+    Ok(true)
+}
+
+/// What became of the quick way to create a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Quick {
+    /// Its outcome is recorded, or will be with its flush group.
+    Done,
+    /// It is not what the listing said: look again.
+    LookAgain,
+}
+
+impl Quick {
+    /// Nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        *self == Quick::Done
+    }
+}
+
+/// A file whose content and metadata are on the target, but not yet its times.
+struct Draft {
+    name: CString,
+    kind: Kind,
+    source: Fd,
+    source_was: Attributes,
+    target: Fd,
+    place: Place,
+    copied: Copied,
+    outcome: Outcome,
+    tries: u32,
+}
+
+impl Draft {
+    fn needs_flush(&self) -> bool {
+        self.place.temporary.is_some() || self.copied.size_set_apart || self.copied.end > UNFLUSHED_BYTES_MAX
+    }
+
+    fn at(&self) -> &CStr {
+        self.place.name(&self.name)
+    }
+}
+
+/// Files that wait to be made durable together.
+#[derive(Default)]
+pub struct FlushGroup {
+    drafts: Vec<Draft>,
+    bytes: u64,
+}
+
+fn add_to_group(work: &mut Work<'_>, draft: Draft) {
+    let grain = &work.context.grain;
+    work.group.bytes += draft.copied.written;
+    work.group.drafts.push(draft);
+    let (files, bytes) = (work.group.drafts.len(), work.group.bytes);
+    if files >= grain.flush_group_files_max || bytes >= grain.flush_group_bytes_max {
+        finish_group(work);
+    }
+}
+
+/// Makes all files of the group durable, then publishes them.
+pub fn finish_group(work: &mut Work<'_>) {
+    let drafts = std::mem::take(&mut work.group).drafts;
+    let mut durable = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        work.watch.next_name("flush", &draft.name);
+        match data::flush(&draft.target) {
+            Ok(()) => durable.push(draft),
+            Err(failure) => discard(work, draft, failure),
+        }
+    }
+    for draft in durable {
+        work.watch.next_name("publish", &draft.name);
+        publish(work, draft);
+    }
+}
+
+/// Creates a file that the listings say is new: opened at once, looked at through its descriptor.
+pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
+    let opened = open::file_for_reading(&work.pair.source, entry.name).and_then(|fd| Ok((attributes::of_fd(&fd)?, fd)));
+    let links_max = if work.context.policy.hard_links { 1 } else { u32::MAX };
+    let (source_was, source) = match opened {
+        Ok((was, fd)) if was.kind == Kind::File && was.links <= links_max => (was, fd),
+        Ok(_) => return Quick::LookAgain,
+        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::ELOOP | Errno::ENXIO) => {
+            return Quick::LookAgain;
+        }
+        Err(failure) => {
+            failed(work, entry, failure);
+            return Quick::Done;
+        }
+    };
+    let place = Place::new(work.context);
+    let target =
+        match work.pair.prepare_for_change().and_then(|()| open::new_file(&work.pair.target, place.name(entry.name))) {
+            Ok(target) => target,
+            Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
+            Err(failure) => {
+                work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+                return Quick::Done;
+            }
+        };
+    work.effects.count(Number::BytesLogical, source_was.size);
+    work.effects.count(Number::BytesAllocated, source_was.allocated);
+    fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
+    Quick::Done
+}
+
+/// Copies a file to `place`.
+pub fn copy(work: &mut Work<'_>, entry: &Entry<'_>, place: Place, outcome: Outcome) {
+    match open_both(work.pair, entry, place) {
+        Ok(Some(sources)) => fill(work, entry, sources, outcome),
+        Ok(None) => {
+            let note = "no longer a regular file";
+            work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Changed, Side::Source, note);
+        }
+        Err(failure) => failed(work, entry, failure),
+    }
+}
+
+/// Both ends of a copy.
+struct Sources {
+    source: Fd,
+    source_was: Attributes,
+    target: Fd,
+    place: Place,
+}
+
+fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
+    let source = open::file_for_reading(&pair.source, entry.name)?;
+    let source_was = attributes::of_fd(&source)?;
+    if source_was.kind != Kind::File {
+        return Ok(None);
+    }
+    let target = open::new_file(&pair.target, place.name(entry.name))?;
+    Ok(Some(Sources { source, source_was, target, place }))
+}
+
+/// Fills a new target file and publishes it, at once or with its flush group.
+fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
+    let Sources { source, source_was, target, place } = sources;
+    let (name, kind, copied, tries) = (entry.name.to_owned(), entry.kind, Copied::default(), 1);
+    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries };
+    if let Err(failure) = write(work, &mut draft) {
+        return discard(work, draft, failure);
+    }
+    if draft.needs_flush() {
+        add_to_group(work, draft);
+    } else {
+        publish(work, draft);
+    }
+}
+
+/// Content and all metadata but the times.
+fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
+    let was = draft.source_was;
+    draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || work.watch.alive())?;
+    work.effects.count(Number::BytesRead, draft.copied.read);
+    work.effects.count(Number::BytesWritten, draft.copied.written);
+    let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
+    let inherits_acl = work.pair.inherits_acl()?;
+    metadata::apply(work.context, &draft.target, &was, &xattrs, &Current::Fresh { inherits_acl }, work.effects)
+}
+
+/// Takes a failed draft away again: what was to be replaced stays as it was.
+fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
+    remove_own(work.pair, &draft);
+    failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);
+}
+
+/// Removes the draft's name, if the draft still has it.
+fn remove_own(pair: &Pair<'_>, draft: &Draft) {
+    let ours = attributes::of_fd(&draft.target).ok();
+    let there = attributes::of_name(&pair.target, draft.at()).ok();
+    if ours.is_some() && ours.map(|ours| ours.identity) == there.map(|there| there.identity) {
+        let _ = names::remove(&pair.target, draft.at());
+    }
+}
+
+/// The second look at the source; then times, close and final name.
+fn publish(work: &mut Work<'_>, mut draft: Draft) {
+    loop {
+        let now = match attributes::of_fd(&draft.source) {
+            Ok(now) => now,
+            Err(failure) => return discard(work, draft, failure),
+        };
+        if now.content_is_as(&draft.source_was) && draft.copied.end == draft.source_was.size {
+            return commit(work, draft);
+        }
+        if draft.tries >= TRIES_MAX {
+            return leave_as_changed(work, draft, &now);
+        }
+        match again(work, draft) {
+            Some(next) => draft = next,
+            None => return,
+        }
+    }
+}
+
+/// Copies the file once more, from whatever now has its name.
+fn again(work: &mut Work<'_>, mut draft: Draft) -> Option<Draft> {
+    let opened =
+        open::file_for_reading(&work.pair.source, &draft.name).and_then(|fd| Ok((attributes::of_fd(&fd)?, fd)));
+    match opened {
+        Ok((was, fd)) if was.kind == Kind::File => {
+            draft.source_was = was;
+            draft.source = fd;
+        }
+        Ok(_) => {
+            remove_own(work.pair, &draft);
+            let note = "no longer a regular file";
+            work.effects.miss(draft.kind, work.pair.path(&draft.name), Outcome::Changed, Side::Source, note);
+            return None;
+        }
+        Err(failure) => {
+            discard(work, draft, failure);
+            return None;
+        }
+    }
+    draft.tries += 1;
+    // Closed again first: no set-id program with half of its content.
+    let rewritten = attributes::set_mode(&draft.target, 0o600)
+        .and_then(|()| data::set_size(&draft.target, 0))
+        .and_then(|()| write(work, &mut draft))
+        // It was truncated, so the size proves nothing any more.
+        .and_then(|()| data::flush(&draft.target));
+    match rewritten {
+        Ok(()) => Some(draft),
+        Err(failure) => {
+            discard(work, draft, failure);
+            None
+        }
+    }
+}
+
+/// Times, close, rename. From here on the file counts as copied.
+fn commit(work: &mut Work<'_>, draft: Draft) {
+    if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
+        return discard(work, draft, failure);
+    }
+    match close_and_place(work.pair, draft) {
+        Ok((kind, _, outcome, true)) => work.effects.end(kind, outcome),
+        Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
+        Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
+    }
+}
+
+type Placed = (Kind, CString, Outcome, bool);
+
+/// Closes the target and gives it its final name, under which it must then be found.
+fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CString, Failure)> {
+    let Draft { name, kind, target, place, outcome, .. } = draft;
+    let is_replacement = place.temporary.is_some();
+    let ours = if is_replacement { attributes::of_fd(&target).ok() } else { None };
+    if let Err(failure) = target.close() {
+        let _ = names::remove(&pair.target, place.name(&name));
+        return Err((kind, name, failure));
+    }
+    match put_in_place(pair, &place, &name) {
+        Ok(true) => {}
+        Ok(false) => return Ok((kind, name, outcome, false)),
+        Err(failure) => {
+            let _ = names::remove(&pair.target, place.name(&name));
+            return Err((kind, name, failure));
+        }
+    }
+    if is_replacement {
+        let there = attributes::of_name(&pair.target, &name).map_err(|failure| (kind, name.clone(), failure))?;
+        if ours.is_none_or(|ours| ours.identity != there.identity) {
+            let failure = Failure { side: Side::Target, operation: "renameat", errno: Errno::ESTALE as i32 };
+            return Err((kind, name, failure));
+        }
+    }
+    Ok((kind, name, outcome, true))
+}
+
+/// The file kept changing. What was read last is better than nothing, but must not be taken for
+/// finished: its modification time stays that of our writing.
+fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
+    let path = work.pair.path(&draft.name);
+    let kind = draft.kind;
+    let placed = stay_apart(&draft.target, source)
+        .map_err(|failure| (kind, draft.name.clone(), failure))
+        .and_then(|()| close_and_place(work.pair, draft));
+    match placed {
+        Ok((kind, _, _, true)) => {
+            work.effects.miss(kind, path, Outcome::Changed, Side::Source, "changed while it was read, three times");
+        }
+        Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
+        Err((kind, _, failure)) => {
+            work.effects.end(kind, Outcome::Failed);
+            work.effects.fault(Fault::of(path, failure));
+        }
+    }
+}
+
+/// Where times are whole seconds, the time of our writing may be the source's.
+fn stay_apart(target: &Fd, source: &Attributes) -> Result<(), Failure> {
+    let now = attributes::of_fd(target)?;
+    if now.mtime.seconds.abs_diff(source.mtime.seconds) > 2 {
+        return Ok(());
+    }
+    let earlier = Time { seconds: source.mtime.seconds - 10, nanoseconds: 0 };
+    attributes::set_times(target, Times { atime: now.atime, mtime: earlier })
+}

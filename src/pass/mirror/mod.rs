@@ -1,0 +1,292 @@
+//! Walk both trees side by side, decide, copy: one directory, or a part of a large one.
+
+pub(super) mod entry;
+pub(super) mod file;
+pub(super) mod node;
+mod repair;
+mod sweep;
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use self::file::FlushGroup;
+use super::pair::{Pair, Trouble};
+use super::{Context, Effects, Watch, settle};
+use crate::counters::Number;
+use crate::fault::{Failure, Fault, Side};
+use crate::fs::{Fd, list};
+use crate::tree::names::Listed;
+use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath, join};
+
+/// A part of a directory that is looked at in rounds: names whose hash falls to it.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    round: u32,
+    rounds: u32,
+}
+
+impl Part {
+    const WHOLE: Part = Part { round: 0, rounds: 1 };
+
+    fn has(self, name: &CStr) -> bool {
+        self.rounds == 1
+            || xxhash_rust::xxh3::xxh3_64(name.to_bytes()) % u64::from(self.rounds) == u64::from(self.round)
+    }
+}
+
+/// Walks a directory, and settles it if nothing of it is left for others.
+pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mut Effects) {
+    watch.begin("open", &item.path, None);
+    let pair = match Pair::open(context, item.clone()) {
+        Ok(pair) => pair,
+        Err(trouble) => return report(&item, trouble, effects),
+    };
+    watch.begin("list", &pair.item.path, None);
+    let listings = match both_listings(context, &pair, Part::WHOLE, effects) {
+        Ok(listings) => listings,
+        Err(TooMany { names }) => return in_rounds(context, pair, names, effects),
+    };
+    let outcome = if listings.complete { settle::outcome_before_changes(context, &pair) } else { Ok(Outcome::Failed) };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            effects.fault(Fault::of(pair.item.path.clone(), failure));
+            Outcome::Failed
+        }
+    };
+    let whole = names(context, &pair, listings, watch, effects);
+    watch.begin("settle", &pair.item.path, None);
+    settle::now_or_later(context, pair, outcome, whole, effects);
+}
+
+/// Looks at one part of a directory too large to be held at once.
+pub fn round(context: &Context, item: DirectoryItem, round: u32, rounds: u32, watch: &Watch, effects: &mut Effects) {
+    watch.begin("list", &item.path, None);
+    let pair = match Pair::open(context, item.clone()) {
+        Ok(pair) => pair,
+        Err(trouble) => return note(&item, trouble, effects),
+    };
+    if let Ok(listings) = both_listings(context, &pair, Part { round, rounds }, effects) {
+        names(context, &pair, listings, watch, effects);
+    }
+}
+
+/// Looks at names that another item listed.
+pub fn batch(context: &Context, item: DirectoryItem, list: Names, watch: &Watch, effects: &mut Effects) {
+    watch.begin("open", &item.path, None);
+    match Pair::open(context, item.clone()) {
+        Ok(pair) => {
+            work_on(context, &pair, &list, watch, effects);
+        }
+        Err(trouble) => {
+            note(&item, trouble, effects);
+            abandon(&item, &list, trouble, effects);
+        }
+    }
+}
+
+/// The directory's own fate, when it can not be opened.
+pub(super) fn report(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects) {
+    effects.end(Kind::Directory, outcome_of(trouble));
+    note(item, trouble, effects);
+}
+
+fn outcome_of(trouble: Trouble) -> Outcome {
+    match trouble {
+        Trouble::Vanished => Outcome::Vanished,
+        Trouble::Changed(..) => Outcome::Changed,
+        Trouble::Failed(_) | Trouble::Nested => Outcome::Failed,
+    }
+}
+
+fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects) {
+    let path = item.path.clone();
+    let (side, note) = match trouble {
+        Trouble::Failed(failure) => return effects.fault(Fault::of(path, failure)),
+        Trouble::Vanished => (Side::Source, "the directory is gone"),
+        Trouble::Changed(side, note) => (side, note),
+        Trouble::Nested => (Side::Source, NESTED),
+    };
+    effects.fault(Fault { path, outcome: outcome_of(trouble), side, operation: "", errno: 0, note });
+}
+
+/// A single name whose directory can not be opened.
+pub(super) fn trouble_of_name(path: TreePath, kind: Kind, trouble: Trouble, effects: &mut Effects) {
+    match trouble {
+        Trouble::Failed(failure) => effects.fail(kind, path, failure),
+        Trouble::Vanished => effects.miss(kind, path, Outcome::Vanished, Side::Source, "the directory is gone"),
+        Trouble::Changed(side, note) => effects.miss(kind, path, Outcome::Changed, side, note),
+        Trouble::Nested => effects.miss(kind, path, Outcome::Failed, Side::Source, NESTED),
+    }
+}
+
+const NESTED: &str = "one root of the two, mounted inside a tree: it would be copied into itself";
+
+/// Names whose directory can no longer be opened share its fate.
+fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut Effects) {
+    for (_, listed) in list.iter() {
+        let kind = listed.kind.unwrap_or(Kind::Unknown);
+        effects.see(kind);
+        effects.end(kind, outcome_of(trouble));
+    }
+    if !list.is_empty() && matches!(trouble, Trouble::Failed(_)) {
+        let note = "its remaining names were not looked at";
+        let path = item.path.clone();
+        effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Source, operation: "", errno: 0, note });
+    }
+}
+
+/// The names of both sides.
+struct Listings {
+    names: Names,
+    /// Both were listed to their ends. Names that only the target has count only then.
+    complete: bool,
+    /// Names that only the target has.
+    target_only: Names,
+}
+
+/// A directory too large to be held at once.
+struct TooMany {
+    names: usize,
+}
+
+fn both_listings(context: &Context, pair: &Pair<'_>, part: Part, effects: &mut Effects) -> Result<Listings, TooMany> {
+    let names_max = context.grain.listing_names_max;
+    let source = listing(&pair.source, part, names_max, None);
+    // What this run made is empty: others keep out of 0700, and a name that is there all the same
+    // is met when it is to be created.
+    let private = pair.item.path.is_root().then_some(crate::fs::private::NAME);
+    let target = if pair.item.made { Listing::default() } else { listing(&pair.target, part, names_max, private) };
+    let most = source.count.max(target.count);
+    if part.rounds == 1 && most > names_max {
+        return Err(TooMany { names: most });
+    }
+    let mut complete = true;
+    for failure in [source.failure, target.failure].into_iter().flatten() {
+        complete = false;
+        effects.fault(Fault::of(pair.item.path.clone(), failure));
+    }
+    let mut joined = join(&source.names, &target.names);
+    if target.failure.is_some() {
+        joined.source = with_unknown_twins(&joined.source);
+    }
+    effects.count(Number::Listed, joined.source.len() as u64);
+    if complete {
+        effects.count(Number::TargetOnly, joined.target_only.len() as u64);
+    }
+    Ok(Listings { names: joined.source, complete, target_only: joined.target_only })
+}
+
+/// After an incomplete listing of the target each name must be looked up there.
+fn with_unknown_twins(names: &Names) -> Names {
+    let mut marked = Names::new();
+    for (name, listed) in names.iter() {
+        marked.push(name, Listed { on_target: true, ..listed });
+    }
+    marked
+}
+
+#[derive(Default)]
+struct Listing {
+    names: Names,
+    /// All names of the part, those beyond the bound too.
+    count: usize,
+    failure: Option<Failure>,
+}
+
+fn listing(directory: &Fd, part: Part, names_max: usize, private: Option<&CStr>) -> Listing {
+    let mut listing = Listing::default();
+    let visit = |name: &CStr, kind, _inode| {
+        if !part.has(name) || private == Some(name) {
+            return;
+        }
+        listing.count += 1;
+        if part.rounds > 1 || listing.count <= names_max {
+            listing.names.push(name, Listed { kind, on_target: false });
+        }
+    };
+    let failure = list::list(directory, visit).err();
+    Listing { failure, ..listing }
+}
+
+/// Cuts a directory into rounds, each of which can be held at once.
+fn in_rounds(context: &Context, pair: Pair<'_>, names: usize, effects: &mut Effects) {
+    let rounds = names.div_ceil(context.grain.listing_names_max / 2).max(2);
+    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+    for round in 0..rounds {
+        effects.items.push(Item::Round { directory: pair.item.clone(), round, rounds });
+    }
+    let outcome = settle::outcome_before_changes(context, &pair).unwrap_or(Outcome::Failed);
+    settle::now_or_later(context, pair, outcome, false, effects);
+}
+
+/// Works on the names of a listing, or cuts it into batches. Returns whether nothing of it is left
+/// for others.
+fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, effects: &mut Effects) -> bool {
+    if listings.complete {
+        sweep::left_overs(context, pair, &listings.target_only, effects);
+    }
+    if listings.names.len() <= context.grain.batch_names_max {
+        return work_on(context, pair, &listings.names, watch, effects);
+    }
+    release(context, pair, &listings.names, 0, effects);
+    false
+}
+
+/// Gives the names from `first` on back, in batches that others can steal.
+fn release(context: &Context, pair: &Pair<'_>, names: &Names, first: usize, effects: &mut Effects) {
+    for names in names.split_from(first, context.grain.batch_names_max) {
+        effects.items.push(Item::Batch { directory: pair.item.clone(), names });
+    }
+}
+
+/// What working on the names of one directory needs at every step.
+pub struct Work<'w> {
+    /// The run.
+    pub context: &'w Context,
+    /// The directory.
+    pub pair: &'w Pair<'w>,
+    /// Where we say what we are doing.
+    pub watch: &'w Watch,
+    /// Files that wait to be made durable together.
+    pub group: FlushGroup,
+    /// What comes of it.
+    pub effects: &'w mut Effects,
+    /// Names of the target inode under work that are names that we mirror, see `decide::Known`.
+    pub known_links: u32,
+    /// Notes to owners are still read: not so when the owners themselves are at work.
+    pub may_tell: bool,
+}
+
+/// Works on names until they are done or it is time to let others have the rest. Returns whether
+/// nothing is left for others, and no hard link is left to be made.
+fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, effects: &mut Effects) -> bool {
+    let started = Instant::now();
+    let notes_before = effects.notes.len();
+    let mut done = 0;
+    watch.begin("copy", &pair.item.path, None);
+    let mut work = Work { context, pair, watch, group: FlushGroup::default(), effects, known_links: 1, may_tell: true };
+    for (name, listed) in names.iter() {
+        watch.next_name("copy", name);
+        entry::one(&mut work, name, listed);
+        done += 1;
+        if watch.must_stop() || started.elapsed() > context.grain.item_time_max {
+            break;
+        }
+    }
+    file::finish_group(&mut work);
+    if done < names.len() {
+        release_rest(context, pair, names, done, effects);
+    }
+    done == names.len() && effects.notes.len() == notes_before
+}
+
+/// What a long item leaves: in several pieces, so that several ranks can take of it.
+fn release_rest(context: &Context, pair: &Pair<'_>, names: &Names, done: usize, effects: &mut Effects) {
+    let pieces_min = 4;
+    let left = names.len() - done;
+    let piece = left.div_ceil(pieces_min).clamp(1, context.grain.batch_names_max);
+    for names in names.split_from(done, piece) {
+        effects.items.push(Item::Batch { directory: pair.item.clone(), names });
+    }
+}

@@ -1,0 +1,33 @@
+//! Left-overs of dead runs: temporary names whose attempt is proven to have ended.
+
+use std::ffi::CStr;
+
+use crate::counters::Number;
+use crate::fs::{attributes, names};
+use crate::pass::pair::Pair;
+use crate::pass::{Context, Effects};
+use crate::tree::{Kind, Names};
+
+/// Removes the left-overs among names that only the target has. What can not be removed stays: it
+/// is in nobody's way.
+pub fn left_overs(context: &Context, pair: &Pair<'_>, target_only: &Names, effects: &mut Effects) {
+    for (name, _) in target_only.iter() {
+        if context.temporaries.is_left_over(name) && remove(context, pair, name).is_some() {
+            effects.count(Number::Swept, 1);
+        }
+    }
+}
+
+/// Only what has one name is removed: the last name of somebody's file is never a left-over. A
+/// directory must be empty.
+fn remove(context: &Context, pair: &Pair<'_>, name: &CStr) -> Option<()> {
+    let found = attributes::of_name(&pair.target, name).ok()?;
+    let overrides = context.policy.target.overrides_permissions;
+    let ours = found.uid == context.policy.target.uid || overrides;
+    pair.prepare_for_change().ok()?;
+    match found.kind {
+        Kind::Directory if ours => names::remove_directory(&pair.target, name).ok(),
+        _ if ours => names::remove(&pair.target, name).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! The final metadata of directories: on the spot where nothing more will happen in them, else in a
+//! pass of its own.
+
+use super::effects::Deferred;
+use super::metadata::{self, Current};
+use super::pair::{Pair, Trouble};
+use super::{Context, Effects, Watch};
+use crate::fault::{Failure, Fault};
+use crate::fs::attributes;
+use crate::fs::xattr::{self, Xattrs};
+use crate::tree::decide::{Differences, differences, must_look_at_xattrs, wanted};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, Outcome};
+
+/// What is to stand in the books once the directory is settled: told before anything in it changes,
+/// as our own work moves its times.
+pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outcome, Failure> {
+    if pair.item.made {
+        return Ok(Outcome::Created);
+    }
+    let (source, target) = (&pair.source_was, &pair.target_was);
+    let mut found = differences(&context.policy, source, target);
+    if !found.any() && must_look_at_xattrs(&context.policy, source, target) {
+        let choice = metadata::choice(context);
+        found.xattrs = xattr::read(&pair.source, choice)? != xattr::read(&pair.target, choice)?;
+    }
+    Ok(if found.any() { Outcome::MetadataOnly } else { Outcome::Same })
+}
+
+/// Settles a directory after its walk, or leaves it to the settle pass. `whole`: nothing of it is
+/// left for other items.
+pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: bool, effects: &mut Effects) {
+    let after_below =
+        closes_itself(context, &pair.source_was).then(|| u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX));
+    let has_directories = effects.items.iter().any(|item| matches!(item, Item::Directory(_)));
+    let waits_for_below = after_below.is_some() && has_directories;
+    if !whole || waits_for_below || pair.item.path.is_root() {
+        return defer(pair.item, outcome, after_below, effects);
+    }
+    match attributes::of_fd(&pair.source) {
+        Ok(source) if source.ctime == pair.source_was.ctime => settle(context, &pair, &source, outcome, effects),
+        Ok(_) => defer(pair.item, outcome, after_below, effects),
+        Err(failure) => effects.fail(Kind::Directory, pair.item.path.clone(), failure),
+    }
+}
+
+/// Whether the final mode would keep us out of the directory.
+fn closes_itself(context: &Context, source: &Attributes) -> bool {
+    let mode = wanted(&context.policy, source).mode;
+    !context.policy.target.overrides_permissions && mode.is_some_and(|mode| mode & 0o700 != 0o700)
+}
+
+fn defer(directory: DirectoryItem, outcome: Outcome, after_below: Option<u32>, effects: &mut Effects) {
+    effects.deferred.push(Deferred { item: Item::Settle { directory, outcome }, after_below });
+}
+
+/// Settles a directory in the settle pass.
+pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &Watch, effects: &mut Effects) {
+    watch.begin("settle", &item.path, None);
+    let opened = Pair::open(context, item.clone())
+        .and_then(|pair| Ok((attributes::of_fd(&pair.source).map_err(Trouble::from)?, pair)));
+    match opened {
+        Ok((source, pair)) => settle(context, &pair, &source, outcome, effects),
+        Err(trouble) => super::mirror::report(item, trouble, effects),
+    }
+}
+
+/// Sets what is not as it should be, the times last.
+fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outcome, effects: &mut Effects) {
+    match make_right(context, pair, source, effects) {
+        Ok(set) => {
+            let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
+            effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });
+        }
+        Err(failure) => {
+            effects.end(Kind::Directory, Outcome::Failed);
+            effects.fault(Fault::of(pair.item.path.clone(), failure));
+        }
+    }
+}
+
+fn make_right(
+    context: &Context,
+    pair: &Pair<'_>,
+    source: &Attributes,
+    effects: &mut Effects,
+) -> Result<Differences, Failure> {
+    let current = attributes::of_fd(&pair.target)?;
+    let mut found = differences(&context.policy, source, &current);
+    let look =
+        pair.item.made || found.owner || found.mode || must_look_at_xattrs(&context.policy, source, &pair.target_was);
+    let choice = metadata::choice(context);
+    let (mine, theirs) = if look {
+        (xattr::read(&pair.source, choice)?, Some(xattr::read(&pair.target, choice)?))
+    } else {
+        (Xattrs::default(), None)
+    };
+    found.xattrs = theirs.as_ref().is_some_and(|theirs| *theirs != mine);
+    if found.owner || found.mode || found.xattrs {
+        let existing = Current::Existing { was: &current, xattrs: theirs.as_ref() };
+        metadata::apply(context, &pair.target, source, &mine, &existing, effects)?;
+    } else if pair.item.made {
+        metadata::count_unset(context, source, &mine, effects);
+    }
+    if found.times {
+        metadata::set_times(context, &pair.target, source)?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,85 @@
+//! Where a worker says what it is doing, so that others can tell when it hangs.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::tree::TreePath;
+
+/// One worker's operation, read by its rank's main thread.
+#[derive(Debug)]
+pub struct Watch {
+    running: Mutex<Running>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Running {
+    operation: &'static str,
+    directory: Vec<u8>,
+    name: Vec<u8>,
+    /// `None` while the worker has no item.
+    since: Option<Instant>,
+}
+
+impl Watch {
+    /// A worker that does nothing yet. `stop` is set when the run is to end early.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        let running = Running { operation: "", directory: Vec::new(), name: Vec::new(), since: None };
+        Self { running: Mutex::new(running), stop }
+    }
+
+    /// The worker turns to a directory, or to a name in it.
+    pub fn begin(&self, operation: &'static str, directory: &TreePath, name: Option<&CStr>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.operation = operation;
+        running.directory.clear();
+        running.directory.extend_from_slice(directory.as_bytes());
+        running.name.clear();
+        running.name.extend_from_slice(name.map(CStr::to_bytes).unwrap_or_default());
+        running.since = Some(Instant::now());
+    }
+
+    /// The worker turns to the next name of the same directory.
+    pub fn next_name(&self, operation: &'static str, name: &CStr) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.operation = operation;
+        running.name.clear();
+        running.name.extend_from_slice(name.to_bytes());
+        running.since = Some(Instant::now());
+    }
+
+    /// A long operation moves on.
+    pub fn alive(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.since = Some(Instant::now());
+    }
+
+    /// The worker is done with its item.
+    pub fn end(&self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).since = None;
+    }
+
+    /// What the worker has been doing, and for how long.
+    pub fn oldest(&self) -> Option<(Duration, String)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = running.since?.elapsed();
+        let mut path = running.directory.clone();
+        if !path.is_empty() && !running.name.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&running.name);
+        Some((age, format!("{} {}", running.operation, crate::tree::path::escaped(&path))))
+    }
+
+    /// How long the current operation has been running.
+    pub fn age(&self) -> Option<Duration> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).since.map(|since| since.elapsed())
+    }
+
+    /// The run is to end early: leave what is left of the item for later.
+    pub fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}

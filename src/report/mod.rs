@@ -1,0 +1,20 @@
+//! What a run tells: progress while it goes, a summary at its end. The only module that prints.
+
+pub mod progress;
+pub mod summary;
+mod text;
+
+pub use progress::Progress;
+pub use summary::Summary;
+
+/// Says something that is no result: to stderr, one line.
+pub fn say(message: &str) {
+    eprintln!("pmirror: {message}");
+}
+
+/// Prints a result.
+pub fn print(text: &str) {
+    use std::io::Write;
+    // A reader that has gone away, as `head` does, is no error of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,221 @@
+//! The summary of a run: `summary.json`, which people script against, and its data as text.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::counters::{Counters, Number, Slot};
+use crate::slurm::Job;
+use crate::tree::decide::Skip;
+use crate::tree::{Kind, Outcome};
+
+/// The summary of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Of this program.
+    pub version: String,
+    /// The command line.
+    pub arguments: Vec<String>,
+    /// The name of the run's directory.
+    pub run_id: String,
+    /// Where that directory is.
+    pub run_directory: String,
+    /// Of the program, on all ranks.
+    pub exit_code: u8,
+    /// What went wrong with the run as a whole.
+    pub error: Option<String>,
+    /// The job.
+    pub slurm: Option<Job>,
+    /// The tree that is read.
+    pub source: Tree,
+    /// The tree that is written.
+    pub target: Tree,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339.
+    pub ended: String,
+    /// Durations.
+    pub seconds: Seconds,
+    /// By kind: seen, and by outcome. The books: seen is the sum of the outcomes.
+    pub entries: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Skipped entries by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Bytes of regular files.
+    pub bytes: Bytes,
+    /// Names that only the target has.
+    pub target_only: u64,
+    /// Left-overs of dead runs that were removed.
+    pub swept: u64,
+    /// Hard links.
+    pub links: Links,
+    /// What an ordinary user may not set, by kind.
+    pub unset: BTreeMap<&'static str, u64>,
+    /// Faults by cause, the most frequent first.
+    pub faults: Vec<FaultCount>,
+    /// Entries and bytes a second, over the whole run.
+    pub rates: Rates,
+    /// Work of each rank.
+    pub ranks: Vec<RankWork>,
+    /// Worker threads of each rank.
+    pub threads: u32,
+    /// Books that do not balance.
+    pub imbalances: Vec<String>,
+}
+
+/// A root.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tree {
+    /// As the operator named it.
+    pub path: String,
+    /// The file system's type.
+    pub fs_type: String,
+}
+
+/// Durations of a run.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Seconds {
+    /// From the end of MPI_Init to the summary.
+    pub total: f64,
+    /// Opening, comparing views, locking.
+    pub start: f64,
+    /// The walk.
+    pub mirror: f64,
+    /// Hard links.
+    pub link: f64,
+    /// Directories left to the end.
+    pub settle: f64,
+    /// The closing syncfs.
+    pub flush: f64,
+}
+
+/// Bytes of regular files.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Bytes {
+    /// Sizes of the files seen.
+    pub logical: u64,
+    /// What the source allocates for them.
+    pub allocated: u64,
+    /// Read.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
+}
+
+/// Hard links.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Links {
+    /// Source inodes with several names.
+    pub groups: u64,
+    /// Those with names outside the tree.
+    pub outside: u64,
+    /// Those that became more than one inode on the target.
+    pub split: u64,
+}
+
+/// Faults of one cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FaultCount {
+    /// What became of the entries.
+    pub outcome: String,
+    /// The system call.
+    pub operation: String,
+    /// The error's name.
+    pub errno: String,
+    /// Which tree.
+    pub side: &'static str,
+    /// What it means.
+    pub note: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Rates over the whole run.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Rates {
+    /// Entries seen a second.
+    pub entries_per_second: f64,
+    /// Bytes written a second.
+    pub bytes_per_second: f64,
+}
+
+/// Work of one rank.
+#[derive(Debug, Clone, Serialize)]
+pub struct RankWork {
+    /// Its number.
+    pub rank: u32,
+    /// Its node.
+    pub host: String,
+    /// Items run.
+    pub items: u64,
+    /// Entries seen.
+    pub entries: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Share of the workers' time without an item, 0 to 1.
+    pub idle_share: f64,
+    /// Steals that brought items.
+    pub steals: u64,
+    /// Items that they brought.
+    pub items_stolen: u64,
+    /// Steal requests that were refused.
+    pub refusals: u64,
+}
+
+/// The books of all kinds that were seen, as the summary shows them.
+pub fn entries(counters: &Counters) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+    let mut entries = BTreeMap::new();
+    for kind in Kind::ALL {
+        let mut row = BTreeMap::from([("seen", counters.get(Slot::Seen(kind)))]);
+        for outcome in Outcome::ALL {
+            row.insert(outcome.word(), counters.get(Slot::Ended(kind, outcome)));
+        }
+        if kind != Kind::Unknown || row.values().any(|&n| n > 0) {
+            entries.insert(kind.word(), row);
+        }
+    }
+    entries
+}
+
+/// Skipped entries by reason.
+pub fn skipped(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    let count = |&skip: &Skip| (skip.word(), counters.get(Slot::Skipped(skip)));
+    Skip::ALL.iter().map(count).filter(|&(_, n)| n > 0).collect()
+}
+
+/// What an ordinary user may not set, by kind.
+pub fn unset(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    let kinds = [("owner", Number::OwnerUnset), ("group", Number::GroupUnset), ("xattrs", Number::XattrsUnset)];
+    kinds.into_iter().map(|(word, number)| (word, counters.number(number))).filter(|&(_, n)| n > 0).collect()
+}
+
+/// Work of one rank. `seconds` is the duration of the passes.
+#[allow(clippy::cast_precision_loss)] // A share.
+pub fn rank_work(rank: u32, host: &str, threads: u32, counters: &Counters, seconds: f64) -> RankWork {
+    let busy = counters.number(Number::BusyNanoseconds) as f64 / 1e9;
+    let all = f64::from(threads) * seconds;
+    RankWork {
+        rank,
+        host: host.to_owned(),
+        items: counters.number(Number::Items),
+        entries: counters.seen(),
+        bytes: counters.number(Number::BytesWritten),
+        idle_share: if all > 0.0 { (1.0 - busy / all).clamp(0.0, 1.0) } else { 0.0 },
+        steals: counters.number(Number::Steals),
+        items_stolen: counters.number(Number::ItemsStolen),
+        refusals: counters.number(Number::Refusals),
+    }
+}
+
+impl Summary {
+    /// The summary as JSON, with a closing newline.
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// The summary for people.
+    pub fn to_text(&self) -> String {
+        super::text::render(self)
+    }
+}

@@ -1,0 +1,267 @@
+//! The beginning of a run: open both trees on every rank, prove that all see the same two, take the
+//! lock. Nothing is written before all that can be refused has been.
+
+use std::io;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::agree::{Roster, agree, from_root, same_everywhere};
+use super::lock::{Holder, Lock};
+use crate::comm::Comm;
+use crate::config::Config;
+use crate::fault::{Error, Failure, Side};
+use crate::fs::operator::RunDirectory;
+use crate::fs::private::Private;
+use crate::fs::roots::{self, Root, Trees};
+use crate::fs::{Fd, probe};
+use crate::pass::temporary::Attempt;
+use crate::pass::{Context, Temporaries};
+use crate::sched::Rank;
+use crate::slurm::Job;
+use crate::tree::path::escaped;
+use crate::tree::{DirectoryItem, Item, TreePath};
+
+const NONCE: &std::ffi::CStr = c"nonce";
+const NONCE_IN_STATE: &str = "nonce";
+
+/// A run that may begin.
+pub struct Begun {
+    /// The trees, and what to do with them.
+    pub context: Arc<Context>,
+    /// The item from which all others come.
+    pub root: DirectoryItem,
+    /// The run's directory.
+    pub run_directory: RunDirectory,
+    /// Rank 0: the lock, and the directory that holds it.
+    pub held: Option<(Private, Lock)>,
+    /// The types of both file systems.
+    pub fs_types: (u64, u64),
+}
+
+impl Begun {
+    /// The first item.
+    pub fn seed(&self) -> Item {
+        Item::Directory(self.root.clone())
+    }
+}
+
+/// Both roots as the operator named them, for messages.
+struct Names {
+    source: String,
+    target: String,
+}
+
+/// Begins a run.
+pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<&Job>) -> Result<Begun, Error> {
+    let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest())))?;
+    same_everywhere(roster, &told, "was not started with the same program and options", "start all ranks alike")
+        .map_err(|error| Error::Usage(error.to_string()))?;
+
+    let names = Names { source: escaped(config.source.to_bytes()), target: escaped(config.target.to_bytes()) };
+    let source = open_source(config, comm, roster, &names)?;
+    let (target, made) = open_target(config, comm, roster, &source, &names)?;
+    let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
+    let run_directory = RunDirectory::new(&config.state_dir, &run_id);
+    agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
+
+    let attempt = Attempt(random());
+    let nonce = from_root(comm, roster, || {
+        run_directory.make()?;
+        leave_in_state(&run_directory, attempt)?;
+        Ok(attempt.0)
+    })?;
+    let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
+    let job = job.map_or("", |job| job.job_id.as_str());
+    let holder = Holder::this_process(attempt, &run_id, roster.host(), job);
+    let take_lock = || {
+        let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
+        Lock::take(make, holder)
+    };
+    let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
+    let (held, abilities, dead) = ready?;
+
+    let fs_types = (source.view.fs_type, target.view.fs_type);
+    let root = DirectoryItem {
+        path: TreePath::root(),
+        source: source.attributes.identity,
+        target: Some(target.attributes.identity),
+        mount: 0,
+        made,
+    };
+    let (source_key, target_key) = (source.key(), target.key());
+    let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
+    let mut policy = config.policy.clone();
+    policy.target = abilities;
+    let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
+    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries });
+    Ok(Begun { context, root, run_directory, held, fs_types })
+}
+
+/// Opens SRC on every rank. While users work, names in it may change between two looks: look again.
+fn open_source(config: &Config, comm: &mut dyn Comm, roster: &Roster, names: &Names) -> Result<Root, Error> {
+    let tries_max = 5;
+    for attempt in 1..=tries_max {
+        let opened = Root::open(Side::Source, &config.source).and_then(|root| {
+            roots::refuse_private_source(&root, &names.source)?;
+            Ok(root)
+        });
+        let (mine, opened) = split(opened);
+        let views = agree(comm, roster, mine)?;
+        let remedy = format!("is {} mounted there?", names.source);
+        match same_everywhere(roster, &views, "does not see the same SRC", &remedy) {
+            Ok(()) => return opened.ok_or_else(|| Error::Fatal("SRC was lost".to_owned())),
+            Err(error) if attempt == tries_max => return Err(error),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(50 << attempt)),
+        }
+    }
+    Err(Error::Fatal("SRC was lost".to_owned()))
+}
+
+/// The view goes to the others, the open root stays.
+fn split(opened: Result<Root, Error>) -> (Result<roots::View, Error>, Option<Root>) {
+    match opened {
+        Ok(root) => (Ok(root.view.clone()), Some(root)),
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// Opens DST on every rank; rank 0 makes it if it is missing. Returns whether it was made.
+fn open_target(
+    config: &Config,
+    comm: &mut dyn Comm,
+    roster: &Roster,
+    source: &Root,
+    names: &Names,
+) -> Result<(Root, bool), Error> {
+    let exists = agree(comm, roster, Ok(roots::exists(&config.target)))?;
+    same_everywhere(roster, &exists, "does not see the same DST", &format!("is {} mounted there?", names.target))?;
+    let missing = exists.first() == Some(&false);
+    if missing {
+        let parent = roots::target_parent(&config.target);
+        let nested = parent.map_or(Ok(()), |parent| refuse_new_in_source(source, &parent, names));
+        agree(comm, roster, nested)?;
+        from_root(comm, roster, || roots::make_target(&config.target))?;
+    }
+    let opened = Root::open(Side::Target, &config.target).and_then(|target| {
+        roots::refuse_nested(source, &names.source, &target.fd, &names.target)?;
+        Ok(target)
+    });
+    let (mine, opened) = split(opened);
+    let views = agree(comm, roster, mine)?;
+    let remedy = format!("is {} mounted there?", names.target);
+    same_everywhere(roster, &views, "does not see the same DST", &remedy)?;
+    let target = opened.ok_or_else(|| Error::Fatal("DST was lost".to_owned()))?;
+    Ok((target, missing))
+}
+
+/// A DST that is to be made in SRC, or below it.
+fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
+    let inside = roots::lies_in(parent, source.key()).map_err(|failure| broken("DST", failure))?;
+    if inside {
+        let text = format!("DST {} lies in SRC {}: it would be copied into itself", names.target, names.source);
+        return Err(Error::Refused(text));
+    }
+    Ok(())
+}
+
+fn refuse_state_in_trees(run_directory: &RunDirectory, source: &Root, target: &Root) -> Result<(), Error> {
+    let state = run_directory.open_nearest()?;
+    for (root, name) in [(source, "SRC"), (target, "DST")] {
+        if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
+            return Err(Error::Refused(format!(
+                "the state directory {} lies in {name}: choose one in neither tree with --state-dir",
+                escaped(run_directory.path().as_os_str().as_encoded_bytes())
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn broken(what: &str, failure: Failure) -> Error {
+    let errno = Errno::from_raw(failure.errno);
+    Error::Fatal(format!("{what} can not be used: {}: {} ({errno})", failure.operation, errno.desc()))
+}
+
+fn leave_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(), Error> {
+    let written = run_directory.write(NONCE_IN_STATE, format!("{:016x}", attempt.0).as_bytes());
+    written.map_err(|error| state_broken(run_directory, &error))
+}
+
+fn state_broken(run_directory: &RunDirectory, error: &io::Error) -> Error {
+    let path = escaped(run_directory.path().as_os_str().as_encoded_bytes());
+    Error::Fatal(format!("the run directory {path} can not be used: {error}; choose another with --state-dir"))
+}
+
+type Ready = (Option<(Private, Lock)>, crate::tree::decide::Abilities, Vec<Attempt>);
+
+/// Rank 0 leaves a random number in both places, and every rank must find it: only then all see one
+/// target and one state directory.
+fn share_target(
+    run_directory: &RunDirectory,
+    comm: &mut dyn Comm,
+    roster: &Roster,
+    target: &Root,
+    attempt: Attempt,
+    take_lock: impl FnOnce() -> Result<(Private, Lock), Error>,
+) -> Result<Ready, Error> {
+    let mut held = None;
+    let word = from_root(comm, roster, || {
+        let (private, lock) = take_lock()?;
+        let abilities = prepare(&private, attempt).map_err(|failure| broken("DST/.pmirror", failure));
+        let dead = lock.dead().to_vec();
+        held = Some((private, lock));
+        Ok((abilities?, dead))
+    });
+    let found = word.and_then(|(abilities, dead)| {
+        agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
+        Ok((abilities, dead))
+    });
+    if comm.rank() == Rank::ROOT {
+        let _ = run_directory.remove(NONCE_IN_STATE);
+    }
+    match found {
+        Ok((abilities, dead)) => Ok((held, abilities, dead)),
+        Err(error) => {
+            if let Some((private, lock)) = held {
+                super::end::give_back(private, lock, &target.fd);
+            }
+            if comm.rank() == Rank::ROOT {
+                run_directory.remove_if_empty();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What dead runs left in the private directory goes; then the nonce, and the probe.
+fn prepare(private: &Private, attempt: Attempt) -> Result<crate::tree::decide::Abilities, Failure> {
+    private.clear_except(c"lock")?;
+    drop(private.create(NONCE, format!("{:016x}", attempt.0).as_bytes())?);
+    probe::measure(private)
+}
+
+fn find_nonce(run_directory: &RunDirectory, target: &Fd, attempt: Attempt) -> Result<(), Error> {
+    let expected = format!("{:016x}", attempt.0);
+    let on_target = Private::open(target).and_then(|private| private.read(NONCE)).unwrap_or_default();
+    if on_target != expected.as_bytes() {
+        return Err(Error::Refused("does not see the same DST: is it mounted there?".to_owned()));
+    }
+    let in_state = run_directory.read(NONCE_IN_STATE, 64).unwrap_or_default();
+    if in_state != expected.as_bytes() {
+        return Err(Error::Refused(format!(
+            "does not see the same state directory {}: choose one on a shared file system with --state-dir",
+            escaped(run_directory.path().as_os_str().as_encoded_bytes())
+        )));
+    }
+    Ok(())
+}
+
+/// A number that nobody else has: from the system's generator.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // RandomState is seeded by the system (std::hash), and never twice alike in one process.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

@@ -1,0 +1,71 @@
+//! The end of a run: make all durable, settle the root, give the lock back, and come to one verdict.
+
+use crate::counters::Counters;
+use crate::engine::Ended;
+use crate::fault::{Error, Failure};
+use crate::fs::Fd;
+use crate::fs::private::Private;
+use crate::run::lock::Lock;
+use crate::sched::Stop;
+use crate::tree::Outcome;
+
+/// Gives the lock back and removes the private directory if nothing else lies there. Only a run that
+/// dies keeps its lock: the next one learns from it whose temporary names to sweep.
+pub fn give_back(private: Private, lock: Lock, target: &Fd) {
+    let released = private.remove(c"nonce").and_then(|()| lock.release(&private));
+    // What can not be removed is swept by the next run; the mirror is complete all the same.
+    let _: Result<(), Failure> = released.and_then(|()| private.remove_from(target));
+}
+
+/// The program's exit code: of several, the one that matters most.
+pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8 {
+    if error.is_none() && !counters.imbalances().is_empty() {
+        return 70;
+    }
+    let has = |outcome| counters.ended(outcome) > 0;
+    match (error, ended) {
+        (Some(error), _) => error.exit_code(),
+        (None, Ended::Stopped(Stop::Error)) => 11,
+        (None, Ended::Stopped(Stop::Signal)) => 20,
+        (None, Ended::Quiet) if has(Outcome::Failed) => 23,
+        (None, Ended::Quiet) if has(Outcome::Vanished) || has(Outcome::Changed) => 24,
+        (None, Ended::Quiet) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::{Number, Slot};
+    use crate::tree::Kind;
+
+    fn books(outcomes: &[Outcome]) -> Counters {
+        let mut counters = Counters::default();
+        for &outcome in outcomes {
+            counters.count(Number::Listed, 1);
+            counters.add(Slot::Seen(Kind::File), 1);
+            counters.add(Slot::Ended(Kind::File, outcome), 1);
+        }
+        counters
+    }
+
+    #[test]
+    fn of_several_exit_codes_the_first_in_the_table_wins() {
+        use Outcome::{Changed, Failed, Same, Vanished};
+        let code = |outcomes: &[Outcome]| exit_code(&books(outcomes), Ended::Quiet, None);
+        assert_eq!(code(&[Same]), 0);
+        assert_eq!(code(&[Same, Vanished]), 24);
+        assert_eq!(code(&[Changed, Same]), 24);
+        assert_eq!(code(&[Changed, Failed]), 23);
+        let fatal = Error::Fatal(String::new());
+        assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Signal), None), 20);
+        assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Error), Some(&fatal)), 11);
+    }
+
+    #[test]
+    fn books_that_do_not_balance_are_never_a_success() {
+        let mut counters = books(&[Outcome::Same]);
+        counters.add(Slot::Seen(Kind::File), 1);
+        assert_eq!(exit_code(&counters, Ended::Quiet, None), 70);
+    }
+}

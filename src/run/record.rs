@@ -1,0 +1,220 @@
+//! The record of a run: counters of all ranks, the fault list, the summary.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use super::agree::{Roster, agree};
+use super::{Conclusion, Done, end, total};
+use crate::comm::Comm;
+use crate::config::Config;
+use crate::counters::{Counters, Number};
+use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
+use crate::fault::{Error, Fault};
+use crate::fs::operator::RunDirectory;
+use crate::fs::roots::fs_type_name;
+use crate::report::Summary;
+use crate::report::summary::{self, Bytes, FaultCount, Links, Rates, Tree};
+use crate::sched::Rank;
+use crate::slurm::Job;
+use crate::tree::path::escaped;
+
+/// Makes the record.
+pub struct Recorder<'r> {
+    /// What was asked.
+    pub config: &'r Config,
+    /// Where the ranks were.
+    pub roster: &'r Roster,
+    /// Where the record is kept.
+    pub run_directory: RunDirectory,
+    /// The types of both file systems.
+    pub fs_types: (u64, u64),
+    /// The job.
+    pub job: Option<Job>,
+    /// Workers of each rank.
+    pub threads: u32,
+}
+
+/// What one rank brings.
+type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
+
+impl Recorder<'_> {
+    /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
+    #[allow(clippy::too_many_arguments)] // Each is a part of the record.
+    pub fn sum_up(
+        &self,
+        comm: &mut dyn Comm,
+        counters: Counters,
+        faults: Vec<(FaultGroup, u64)>,
+        root_faults: Vec<Fault>,
+        ended: Ended,
+        error: Option<Error>,
+        done: &Done,
+    ) -> Conclusion {
+        let root_faults = self.log_root_faults(&root_faults);
+        let (mut faults, mut problem) = (faults, None);
+        match root_faults {
+            Ok(more) => faults.extend(more),
+            Err(broken) => problem = Some(broken),
+        }
+        let part: Result<Part, Error> = problem.map_or_else(|| Ok((counters.to_vec(), faults)), Err);
+        let (parts, error) = match agree(comm, self.roster, part) {
+            Ok(parts) => (parts, error),
+            Err(broken) => (Vec::new(), error.or(Some(broken))),
+        };
+        let ranks: Vec<Counters> =
+            parts.iter().map(|(counters, _)| Counters::from_slice(counters).unwrap_or_default()).collect();
+        let all = total(&ranks);
+        let exit_code = end::exit_code(&all, ended, error.as_ref());
+        let mut conclusion = Conclusion { exit_code, summary: None, error: error.clone() };
+        let mut written = Ok(());
+        if comm.rank() == Rank::ROOT {
+            let summary = self.summary(&ranks, &all, counts(&parts), exit_code, error.as_ref(), done);
+            written = self.write(&summary);
+            conclusion.summary = Some(summary);
+        }
+        if let Err(broken) = agree(comm, self.roster, written) {
+            conclusion.exit_code = broken.exit_code();
+            conclusion.error = Some(broken);
+        }
+        conclusion
+    }
+
+    /// The root is settled after the workers have ended, so its faults come in a part of their own.
+    fn log_root_faults(&self, faults: &[Fault]) -> Result<Vec<(FaultGroup, u64)>, Error> {
+        if faults.is_empty() {
+            return Ok(Vec::new());
+        }
+        let last = Rank(u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX));
+        let mut log = FaultLog::new(self.run_directory.clone(), last, self.roster.host().to_owned());
+        faults.iter().try_for_each(|fault| log.add(fault))?;
+        log.close()
+    }
+
+    fn summary(
+        &self,
+        ranks: &[Counters],
+        all: &Counters,
+        faults: Vec<FaultCount>,
+        exit_code: u8,
+        error: Option<&Error>,
+        done: &Done,
+    ) -> Summary {
+        let passes = done.seconds.mirror + done.seconds.link + done.seconds.settle;
+        let host = |rank: usize| self.roster.hosts.get(rank).map_or("", String::as_str);
+        let work = |(rank, counters): (usize, &Counters)| {
+            summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.threads, counters, passes)
+        };
+        let number = |number| all.number(number);
+        Summary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            arguments: self.config.arguments.clone(),
+            run_id: self.config.run_id.clone(),
+            run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
+            exit_code,
+            error: error.map(ToString::to_string),
+            slurm: self.job.clone(),
+            source: tree(&self.config.source, self.fs_types.0),
+            target: tree(&self.config.target, self.fs_types.1),
+            started: done.started_at.to_string(),
+            ended: done.ended_at.to_string(),
+            seconds: done.seconds,
+            entries: summary::entries(all),
+            skipped: summary::skipped(all),
+            bytes: Bytes {
+                logical: number(Number::BytesLogical),
+                allocated: number(Number::BytesAllocated),
+                read: number(Number::BytesRead),
+                written: number(Number::BytesWritten),
+            },
+            target_only: number(Number::TargetOnly),
+            swept: number(Number::Swept),
+            links: Links {
+                groups: number(Number::LinkGroups),
+                outside: number(Number::LinkGroupsOutside),
+                split: number(Number::LinkGroupsSplit),
+            },
+            unset: summary::unset(all),
+            faults,
+            rates: rates(all, done.seconds.total),
+            ranks: ranks.iter().enumerate().map(work).collect(),
+            threads: self.threads,
+            imbalances: imbalances(all),
+        }
+    }
+
+    /// Joins the fault lists of the ranks, then writes the summary: it is the last file of a run.
+    fn write(&self, summary: &Summary) -> Result<(), Error> {
+        let broken = |what: &str, error: &io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
+        self.join_fault_lists().map_err(|error| broken("fault list", &error))?;
+        self.run_directory
+            .write("summary.json", summary.to_json().as_bytes())
+            .map_err(|error| broken("summary", &error))
+    }
+
+    fn join_fault_lists(&self) -> io::Result<()> {
+        let mut list = None;
+        let ranks = u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+        for rank in (0..=ranks).map(Rank) {
+            let name = fault_part_name(rank);
+            let mut part = match self.run_directory.open(&name) {
+                Ok(part) => part,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let list = match &mut list {
+                Some(list) => list,
+                None => list.insert(self.run_directory.create("faults.jsonl")?),
+            };
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                match part.read(&mut buffer)? {
+                    0 => break,
+                    got => list.write_all(buffer.get(..got).unwrap_or_default())?,
+                }
+            }
+            self.run_directory.remove(&name)?;
+        }
+        list.map_or(Ok(()), |list| list.sync_all())
+    }
+}
+
+fn tree(path: &std::ffi::CStr, fs_type: u64) -> Tree {
+    Tree { path: escaped(path.to_bytes()), fs_type: fs_type_name(fs_type) }
+}
+
+#[allow(clippy::cast_precision_loss)] // Rates for people.
+fn rates(all: &Counters, seconds: f64) -> Rates {
+    let seconds = seconds.max(1e-9);
+    Rates {
+        entries_per_second: all.seen() as f64 / seconds,
+        bytes_per_second: all.number(Number::BytesWritten) as f64 / seconds,
+    }
+}
+
+fn imbalances(all: &Counters) -> Vec<String> {
+    let text = |books: crate::counters::Imbalance| {
+        format!("books of {}: {} seen, {} with an outcome", books.kind.word(), books.seen, books.ended)
+    };
+    all.imbalances().into_iter().map(text).collect()
+}
+
+/// Faults by cause over all ranks, the most frequent first.
+fn counts(parts: &[Part]) -> Vec<FaultCount> {
+    let mut sums: BTreeMap<&FaultGroup, u64> = BTreeMap::new();
+    for (group, count) in parts.iter().flat_map(|(_, faults)| faults) {
+        *sums.entry(group).or_default() += count;
+    }
+    let mut counts: Vec<FaultCount> = sums
+        .into_iter()
+        .map(|(group, count)| FaultCount {
+            outcome: group.outcome.clone(),
+            operation: group.operation.clone(),
+            errno: group.errno.clone(),
+            side: group.side.word(),
+            note: group.note.clone(),
+            count,
+        })
+        .collect();
+    counts.sort_by_key(|fault| std::cmp::Reverse(fault.count));
+    counts
+}

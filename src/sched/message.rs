@@ -1,0 +1,145 @@
+//! What ranks say to each other.
+
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+
+/// The number of an MPI process, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Rank(pub u32);
+
+impl Rank {
+    /// The rank that starts the waves and writes the summary.
+    pub const ROOT: Rank = Rank(0);
+}
+
+/// The number of a pass. All messages carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Epoch(pub u32);
+
+/// A message with the epoch it belongs to.
+#[derive(Debug, Clone, PartialEq, Hash, Encode, Decode)]
+pub struct Envelope<I, N> {
+    /// The pass in which it was sent.
+    pub epoch: Epoch,
+    /// What is said.
+    pub message: Message<I, N>,
+}
+
+/// What is said. Only `Loot` and `Tell` are counted for termination: they alone can make work.
+#[derive(Debug, Clone, PartialEq, Hash, Encode, Decode)]
+pub enum Message<I, N> {
+    /// "Give me some of your items."
+    StealRequest {
+        /// The thief's own count of its requests; the answer repeats it.
+        request: u64,
+        /// Workers of the thief that have nothing to do. With 0 it only provides for later.
+        hungry: u32,
+        /// So long the thief would rather wait for items than be refused.
+        wait: Duration,
+    },
+    /// The answer with items.
+    Loot {
+        /// The request that is answered.
+        request: u64,
+        /// Never empty.
+        items: Vec<I>,
+    },
+    /// The answer without.
+    Refusal {
+        /// The request that is answered.
+        request: u64,
+    },
+    /// A note to the owner of something.
+    Tell(N),
+    /// A wave on its way from rank 0 to the leaves.
+    WaveDown {
+        /// Waves are numbered from 1 in each epoch.
+        wave: u64,
+        /// What rank 0 asks of all.
+        control: Control,
+    },
+    /// A wave on its way back.
+    WaveUp {
+        /// The wave that is answered.
+        wave: u64,
+        /// The sum over the ranks that answered through this one.
+        report: Report,
+    },
+    /// The pass is over.
+    Halt,
+}
+
+/// Why a run ends before its work does. The larger one wins when several are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Stop {
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// An error after which the run cannot go on.
+    Error,
+}
+
+/// What rank 0 asks of all ranks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Control {
+    /// Take no more items.
+    pub stop: Option<Stop>,
+}
+
+/// An operation that has been running for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Oldest {
+    /// Where it runs.
+    pub rank: Rank,
+    /// For how long, when the rank answered the wave.
+    pub age: Duration,
+    /// What it is, for people.
+    pub what: String,
+}
+
+/// What a wave brings back: sums over all ranks that answered it.
+#[derive(Debug, Clone, Default, PartialEq, Hash, Encode, Decode)]
+pub struct Report {
+    /// Ranks that answered.
+    pub ranks: u32,
+    /// Ranks among them without any work.
+    pub idle_ranks: u32,
+    /// Loot and tells sent in this epoch.
+    pub sent: u64,
+    /// Loot and tells received in this epoch.
+    pub received: u64,
+    /// Items that wait in bags.
+    pub queued: u64,
+    /// Named by `counters::Slot`; added up slot by slot.
+    pub counters: Vec<u64>,
+    /// The operation that has been running longest.
+    pub oldest: Option<Oldest>,
+    /// Ranks that did not answer their parent in the wave's tree.
+    pub silent: Vec<Rank>,
+    /// A rank wants the run to stop.
+    pub stop: Option<Stop>,
+}
+
+impl Report {
+    /// Adds what another part of the tree answered.
+    pub fn merge(&mut self, other: Report) {
+        self.ranks += other.ranks;
+        self.idle_ranks += other.idle_ranks;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.queued += other.queued;
+        if self.counters.len() < other.counters.len() {
+            self.counters.resize(other.counters.len(), 0);
+        }
+        for (mine, theirs) in self.counters.iter_mut().zip(&other.counters) {
+            *mine += theirs;
+        }
+        let older = |a: &Oldest, b: &Oldest| a.age >= b.age;
+        self.oldest = match (self.oldest.take(), other.oldest) {
+            (Some(a), Some(b)) => Some(if older(&a, &b) { a } else { b }),
+            (a, b) => a.or(b),
+        };
+        self.silent.extend(other.silent);
+        self.stop = self.stop.max(other.stop);
+    }
+}

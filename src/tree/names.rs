@@ -1,0 +1,235 @@
+//! The names of a directory, and the join of two directories' names.
+
+use std::ffi::CStr;
+
+use bincode::{Decode, Encode};
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::attributes::Kind;
+
+/// What a listing tells of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Listed {
+    /// The type, where the file system tells it with the name.
+    pub kind: Option<Kind>,
+    /// Whether the other tree's listing held the name too.
+    pub on_target: bool,
+}
+
+/// Names in the order of a directory, in one arena: one byte a name beside its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Names {
+    /// Each name with its closing NUL.
+    bytes: Vec<u8>,
+    listed: Vec<Listed>,
+}
+
+impl Names {
+    /// No names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a name at the end.
+    pub fn push(&mut self, name: &CStr, listed: Listed) {
+        self.bytes.extend_from_slice(name.to_bytes_with_nul());
+        self.listed.push(listed);
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    /// Bytes of all names.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The names in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&CStr, Listed)> {
+        let mut rest = self.bytes.as_slice();
+        self.listed.iter().map_while(move |&listed| {
+            let name = CStr::from_bytes_until_nul(rest).ok()?;
+            rest = rest.get(name.to_bytes_with_nul().len()..)?;
+            Some((name, listed))
+        })
+    }
+
+    /// Whether what came over the wire is a list of names: as many names as remarks on them, each
+    /// a single component.
+    pub fn is_valid(&self) -> bool {
+        let good = |name: &CStr| is_name(name.to_bytes());
+        let closed = self.bytes.last().is_none_or(|&byte| byte == 0);
+        let count = self.bytes.iter().filter(|&&byte| byte == 0).count();
+        closed && count == self.listed.len() && self.iter().all(|(name, _)| good(name))
+    }
+
+    /// The names from number `first` on, in lists of at most `count` names.
+    pub fn split_from(&self, first: usize, count: usize) -> Vec<Names> {
+        let mut lists = Vec::new();
+        for (name, listed) in self.iter().skip(first) {
+            if lists.last().is_none_or(|list: &Names| list.len() >= count) {
+                lists.push(Names::new());
+            }
+            if let Some(list) = lists.last_mut() {
+                list.push(name, listed);
+            }
+        }
+        lists
+    }
+}
+
+/// Whether these bytes can be the name of an entry: what readdir gives is not believed unseen.
+pub fn is_name(bytes: &[u8]) -> bool {
+    !matches!(bytes, b"" | b"." | b"..") && bytes.len() <= 255 && !bytes.contains(&b'/') && !bytes.contains(&0)
+}
+
+/// The names of both sides of a directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// The source's names in its order, each once, with `on_target` filled in.
+    pub source: Names,
+    /// The names that only the target has.
+    pub target_only: Names,
+}
+
+/// Joins two listings by hash, so that the source keeps its order. Names that a listing holds twice
+/// (NFS and Lustre may do that) count once.
+pub fn join(source: &Names, target: &Names) -> Joined {
+    let mut joined = Joined::default();
+    let target_table = Table::of(target);
+    let mut matched = vec![false; target.len()];
+    let mut seen = Table::new(source);
+    for (name, listed) in source.iter() {
+        if !seen.insert(name) {
+            continue;
+        }
+        let twin = target_table.find(name);
+        if let Some(flag) = twin.and_then(|index| matched.get_mut(index)) {
+            *flag = true;
+        }
+        joined.source.push(name, Listed { on_target: twin.is_some(), ..listed });
+    }
+    let mut target_seen = Table::new(target);
+    for ((name, listed), matched) in target.iter().zip(matched) {
+        if target_seen.insert(name) && !matched {
+            joined.target_only.push(name, listed);
+        }
+    }
+    joined
+}
+
+/// A hash table over the names of a list: it holds offsets, not names.
+struct Table<'n> {
+    names: &'n Names,
+    /// (index of the name, offset of its bytes)
+    slots: HashTable<(u32, u32)>,
+    next: (u32, u32),
+}
+
+impl<'n> Table<'n> {
+    fn new(names: &'n Names) -> Self {
+        Self { names, slots: HashTable::with_capacity(names.len()), next: (0, 0) }
+    }
+
+    fn of(names: &'n Names) -> Self {
+        let mut table = Self::new(names);
+        for (name, _) in names.iter() {
+            table.insert(name);
+        }
+        table
+    }
+
+    fn name_at(names: &Names, offset: u32) -> &[u8] {
+        let tail = names.bytes.get(offset as usize..).unwrap_or_default();
+        CStr::from_bytes_until_nul(tail).map(CStr::to_bytes).unwrap_or_default()
+    }
+
+    /// Adds the next name of the list, in its order; false when it is there already.
+    fn insert(&mut self, name: &CStr) -> bool {
+        let bytes = name.to_bytes();
+        let slot = self.next;
+        self.next = (slot.0 + 1, slot.1 + u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX));
+        let names = self.names;
+        let entry = self.slots.entry(
+            xxh3_64(bytes),
+            |&(_, offset)| Self::name_at(names, offset) == bytes,
+            |&(_, offset)| xxh3_64(Self::name_at(names, offset)),
+        );
+        match entry {
+            hashbrown::hash_table::Entry::Occupied(_) => false,
+            hashbrown::hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(slot);
+                true
+            }
+        }
+    }
+
+    fn find(&self, name: &CStr) -> Option<usize> {
+        let bytes = name.to_bytes();
+        let same = |&(_, offset): &(u32, u32)| Self::name_at(self.names, offset) == bytes;
+        self.slots.find(xxh3_64(bytes), same).map(|&(index, _)| index as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::ffi::CString;
+
+    const FILE: Listed = Listed { kind: Some(Kind::File), on_target: false };
+
+    fn names(list: &[CString]) -> Names {
+        let mut names = Names::new();
+        for name in list {
+            names.push(name, FILE);
+        }
+        names
+    }
+
+    fn name() -> impl Strategy<Value = CString> {
+        proptest::collection::vec(97u8..103, 1..3).prop_map(|bytes| CString::new(bytes).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn join_agrees_with_sets(source in proptest::collection::vec(name(), 0..40), target in proptest::collection::vec(name(), 0..40)) {
+            let joined = join(&names(&source), &names(&target));
+            let left: BTreeSet<_> = source.iter().cloned().collect();
+            let right: BTreeSet<_> = target.iter().cloned().collect();
+            let both: BTreeSet<_> = joined.source.iter().filter(|(_, l)| l.on_target).map(|(n, _)| n.to_owned()).collect();
+            let only: BTreeSet<_> = joined.target_only.iter().map(|(n, _)| n.to_owned()).collect();
+            prop_assert_eq!(joined.source.len(), left.len());
+            prop_assert_eq!(joined.target_only.len(), only.len());
+            prop_assert_eq!(both, left.intersection(&right).cloned().collect::<BTreeSet<_>>());
+            prop_assert_eq!(only, right.difference(&left).cloned().collect::<BTreeSet<_>>());
+        }
+
+        #[test]
+        fn splitting_loses_nothing(list in proptest::collection::vec(name(), 0..40), first in 0usize..50, count in 1usize..9) {
+            let whole = names(&list);
+            let parts = whole.split_from(first, count);
+            let joined: Vec<CString> = parts.iter().flat_map(|part| part.iter().map(|(n, _)| n.to_owned())).collect();
+            prop_assert!(parts.iter().all(|part| part.is_valid() && (1..=count).contains(&part.len())));
+            prop_assert_eq!(&joined, list.get(first..).unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn garbage_from_the_wire_is_no_list_of_names() {
+        let good = names(&[c"a".to_owned(), c"b".to_owned()]);
+        assert!(good.is_valid());
+        assert!(!Names { listed: vec![FILE], ..good.clone() }.is_valid());
+        assert!(!Names { bytes: b"a\0b".to_vec(), ..good.clone() }.is_valid());
+        assert!(!Names { bytes: b"a\0..\0".to_vec(), ..good }.is_valid());
+    }
+}

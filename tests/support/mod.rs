@@ -1,0 +1,27 @@
+//! What every integration test leans on: trees, an independent comparer, and a way to run pmirror.
+//!
+//! Nothing here uses pmirror's own code, so that a bug of the program cannot hide itself in the test.
+
+#![allow(dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+pub mod acl;
+pub mod compare;
+pub mod needs;
+pub mod outcome;
+pub mod pair;
+pub mod random;
+pub mod run;
+pub mod snapshot;
+pub mod text;
+pub mod tree;
+
+pub use compare::{Clamp, assert_no_litter, assert_same, assert_same_links, rsync_finds_no_difference};
+pub use outcome::Outcome;
+pub use pair::Pair;
+pub use random::RandomTree;
+pub use run::{NOBODY, Pmirror, Ranks};
+pub use snapshot::{Aspect, Snapshot};
+pub use text::escaped;
+pub use tree::Tree;

@@ -1,0 +1,298 @@
+//! Hard links: the same names share an inode on both sides, and no others.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use support::outcome::second_run_changes_nothing;
+use support::*;
+
+fn assert_linked_alike(pair: &Pair) {
+    pair.assert_mirrored();
+    assert_same_links(pair.source_path(), pair.target_path());
+}
+
+/// Mirrors, compares, and checks that a second run has nothing to do.
+fn mirrors(pair: &Pair) -> Outcome {
+    let run = pair.sync().run().exits(0);
+    assert_linked_alike(pair);
+    second_run_changes_nothing(pair, &pair.sync(), 0);
+    assert_linked_alike(pair);
+    run
+}
+
+/// A group of one file under several names.
+fn group(tree: &Tree, names: &[&str], content: &str) {
+    tree.file(names[0], content).owner(1, 2).mode(0o4640).mtime(1_000, 1);
+    for name in &names[1..] {
+        tree.hard_link(names[0], name);
+    }
+}
+
+#[test]
+fn a_group_within_a_directory() {
+    let pair = Pair::new();
+    group(&pair.source(), &["d/a", "d/b", "d/c"], "content");
+    let run = mirrors(&pair);
+    assert_eq!(run.count("file", "created") + run.count("file", "linked"), 3);
+    assert_eq!(run.count("file", "created"), 1);
+}
+
+#[test]
+fn groups_across_directories() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a/one", "b/c/two", "three", "d/four"], "first");
+    group(&pair.source(), &["b/one", "a/two"], "second");
+    group(&pair.source(), &["x/empty", "y/empty"], "");
+    mirrors(&pair);
+    rsync_finds_no_difference(pair.source_path(), pair.target_path());
+}
+
+#[test]
+fn a_group_of_a_thousand_names() {
+    let pair = Pair::new();
+    pair.source().file("first", "content").mtime(1_000, 1);
+    for index in 0..1_000 {
+        pair.source().hard_link("first", format!("{}/{index}", index % 10));
+    }
+    mirrors(&pair);
+}
+
+#[test]
+fn groups_of_links_and_special_files() {
+    let pair = Pair::new();
+    let tree = pair.source();
+    tree.symlink("link", "x").owner(3, 4).mtime(1_000, 1);
+    tree.fifo("fifo").mtime(1_000, 2);
+    tree.socket("socket").mtime(1_000, 3);
+    tree.char_device("device", 1, 3).mtime(1_000, 4);
+    for name in ["link", "fifo", "socket", "device"] {
+        tree.hard_link(name, format!("d/{name}"));
+    }
+    mirrors(&pair);
+}
+
+#[test]
+fn a_group_keeps_its_attributes() {
+    let pair = Pair::new();
+    let file = pair.source().file("a", "content");
+    file.owner(5, 6).mode(0o2750).acl("u::rw-,u:7:rw-,g::r--,m::rw-,o::---");
+    file.xattr("user.a", "1").capability().mtime(1_000, 1);
+    pair.source().hard_link("a", "d/b");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_group_with_names_of_any_bytes_and_depth() {
+    let pair = Pair::new();
+    pair.source().file(b"\xff\n", "content").mtime(1_000, 1);
+    pair.source().hard_link(b"\xff\n", vec![b'x'; 255]);
+    let deep = format!("{}/leaf", vec!["d".repeat(200); 60].join("/"));
+    pair.source().hard_link(b"\xff\n", deep);
+    mirrors(&pair);
+}
+
+#[test]
+fn a_large_file_is_copied_once_for_its_group() {
+    let pair = Pair::new();
+    let content = random::Dice::new(1).bytes(3_000_000);
+    pair.source().file("a", &content).mtime(1_000, 1);
+    pair.source().hard_link("a", "d/b");
+    let run = mirrors(&pair);
+    assert_eq!(run.number("/bytes/written"), content.len() as u64);
+}
+
+#[test]
+fn a_group_that_is_right_already_is_left_alone() {
+    let pair = Pair::new();
+    for tree in [pair.source(), pair.target()] {
+        group(&tree, &["a", "d/b"], "content");
+        tree.entry("d").mtime(1_000, 5);
+        tree.root().mtime(1_000, 6);
+    }
+    let before = pair.target_now().at("a").identity();
+    pair.sync().run().exits(0).counts("file", &[("same", 2)]);
+    assert_eq!(pair.target_now().at("a").identity(), before);
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}
+
+#[test]
+fn separate_copies_on_the_target_become_links() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b", "c"], "content");
+    for name in ["a", "d/b", "c"] {
+        group(&pair.target(), &[name], "content");
+    }
+    let run = mirrors(&pair);
+    assert_eq!(run.number("/bytes/written"), 0, "the content was there");
+    assert_eq!(run.count("file", "linked"), 2);
+}
+
+#[test]
+fn files_that_are_separate_on_the_source_are_separated_on_the_target() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a"], "content");
+    group(&pair.source(), &["b"], "content");
+    group(&pair.target(), &["a", "b"], "content");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_name_that_left_its_group_leaves_it_on_the_target() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "b", "c"], "content");
+    mirrors(&pair);
+    pair.source().entry("b").unlink();
+    pair.source().file("b", "on its own");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_name_that_joined_a_group_joins_it_on_the_target() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a"], "content");
+    pair.source().file("b", "on its own");
+    mirrors(&pair);
+    pair.source().entry("b").unlink();
+    pair.source().hard_link("a", "b");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_name_that_points_to_the_wrong_inode_is_repaired() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "b"], "first");
+    group(&pair.source(), &["c", "d"], "other");
+    group(&pair.target(), &["a", "d"], "first");
+    group(&pair.target(), &["c", "b"], "other");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_group_that_meets_other_types_replaces_them() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "b", "c", "d"], "content");
+    pair.target().symlink("a", "x");
+    pair.target().dir("b");
+    pair.target().fifo("c");
+    mirrors(&pair);
+}
+
+#[test]
+fn a_group_with_new_content_is_replaced_as_a_group() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "old content");
+    mirrors(&pair);
+    pair.source().entry("a").content("new content").mtime(2_000, 1);
+    mirrors(&pair);
+}
+
+#[test]
+fn a_group_with_new_metadata_is_repaired_in_place() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "content");
+    mirrors(&pair);
+    let before = pair.target_now().at("a").identity();
+    pair.source().entry("a").owner(9, 9).mode(0o600);
+    let run = mirrors(&pair);
+    assert_eq!(run.number("/bytes/written"), 0);
+    assert_eq!(pair.target_now().at("a").identity(), before, "the group was replaced");
+}
+
+#[test]
+fn a_group_with_links_outside_the_source_is_mirrored_with_those_inside() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b", "lone"], "content");
+    pair.beside().hard_link("source/a", "outside");
+    pair.source().entry("lone").unlink();
+    pair.source().file("single", "x").mtime(1_000, 1);
+    pair.beside().hard_link("source/single", "outside of single");
+    mirrors(&pair);
+    assert_eq!(pair.target_now().at("a").stat.stx_nlink, 2);
+}
+
+#[test]
+fn a_target_group_with_a_link_outside_is_replaced_not_altered() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "content");
+    mirrors(&pair);
+    pair.beside().hard_link("target/a", "outside");
+    let before = Snapshot::take(pair.beside().path("outside"));
+    pair.source().entry("a").owner(9, 9);
+    pair.sync().run().exits(0);
+    assert_linked_alike(&pair);
+    let after = Snapshot::take(pair.beside().path("outside"));
+    compare::assert_same_but(&before, &after, &[]);
+}
+
+#[test]
+fn files_of_equal_content_are_not_linked() {
+    let pair = Pair::new();
+    for name in ["a", "b"] {
+        pair.source().file(name, "content").mtime(1_000, 1);
+    }
+    mirrors(&pair);
+    assert_ne!(pair.target_now().at("a").identity(), pair.target_now().at("b").identity());
+}
+
+#[test]
+fn a_name_that_cannot_be_made_does_not_keep_the_others_of_its_group_away() {
+    for conflict in ["a", "d/b", "z"] {
+        let pair = Pair::new();
+        group(&pair.source(), &["a", "d/b", "z"], "content");
+        pair.target().file(format!("{conflict}/kept"), "");
+        pair.sync().run().exits(23).counts("file", &[("created", 1), ("linked", 1), ("failed", 1)]);
+        let (source, target) = (pair.source_now(), pair.target_now());
+        for name in ["a", "d/b", "z"].into_iter().filter(|name| *name != conflict) {
+            compare::assert_same_but(&source.below(name), &target.below(name), &[]);
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_group_fails_name_by_name() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "of root");
+    pair.source().entry("a").mode(0);
+    pair.source().file("other", "for all");
+    pair.give_to(NOBODY);
+    let run = pair.sync().as_user(NOBODY).run().exits(23);
+    run.counts("file", &[("created", 1), ("failed", 2)]);
+}
+
+#[test]
+fn random_trees_with_links_for_all_ranks() {
+    for ranks in [Ranks::One, Ranks::Mpirun(2), Ranks::Mpirun(4)] {
+        let pair = Pair::new();
+        let random = RandomTree::new(201, 300).linked();
+        random.build(&pair.source());
+        let sync = pair.sync().ranks(ranks);
+        sync.run().exits(0);
+        assert_linked_alike(&pair);
+        rsync_finds_no_difference(pair.source_path(), pair.target_path());
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn links_that_changed_are_found_by_all_ranks() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = Pair::new();
+        for index in 0..60 {
+            let names = [format!("a/{index}"), format!("b/{}", index % 30), format!("c/{index}")];
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            group(&pair.source(), &[names[0], names[2]], &index.to_string());
+            group(&pair.target(), &[names[2]], &index.to_string());
+            if index < 30 {
+                group(&pair.target(), &[names[0], names[1]], "wrong");
+            }
+        }
+        pair.source().dir("b");
+        pair.sync().ranks(ranks).run().exits(0);
+        let below = |snapshot: Snapshot| [snapshot.below("a"), snapshot.below("c")];
+        for (source, target) in below(pair.source_now()).iter().zip(&below(pair.target_now())) {
+            compare::assert_same_but(source, target, &[]);
+        }
+    }
+}
