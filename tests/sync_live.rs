@@ -213,3 +213,19 @@ fn a_file_that_changed_never_carries_the_time_of_its_source() {
     });
     assert_converges(&pair);
 }
+
+#[test]
+fn a_directory_that_is_removed_while_it_is_listed_has_vanished() {
+    let pair = Pair::new();
+    pair.source().file("gone/file", "content");
+    pair.source().file("stays/file", "content");
+    let gone = pair.source().path("gone");
+    // getdents(2): ENOENT is the answer for a directory that was removed after it was opened.
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", gone.to_str().unwrap()];
+    let inject = ["-e", "trace=getdents64", "-e", "inject=getdents64:error=ENOENT"];
+    let run = pair.sync().wrapped_by(&[&strace[..], &inject].concat()).run_unchecked().exits(24);
+    run.assert_books_balance();
+    assert_eq!(run.count("directory", "vanished"), 1);
+    assert_eq!(run.total("failed"), 0);
+    assert_converges(&pair);
+}

@@ -3,6 +3,7 @@
 
 pub mod effects;
 pub mod link;
+mod listing;
 pub mod metadata;
 pub mod mirror;
 pub mod pair;

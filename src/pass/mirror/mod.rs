@@ -6,33 +6,15 @@ pub(super) mod node;
 mod repair;
 mod sweep;
 
-use std::ffi::CStr;
 use std::time::Instant;
 
 use self::file::FlushGroup;
+use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, settle};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
-use crate::fs::{Fd, list};
-use crate::tree::names::Listed;
-use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath, join};
-
-/// A part of a directory that is looked at in rounds: names whose hash falls to it.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    round: u32,
-    rounds: u32,
-}
-
-impl Part {
-    const WHOLE: Part = Part { round: 0, rounds: 1 };
-
-    fn has(self, name: &CStr) -> bool {
-        self.rounds == 1
-            || xxhash_rust::xxh3::xxh3_64(name.to_bytes()) % u64::from(self.rounds) == u64::from(self.round)
-    }
-}
+use crate::fault::{Fault, Side};
+use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
 pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mut Effects) {
@@ -46,7 +28,10 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Ok(listings) => listings,
         Err(TooMany { names }) => return in_rounds(context, pair, names, effects),
     };
-    let outcome = if listings.complete { settle::outcome_before_changes(context, &pair) } else { Ok(Outcome::Failed) };
+    let outcome = match listings.broken {
+        None => settle::outcome_before_changes(context, &pair),
+        Some(outcome) => Ok(outcome),
+    };
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => {
@@ -91,7 +76,7 @@ pub(super) fn report(item: &DirectoryItem, trouble: Trouble, effects: &mut Effec
     note(item, trouble, effects);
 }
 
-fn outcome_of(trouble: Trouble) -> Outcome {
+pub(super) fn outcome_of(trouble: Trouble) -> Outcome {
     match trouble {
         Trouble::Vanished => Outcome::Vanished,
         Trouble::Changed(..) => Outcome::Changed,
@@ -99,7 +84,7 @@ fn outcome_of(trouble: Trouble) -> Outcome {
     }
 }
 
-fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects) {
+pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects) {
     let path = item.path.clone();
     let (side, note) = match trouble {
         Trouble::Failed(failure) => return effects.fault(Fault::of(path, failure)),
@@ -136,79 +121,6 @@ fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut E
     }
 }
 
-/// The names of both sides.
-struct Listings {
-    names: Names,
-    /// Both were listed to their ends. Names that only the target has count only then.
-    complete: bool,
-    /// Names that only the target has.
-    target_only: Names,
-}
-
-/// A directory too large to be held at once.
-struct TooMany {
-    names: usize,
-}
-
-fn both_listings(context: &Context, pair: &Pair<'_>, part: Part, effects: &mut Effects) -> Result<Listings, TooMany> {
-    let names_max = context.grain.listing_names_max;
-    let source = listing(&pair.source, part, names_max, None);
-    // What this run made is empty: others keep out of 0700, and a name that is there all the same
-    // is met when it is to be created.
-    let private = pair.item.path.is_root().then_some(crate::fs::private::NAME);
-    let target = if pair.item.made { Listing::default() } else { listing(&pair.target, part, names_max, private) };
-    let most = source.count.max(target.count);
-    if part.rounds == 1 && most > names_max {
-        return Err(TooMany { names: most });
-    }
-    let mut complete = true;
-    for failure in [source.failure, target.failure].into_iter().flatten() {
-        complete = false;
-        effects.fault(Fault::of(pair.item.path.clone(), failure));
-    }
-    let mut joined = join(&source.names, &target.names);
-    if target.failure.is_some() {
-        joined.source = with_unknown_twins(&joined.source);
-    }
-    effects.count(Number::Listed, joined.source.len() as u64);
-    if complete {
-        effects.count(Number::TargetOnly, joined.target_only.len() as u64);
-    }
-    Ok(Listings { names: joined.source, complete, target_only: joined.target_only })
-}
-
-/// After an incomplete listing of the target each name must be looked up there.
-fn with_unknown_twins(names: &Names) -> Names {
-    let mut marked = Names::new();
-    for (name, listed) in names.iter() {
-        marked.push(name, Listed { on_target: true, ..listed });
-    }
-    marked
-}
-
-#[derive(Default)]
-struct Listing {
-    names: Names,
-    /// All names of the part, those beyond the bound too.
-    count: usize,
-    failure: Option<Failure>,
-}
-
-fn listing(directory: &Fd, part: Part, names_max: usize, private: Option<&CStr>) -> Listing {
-    let mut listing = Listing::default();
-    let visit = |name: &CStr, kind, _inode| {
-        if !part.has(name) || private == Some(name) {
-            return;
-        }
-        listing.count += 1;
-        if part.rounds > 1 || listing.count <= names_max {
-            listing.names.push(name, Listed { kind, on_target: false });
-        }
-    };
-    let failure = list::list(directory, visit).err();
-    Listing { failure, ..listing }
-}
-
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, names: usize, effects: &mut Effects) {
     let rounds = names.div_ceil(context.grain.listing_names_max / 2).max(2);
@@ -223,7 +135,7 @@ fn in_rounds(context: &Context, pair: Pair<'_>, names: usize, effects: &mut Effe
 /// Works on the names of a listing, or cuts it into batches. Returns whether nothing of it is left
 /// for others.
 fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, effects: &mut Effects) -> bool {
-    if listings.complete {
+    if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
     }
     if listings.names.len() <= context.grain.batch_names_max {
