@@ -12,7 +12,6 @@ use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, settle};
-use crate::counters::Number;
 use crate::fault::{Fault, Side};
 use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
