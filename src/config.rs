@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
 use crate::fs::probe;
+use crate::pass::Grain;
 use crate::slurm::Environment;
 use crate::tree::decide::Policy;
 use crate::tree::path::escaped;
@@ -38,13 +39,14 @@ pub struct Config {
     /// The command line, for the record.
     pub arguments: Vec<String>,
     /// How finely work is cut.
-    pub grain: crate::pass::Grain,
+    pub grain: Grain,
     /// Bytes of items that each table of a rank holds in memory.
     pub bag_bytes_max: usize,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
 const BAG_BYTES_MAX: usize = 64 << 20;
+const LISTINGS_BYTES_MAX: usize = 256 << 20;
 
 impl Config {
     /// Checks `pmirror sync`.
@@ -61,6 +63,10 @@ impl Config {
             specials: !keep.no_specials,
             one_file_system: keep.one_file_system,
             clock_skew: u64::from(keep.clock_skew) * 1_000_000_000,
+            content: sync.compare.content_rule(),
+            update: sync.compare.update,
+            modify_window: sync.compare.modify_window,
+            ctime: sync.compare.ctime_rule(),
             target: probe::assumed(),
         };
         let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = sync.run;
@@ -77,7 +83,7 @@ impl Config {
             quiet,
             verbose,
             arguments,
-            grain: crate::pass::Grain::default(),
+            grain: Grain { chunk_bytes: sync.copying.chunk_size, ..Grain::default() },
             bag_bytes_max: BAG_BYTES_MAX,
         })
     }
@@ -87,6 +93,11 @@ impl Config {
         let told = format!("{:?} {:?} {:?}", self.source, self.target, self.policy);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
+}
+
+/// Bytes of names that one worker holds at once: the workers of a rank share a bound.
+pub fn listing_bytes_max(threads: u32) -> usize {
+    (LISTINGS_BYTES_MAX / threads.max(1) as usize).clamp(8 << 20, 64 << 20)
 }
 
 /// The workers of a rank: the CPUs that it may use, at least two, so that one waits for a server

@@ -27,6 +27,8 @@ pub enum Number {
     BytesRead,
     /// Bytes written.
     BytesWritten,
+    /// Bytes of files whose contents were compared, on each side.
+    BytesCompared,
     /// Names that listings of the source gave, and the root.
     Listed,
     /// Listed names that were not looked at because the run was stopped.

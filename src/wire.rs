@@ -72,6 +72,13 @@ fn is_sound(item: &Item) -> bool {
             path_is_sound(directory.path.as_bytes())
         }
         Item::Batch { directory, names } => path_is_sound(directory.path.as_bytes()) && names.is_valid(),
+        Item::Chunks { file, first, count } => {
+            path_is_sound(file.path.as_bytes())
+                && names::is_name(file.temporary.to_bytes())
+                && *count > 0
+                && u64::from(*first) + u64::from(*count) <= u64::from(file.chunks())
+        }
+        Item::Publish { file, .. } => path_is_sound(file.path.as_bytes()) && names::is_name(file.temporary.to_bytes()),
         Item::Link(group) => group.members.iter().all(|member| path_is_sound(member.path.as_bytes())),
     }
 }

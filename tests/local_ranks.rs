@@ -73,7 +73,7 @@ fn a_directory_beyond_the_bound_is_looked_at_in_rounds() {
         pair.source().file(format!("wide/{index:05}"), "x");
     }
     pair.source().entry("wide").mode(0o751).mtime(1_000_000_000, 7);
-    let grain = Grain { listing_names_max: 400, batch_names_max: 50, ..Grain::default() };
+    let grain = Grain { listing_bytes_max: 12_000, batch_names_max: 50, ..Grain::default() };
     let config = Config { grain, ..config(&pair, "rounds") };
     let summary = sync(&config, 3, 0);
     assert_eq!(summary.entries["file"]["created"], 3_000);

@@ -1,5 +1,9 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+pub mod compare;
+pub mod copying;
+mod size;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -68,6 +72,14 @@ pub struct Sync {
     /// Options for what is kept and compared.
     #[command(flatten, next_help_heading = "What is kept")]
     pub keep: Keep,
+
+    /// Options for how files are compared.
+    #[command(flatten, next_help_heading = "How files are compared")]
+    pub compare: compare::Compare,
+
+    /// Options for how data are copied.
+    #[command(flatten, next_help_heading = "How data are copied")]
+    pub copying: copying::Copying,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

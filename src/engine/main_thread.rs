@@ -18,7 +18,7 @@ use crate::fs::operator::RunDirectory;
 use crate::pass::{Context, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
-use crate::tree::{Item, LinkGroup};
+use crate::tree::{ChunkedFile, Item, LinkGroup};
 use crate::wire;
 
 /// A worker that has been in one operation for so long lends its permit to a spare one.
@@ -144,10 +144,7 @@ impl<'c> Engine<'c> {
         count_steals(&mut state.desk.counters, &envelope);
         let before = state.desk.bag.len();
         state.scheduler.handle_message(now, &mut state.desk, from, envelope);
-        while let Some(note) = state.scheduler.poll_note() {
-            state.hear(note);
-        }
-        if state.desk.bag.len() > before {
+        if hear_notes(state) || state.desk.bag.len() > before {
             self.shared.work.notify_all();
         }
     }
@@ -161,8 +158,8 @@ impl<'c> Engine<'c> {
                 state.scheduler.want_stop(Stop::Signal);
             }
             let state = &mut *state;
-            while let Some(note) = state.scheduler.poll_note() {
-                state.hear(note);
+            if hear_notes(state) {
+                self.shared.work.notify_all();
             }
             state.scheduler.tick(now, &mut state.desk);
             self.shared.stop.store(state.scheduler.stop().is_some(), Ordering::Relaxed);
@@ -259,12 +256,12 @@ impl<'c> Engine<'c> {
 
     /// Ends the workers. Returns what was counted, the faults by cause, and why the run gave up.
     pub fn finish(mut self) -> Finished {
-        {
+        let abandoned = {
             let mut state = self.shared.lock();
-            state.abandon();
             state.closing = true;
             self.shared.work.notify_all();
-        }
+            state.abandon()
+        };
         drop(self.pool.take());
         self.comm.finish();
         let mut state = self.shared.lock();
@@ -278,7 +275,7 @@ impl<'c> Engine<'c> {
                 Vec::new()
             }
         };
-        Finished { counters: state.desk.counters.clone(), faults, error }
+        Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
     }
 }
 
@@ -289,8 +286,19 @@ pub struct Finished {
     pub counters: Counters,
     /// Faults by cause.
     pub faults: Vec<(FaultGroup, u64)>,
+    /// Large files that were under way when the run was stopped, of which this rank is the owner.
+    pub abandoned: Vec<ChunkedFile>,
     /// Why the run gave up.
     pub error: Option<Error>,
+}
+
+/// Takes in the notes to this rank. Returns whether one of them brought an item.
+fn hear_notes(state: &mut State) -> bool {
+    let before = state.desk.bag.len();
+    while let Some(note) = state.scheduler.poll_note() {
+        state.hear(note);
+    }
+    state.desk.bag.len() > before
 }
 
 fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {

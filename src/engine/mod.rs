@@ -2,6 +2,7 @@
 //! place where scheduler, communication and passes meet.
 
 mod bag;
+mod chunked;
 mod fault_log;
 mod main_thread;
 mod state;

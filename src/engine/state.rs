@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
+use super::chunked::Chunked;
 use super::fault_log::FaultLog;
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Fault};
@@ -12,7 +13,7 @@ use crate::pass::effects::Deferred;
 use crate::pass::{Context, Effects, Watch};
 use crate::sched::{Local, Oldest, Rank, Scheduler, Stop};
 use crate::tree::item::LinkKey;
-use crate::tree::{Item, LinkGroup, Note, Outcome};
+use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -62,6 +63,8 @@ pub struct State {
     pub after_below: BTreeMap<u32, Vec<Item>>,
     /// Names of inodes with several, of which this rank is the owner.
     pub links: BTreeMap<LinkKey, LinkGroup>,
+    /// Large files of which this rank is the owner.
+    pub chunked: Chunked,
     /// Why the run can not go on.
     pub error: Option<Error>,
     /// The workers are to end.
@@ -124,6 +127,7 @@ impl State {
             deferred: Bag::new(part("deferred")),
             after_below: BTreeMap::new(),
             links: BTreeMap::new(),
+            chunked: Chunked::default(),
             error: None,
             closing: false,
             busy: 0,
@@ -168,30 +172,45 @@ impl State {
     }
 
     fn owner(&self, note: &Note) -> Rank {
-        let Note::Link { key, .. } = note;
-        Rank(u32::try_from(key.hash() % u64::from(self.ranks)).unwrap_or(0))
+        let hash = match note {
+            Note::Link { key, .. } => key.hash(),
+            Note::Chunk { file, .. } => file.hash(),
+        };
+        Rank(u32::try_from(hash % u64::from(self.ranks)).unwrap_or(0))
     }
 
     /// Takes in a note to this rank as an owner.
     pub fn hear(&mut self, note: Note) {
-        let Note::Link { key, kind, links, member } = note;
-
-        let group = self.links.entry(key).or_insert_with(|| LinkGroup { key, kind, links, members: Vec::new() });
-        group.links = group.links.max(links);
-        group.members.push(member);
-        self.scheduler.finish_note(&mut self.desk, Vec::new(), Vec::new());
+        let mut items = Vec::new();
+        match note {
+            Note::Link { key, kind, links, member } => {
+                let group =
+                    self.links.entry(key).or_insert_with(|| LinkGroup { key, kind, links, members: Vec::new() });
+                group.links = group.links.max(links);
+                group.members.push(member);
+            }
+            Note::Chunk { file, news } => items.extend(self.chunked.hear(file, news)),
+        }
+        self.scheduler.finish_note(&mut self.desk, items, Vec::new());
     }
 
-    /// After a stop: enters what was never done into the books, as unfinished.
-    pub fn abandon(&mut self) {
+    /// After a stop: enters what was never done into the books, as unfinished. Returns the large files
+    /// that were under way.
+    pub fn abandon(&mut self) -> Vec<ChunkedFile> {
         let mut left = self.desk.bag.drain();
         left.extend(self.deferred.drain());
         left.extend(std::mem::take(&mut self.after_below).into_values().flatten());
         left.extend(std::mem::take(&mut self.links).into_values().map(Item::Link));
+        let mut files = self.chunked.drain();
+        self.desk.counters.add(Slot::Ended(Kind::File, Outcome::Unfinished), files.len() as u64);
         for item in left {
             let (kind, entries) = item.entries();
             self.desk.counters.add(Slot::Ended(kind, Outcome::Unfinished), entries);
             self.desk.counters.count(Number::Unlooked, item.names());
+            if let Item::Publish { file, .. } = item {
+                files.push(file);
+            }
         }
+        files
     }
 }

@@ -10,6 +10,7 @@ pub mod open;
 pub mod operator;
 pub mod private;
 pub mod probe;
+pub mod range;
 pub mod roots;
 pub mod xattr;
 

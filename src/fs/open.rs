@@ -20,6 +20,9 @@ const DIRECTORY: OFlag =
 const READ: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
+const WRITE: OFlag =
+    OFlag::O_RDWR.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
 const CREATE: OFlag =
     OFlag::O_RDWR.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -107,6 +110,11 @@ pub fn new_file(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
     uninterrupted(|| openat(parent.as_fd(), name, CREATE, Mode::from_bits_truncate(0o600)))
         .map(|fd| Fd::new(fd, parent.side()))
         .map_err(|errno| parent.failure("openat", errno))
+}
+
+/// A file of ours that exists, to write more of it. The caller looks at what was opened.
+pub fn file_for_writing(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    opened(parent, name, WRITE)
 }
 
 /// Names the inode under `name`, of whatever type, without opening it.

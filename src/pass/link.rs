@@ -14,7 +14,7 @@ use super::{Context, Effects, Watch};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::{Fd, attributes, names, open};
-use crate::tree::decide::{Action, Known, decide};
+use crate::tree::decide::{Action, Known, Skip, decide};
 use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkMember, Outcome, TreePath};
 
 /// A name of the group, as it is now.
@@ -113,6 +113,14 @@ fn found(looked: Result<Attributes, Failure>) -> Result<Option<Attributes>, Fail
 /// Brings the names together: one that is right is the leader, else the first that can be copied; the
 /// others become links of it.
 fn settle(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effects: &mut Effects) {
+    let is_newer = |member: &Member| {
+        let known = Known { same_text: member.same_text, ..Known::LITTLE };
+        decide(&context.policy, &member.source, member.target.as_ref(), known) == Action::Skip(Skip::Newer)
+    };
+    if members.iter().any(is_newer) {
+        // `-u`: one inode, one fate.
+        return members.iter().for_each(|_| effects.skip(kind, Skip::Newer));
+    }
     let (first, known_links) = choose_leader(context, members);
     let in_order = members
         .get(first)
@@ -168,9 +176,9 @@ fn choose_leader(context: &Context, members: &[Member]) -> (usize, u32) {
     }
     let right = |&&(names, index): &&(u32, usize)| {
         members.get(index).is_some_and(|member| {
-            let known = Known { same_text: member.same_text, links: names };
+            let known = Known { same_text: member.same_text, links: names, same_content: None };
             let action = decide(&context.policy, &member.source, member.target.as_ref(), known);
-            matches!(action, Action::Keep | Action::Repair(_))
+            matches!(action, Action::Keep | Action::LookAtContent | Action::Repair(_))
         })
     };
     let best = names_of.values().filter(right).max_by_key(|(names, index)| (*names, usize::MAX - index));
@@ -210,8 +218,16 @@ fn make(
         }
     };
     let entry = Entry { name: &name, kind };
-    let mut work =
-        Work { context, pair: &pair, watch, group: FlushGroup::default(), effects, known_links: 1, may_tell: false };
+    let mut work = Work {
+        context,
+        pair: &pair,
+        watch,
+        group: FlushGroup::default(),
+        effects,
+        known_links: 1,
+        may_tell: false,
+        chunks: Vec::new(),
+    };
     if let Err(failure) = hands(&mut work, &entry) {
         entry::failed(&mut work, &entry, failure);
     }

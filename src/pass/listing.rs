@@ -9,9 +9,9 @@ use super::pair::{Pair, Trouble};
 use super::{Context, Effects};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
-use crate::fs::{Fd, list};
+use crate::fs::list;
 use crate::tree::names::Listed;
-use crate::tree::{Names, Outcome, join};
+use crate::tree::{Join, Names, Outcome};
 
 /// A part of a directory that is looked at in rounds: names whose hash falls to it.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +45,8 @@ pub struct Listings {
 
 /// A directory too large to be held at once.
 pub struct TooMany {
-    /// How many the larger side has.
-    pub names: usize,
+    /// Parts that can each be held.
+    pub rounds: u32,
 }
 
 /// Lists both sides and joins them. Faults of the listing are recorded; what only the target has
@@ -57,30 +57,47 @@ pub fn both_listings(
     part: Part,
     effects: &mut Effects,
 ) -> Result<Listings, TooMany> {
-    let names_max = context.grain.listing_names_max;
-    let source = listing(&pair.source, part, names_max, None);
     // What this run made is empty: others keep out of 0700, and a name that is there all the same
     // is met when it is to be created.
+    let both = if pair.item.made { &[&pair.source][..] } else { &[&pair.source, &pair.target] };
     let private = pair.item.path.is_root().then_some(crate::fs::private::NAME);
-    let target = if pair.item.made { Listing::default() } else { listing(&pair.target, part, names_max, private) };
-    let most = source.count.max(target.count);
-    if part.rounds == 1 && most > names_max {
-        return Err(TooMany { names: most });
+    // A part that was cut to size is held whatever its size turns out to be.
+    let bytes_max = if part.rounds > 1 { usize::MAX } else { context.grain.listing_bytes_max };
+    let mut join = Join::default();
+    let (mut bytes, mut broken) = (0, None);
+    for directory in both {
+        let is_source = directory.side() == Side::Source;
+        let visit = |name: &CStr, kind, _inode| {
+            if !part.has(name) || !is_source && private == Some(name) {
+                return;
+            }
+            if join.bytes() > bytes_max {
+                bytes += Join::bytes_of(name);
+                return;
+            }
+            let listed = Listed { kind, on_target: false };
+            if is_source { join.source(name, listed) } else { join.target(name, listed) }
+        };
+        if let Err(failure) = list::list(directory, visit) {
+            let trouble = if is_gone(failure) { Trouble::Vanished } else { Trouble::Failed(failure) };
+            broken = broken.max(Some((outcome_of(trouble), failure.side)));
+            note(&pair.item, trouble, effects);
+        }
     }
-    let mut broken = None;
-    for failure in [source.failure, target.failure].into_iter().flatten() {
-        let trouble = if is_gone(failure) { Trouble::Vanished } else { Trouble::Failed(failure) };
-        broken = broken.max(Some(outcome_of(trouble)));
-        note(&pair.item, trouble, effects);
+    if bytes > 0 {
+        // A tenth more than would do, as hashes do not fall evenly.
+        let rounds = (join.bytes() + bytes).div_ceil(bytes_max / 10 * 9).max(2);
+        return Err(TooMany { rounds: u32::try_from(rounds).unwrap_or(u32::MAX) });
     }
-    let mut joined = join(&source.names, &target.names);
-    if target.failure.is_some() {
+    let mut joined = join.finish();
+    if broken.is_some_and(|(_, side)| side == Side::Target) {
         joined.source = with_unknown_twins(&joined.source);
     }
     effects.count(Number::Listed, joined.source.len() as u64);
     if broken.is_none() {
         effects.count(Number::TargetOnly, joined.target_only.len() as u64);
     }
+    let broken = broken.map(|(outcome, _)| outcome);
     Ok(Listings { names: joined.source, broken, target_only: joined.target_only })
 }
 
@@ -96,27 +113,4 @@ fn with_unknown_twins(names: &Names) -> Names {
         marked.push(name, Listed { on_target: true, ..listed });
     }
     marked
-}
-
-#[derive(Default)]
-struct Listing {
-    names: Names,
-    /// All names of the part, those beyond the bound too.
-    count: usize,
-    failure: Option<Failure>,
-}
-
-fn listing(directory: &Fd, part: Part, names_max: usize, private: Option<&CStr>) -> Listing {
-    let mut listing = Listing::default();
-    let visit = |name: &CStr, kind, _inode| {
-        if !part.has(name) || private == Some(name) {
-            return;
-        }
-        listing.count += 1;
-        if part.rounds > 1 || listing.count <= names_max {
-            listing.names.push(name, Listed { kind, on_target: false });
-        }
-    };
-    let failure = list::list(directory, visit).err();
-    Listing { failure, ..listing }
 }

@@ -1,6 +1,7 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+pub mod chunk;
 pub mod effects;
 pub mod link;
 mod listing;
@@ -24,8 +25,10 @@ use crate::tree::decide::Policy;
 pub struct Grain {
     /// Names of a directory that one item holds at most; a larger listing becomes several batches.
     pub batch_names_max: usize,
-    /// Names of a directory that are held in memory at once; a larger one is looked at in rounds.
-    pub listing_names_max: usize,
+    /// Bytes of names that are held for one directory at once; a larger one is looked at in rounds.
+    pub listing_bytes_max: usize,
+    /// Size of the chunks that a large file is copied in; a file of less than two is copied whole.
+    pub chunk_bytes: u64,
     /// After so long an item ends, and what is left of it can be stolen.
     pub item_time_max: std::time::Duration,
     /// Files that are made durable together, at most.
@@ -38,7 +41,8 @@ impl Default for Grain {
     fn default() -> Self {
         Self {
             batch_names_max: 2_048,
-            listing_names_max: 262_144,
+            listing_bytes_max: 64 << 20,
+            chunk_bytes: 64 << 20,
             item_time_max: std::time::Duration::from_millis(250),
             flush_group_files_max: 32,
             flush_group_bytes_max: 64 << 20,
@@ -70,6 +74,8 @@ impl Context {
             }
             Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),
+            Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
+            Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),
             Item::Link(group) => link::group(self, group, watch, &mut effects),
         }
         watch.end();

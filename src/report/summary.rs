@@ -99,6 +99,8 @@ pub struct Bytes {
     pub read: u64,
     /// Written.
     pub written: u64,
+    /// Compared with their copies.
+    pub compared: u64,
 }
 
 /// Hard links.

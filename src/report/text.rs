@@ -69,19 +69,20 @@ fn figures(summary: &Summary) -> String {
     let bytes = summary.bytes;
     let busy = |share: f64| format!("{:.0} %", (1.0 - share) * 100.0);
     let average = summary.ranks.iter().map(|rank| rank.idle_share).sum::<f64>() / summary.ranks.len().max(1) as f64;
-    let mut lines = vec![
-        format!(
-            "data     {} in files, {} read, {} written",
-            BinaryBytes(bytes.logical),
-            BinaryBytes(bytes.read),
-            BinaryBytes(bytes.written)
-        ),
-        format!(
-            "rate     {} entries/s, {}/s",
-            HumanCount(summary.rates.entries_per_second as u64),
-            BinaryBytes(summary.rates.bytes_per_second as u64)
-        ),
-    ];
+    let mut lines = vec![format!(
+        "data     {} in files, {} read, {} written",
+        BinaryBytes(bytes.logical),
+        BinaryBytes(bytes.read),
+        BinaryBytes(bytes.written)
+    )];
+    if bytes.compared > 0 {
+        lines.push(format!("compared {} with their copies", BinaryBytes(bytes.compared)));
+    }
+    lines.push(format!(
+        "rate     {} entries/s, {}/s",
+        HumanCount(summary.rates.entries_per_second as u64),
+        BinaryBytes(summary.rates.bytes_per_second as u64)
+    ));
     if summary.ranks.len() > 1 {
         let steals: u64 = summary.ranks.iter().map(|rank| rank.steals).sum();
         let laziest = summary.ranks.iter().max_by(|a, b| a.idle_share.total_cmp(&b.idle_share));

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::lock::{Holder, Lock};
 use crate::comm::Comm;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::fault::{Error, Failure, Side};
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
@@ -94,7 +94,10 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let mut policy = config.policy.clone();
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries });
+    let threads = config::threads(config.threads, roster.ranks_here());
+    let mut grain = config.grain.clone();
+    grain.listing_bytes_max = grain.listing_bytes_max.min(config::listing_bytes_max(threads));
+    let context = Arc::new(Context { trees, policy, grain, temporaries });
     Ok(Begun { context, root, run_directory, held, fs_types })
 }
 

@@ -18,7 +18,7 @@ use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Engine, Finished, Setup};
 use crate::fault::Error;
 use crate::fs::data;
-use crate::pass::{Effects, Watch, settle};
+use crate::pass::{Effects, Watch, chunk, settle};
 use crate::report::summary::Seconds;
 use crate::report::{self, Progress, Summary};
 use crate::sched::Rank;
@@ -227,7 +227,8 @@ fn conclude(
     threads: u32,
 ) -> Conclusion {
     let Walked { ended, finished, root_outcome, mut clock } = walked;
-    let Finished { mut counters, faults, error } = finished;
+    let Finished { mut counters, faults, abandoned, error } = finished;
+    abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     clock.lap();
     let flushed = if roster.leads_node() { data::flush_file_system(&begun.context.trees.target) } else { Ok(()) };
     let flushed = flushed.map_err(|failure| {

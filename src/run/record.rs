@@ -125,6 +125,7 @@ impl Recorder<'_> {
                 allocated: number(Number::BytesAllocated),
                 read: number(Number::BytesRead),
                 written: number(Number::BytesWritten),
+                compared: number(Number::BytesCompared),
             },
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),

@@ -31,8 +31,51 @@ pub struct Policy {
     pub one_file_system: bool,
     /// How far the clocks of source and target may differ, in nanoseconds.
     pub clock_skew: u64,
+    /// What shows that the content of a file is right.
+    pub content: ContentRule,
+    /// Leave files alone that are newer on the target.
+    pub update: bool,
+    /// Modification times that differ by no more than this are equal, in nanoseconds.
+    pub modify_window: u64,
+    /// What a source that changed after its copy was made calls for, although size and time are equal.
+    pub ctime: CtimeRule,
     /// What the target's file system and our rights allow.
     pub target: Abilities,
+}
+
+/// What shows that the content of a file is right, where the sizes are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum ContentRule {
+    /// Equal modification times; without times a target that is not older.
+    Times,
+    /// The content itself.
+    Checksum,
+    /// Nothing more.
+    SizeOnly,
+}
+
+/// What a newer ctime of the source calls for. It moves with any change of the inode, a link or a
+/// change of mode too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum CtimeRule {
+    /// A look at extended attributes and ACLs.
+    Metadata,
+    /// A look at the content as well: finds content that changed while size and time were put back.
+    Content,
+}
+
+impl Policy {
+    /// Whether the next run tells an unfinished file from a finished one by its modification time. Only
+    /// then may a new file be made in its place.
+    pub fn times_are_the_record(&self) -> bool {
+        self.times && !self.update && self.modify_window == 0 && self.content != ContentRule::SizeOnly
+    }
+
+    /// Whether a time of the target is the one that the source's became there.
+    pub fn is_same_time(&self, source: Time, target: Time) -> bool {
+        let held = self.target.times.held(source);
+        held == target || (held <= target.plus(self.modify_window) && target <= held.plus(self.modify_window))
+    }
 }
 
 /// What the target's file system and our rights allow: measured once, see `fs::probe`.
@@ -57,17 +100,20 @@ pub enum Skip {
     Special,
     /// `-x`.
     MountPoint,
+    /// `-u`: the target is newer.
+    Newer,
 }
 
 impl Skip {
     /// All reasons, in the order of the summary.
-    pub const ALL: [Skip; 2] = [Skip::Special, Skip::MountPoint];
+    pub const ALL: [Skip; 3] = [Skip::Special, Skip::MountPoint, Skip::Newer];
 
     /// The word for it in the summary.
     pub fn word(self) -> &'static str {
         match self {
             Skip::Special => "no_specials",
             Skip::MountPoint => "one_file_system",
+            Skip::Newer => "update",
         }
     }
 }
@@ -159,7 +205,7 @@ pub fn differences(policy: &Policy, source: &Attributes, target: &Attributes) ->
         owner: wanted.uid.is_some_and(|uid| uid != target.uid) || wanted.gid.is_some_and(|gid| gid != target.gid),
         mode: wanted.mode.is_some_and(|mode| mode != target.mode),
         times: wanted.times.is_some_and(|times| {
-            held(times.mtime) != target.mtime || access_times && held(times.atime) != target.atime
+            !policy.is_same_time(times.mtime, target.mtime) || access_times && held(times.atime) != target.atime
         }),
         xattrs: false,
     }
@@ -167,10 +213,13 @@ pub fn differences(policy: &Policy, source: &Attributes, target: &Attributes) ->
 
 /// Whether xattrs and ACLs must be looked at: not if the target was born after the last change of
 /// the source, for then it was made from what the source is now. No rename, link, chown or touch
-/// moves the birth of an inode.
+/// moves the birth of an inode. A target without its source's time may have been left unfinished.
 pub fn must_look_at_xattrs(policy: &Policy, source: &Attributes, target: &Attributes) -> bool {
     if !policy.xattrs && !policy.acls {
         return false;
+    }
+    if policy.times && !policy.is_same_time(source.mtime, target.mtime) {
+        return true;
     }
     let margin = policy.clock_skew + policy.target.times.granularity;
     target.identity.birth.is_none_or(|birth| source.ctime.plus(margin) >= birth)
@@ -187,6 +236,8 @@ pub enum Action {
     ReplaceDirectory,
     /// Both are directories.
     Enter,
+    /// Compare the content, then decide again.
+    LookAtContent,
     /// Content is equal; set what differs of the metadata.
     Repair(Differences),
     /// Nothing to do, so far as can be told without a look at xattrs.
@@ -206,6 +257,8 @@ pub enum Reason {
     Size,
     /// Another modification time.
     Mtime,
+    /// Another content.
+    Content,
     /// Another symbolic link text.
     Text,
     /// Another device number.
@@ -221,6 +274,13 @@ pub struct Known {
     pub same_text: bool,
     /// So many names of the target's inode are names that we mirror: 1 but for hard links.
     pub links: u32,
+    /// Whether the contents of two files are equal, if they were compared.
+    pub same_content: Option<bool>,
+}
+
+impl Known {
+    /// Two inodes of one name each, not looked into.
+    pub const LITTLE: Known = Known { same_text: false, links: 1, same_content: None };
 }
 
 /// Decides about a pair.
@@ -246,13 +306,8 @@ pub fn decide(policy: &Policy, source: &Attributes, target: Option<&Attributes>,
 fn decide_alike(policy: &Policy, source: &Attributes, target: &Attributes, known: Known) -> Action {
     match source.kind {
         Kind::File => {
-            if source.size != target.size {
-                return Action::Replace(Reason::Size);
-            }
-            let held = policy.target.times.held(source.mtime);
-            let current = if policy.times { held == target.mtime } else { held <= target.mtime };
-            if !current {
-                return Action::Replace(Reason::Mtime);
+            if let Some(action) = decide_content(policy, source, target, known) {
+                return action;
             }
         }
         Kind::Symlink if !known.same_text => return Action::Replace(Reason::Text),
@@ -262,6 +317,29 @@ fn decide_alike(policy: &Policy, source: &Attributes, target: &Attributes, known
         _ => {}
     }
     repair(differences(policy, source, target), target, known.links)
+}
+
+/// What the contents of two files call for; `None` if they are equal.
+fn decide_content(policy: &Policy, source: &Attributes, target: &Attributes, known: Known) -> Option<Action> {
+    let is_newer = target.mtime > policy.target.times.held(source.mtime);
+    if policy.update && is_newer && !policy.is_same_time(source.mtime, target.mtime) {
+        return Some(Action::Skip(Skip::Newer));
+    }
+    if source.size != target.size {
+        return Some(Action::Replace(Reason::Size));
+    }
+    match (policy.content, known.same_content) {
+        (_, Some(false)) => Some(Action::Replace(Reason::Content)),
+        (ContentRule::SizeOnly, _) | (ContentRule::Checksum, Some(true)) => None,
+        // Nothing to read.
+        (ContentRule::Checksum, None) if source.size == 0 => None,
+        (ContentRule::Checksum, None) => Some(Action::LookAtContent),
+        (ContentRule::Times, _) => {
+            let same = policy.is_same_time(source.mtime, target.mtime);
+            let current = same || !policy.times && is_newer;
+            (!current).then_some(Action::Replace(Reason::Mtime))
+        }
+    }
 }
 
 /// How differences of metadata are mended: in place, unless the inode has names that we do not know.
@@ -281,7 +359,7 @@ mod tests {
     use crate::tree::attributes::Identity;
     use proptest::prelude::*;
 
-    const ONE: Known = Known { same_text: true, links: 1 };
+    const ONE: Known = Known { same_text: true, links: 1, same_content: None };
 
     fn policy(chown: bool) -> Policy {
         Policy {
@@ -295,6 +373,10 @@ mod tests {
             specials: true,
             one_file_system: false,
             clock_skew: 2_000_000_000,
+            content: ContentRule::Times,
+            update: false,
+            modify_window: 0,
+            ctime: CtimeRule::Metadata,
             target: Abilities {
                 times: TimeLimits { earliest: -(1 << 31), latest: 1 << 33, granularity: 1 },
                 chown,
@@ -354,7 +436,7 @@ mod tests {
 
         #[test]
         fn an_inode_with_other_names_is_never_repaired_in_place(source in attributes(), target in attributes(), text in any::<bool>()) {
-            let action = decide(&policy(true), &source, Some(&target), Known { same_text: text, links: 1 });
+            let action = decide(&policy(true), &source, Some(&target), Known { same_text: text, links: 1, same_content: None });
             let in_place = matches!(action, Action::Repair(_));
             prop_assert!(!(in_place && target.links > 1));
         }

@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
+use super::chunk::{ChunkFate, ChunkNews, ChunkedFile};
 use super::names::Names;
 use super::outcome::Outcome;
 use super::path::TreePath;
@@ -53,6 +54,22 @@ pub enum Item {
         /// What is to stand in the books once it is settled.
         outcome: Outcome,
     },
+    /// Copy some chunks of a large file.
+    Chunks {
+        /// The file.
+        file: ChunkedFile,
+        /// The first of them.
+        first: u32,
+        /// How many; not 0.
+        count: u32,
+    },
+    /// Give a large file, of which all chunks have ended, its metadata and its final name.
+    Publish {
+        /// The file.
+        file: ChunkedFile,
+        /// What became of its chunks.
+        fate: ChunkFate,
+    },
     /// Make the names of one source inode one inode on the target, and those of several several.
     Link(LinkGroup),
 }
@@ -65,7 +82,8 @@ impl Item {
             Item::Directory(_) => 256,
             Item::Round { .. } => 65_536,
             Item::Batch { names, .. } => names.len() as u64,
-            Item::Settle { .. } => 1,
+            Item::Settle { .. } | Item::Publish { .. } => 1,
+            Item::Chunks { count, .. } => 1_024 * u64::from(*count),
             Item::Link(group) => group.members.len() as u64,
         }
     }
@@ -78,6 +96,7 @@ impl Item {
                 path(directory)
             }
             Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
+            Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,
             Item::Link(group) => group.members.iter().map(LinkMember::bytes).sum(),
         };
         size_of::<Item>() + content
@@ -89,6 +108,9 @@ impl Item {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
             Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
+            // The owner's tally has it.
+            Item::Chunks { .. } => (Kind::File, 0),
+            Item::Publish { .. } => (Kind::File, 1),
             Item::Link(group) => (group.kind, group.members.iter().filter(|member| member.settles).count() as u64),
         }
     }
@@ -141,6 +163,13 @@ pub enum Note {
         links: u32,
         /// The name.
         member: LinkMember,
+    },
+    /// Of a large file. `ChunkedFile::hash` tells the owner.
+    Chunk {
+        /// The file.
+        file: ChunkedFile,
+        /// What happened to it.
+        news: ChunkNews,
     },
 }
 

@@ -1,8 +1,10 @@
 //! What trees are made of, and what is decided about them: pure, without input or output.
 
 pub mod attributes;
+pub mod chunk;
 pub mod decide;
 pub mod item;
+pub mod join;
 pub mod names;
 pub mod outcome;
 pub mod path;
@@ -10,8 +12,10 @@ pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
+pub use chunk::{ChunkFate, ChunkNews, ChunkedFile};
 pub use item::{DirectoryItem, Item, LinkGroup, LinkMember, Note};
-pub use names::{Names, join};
+pub use join::{Join, Joined};
+pub use names::Names;
 pub use outcome::Outcome;
 pub use path::TreePath;
 pub use side::Side;

@@ -1,10 +1,8 @@
-//! The names of a directory, and the join of two directories' names.
+//! The names of a directory.
 
 use std::ffi::CStr;
 
 use bincode::{Decode, Encode};
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::attributes::Kind;
 
@@ -35,6 +33,17 @@ impl Names {
     pub fn push(&mut self, name: &CStr, listed: Listed) {
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
         self.listed.push(listed);
+    }
+
+    /// The name that begins at an offset into the bytes of all.
+    pub(super) fn at(&self, offset: u32) -> &[u8] {
+        let tail = self.bytes.get(offset as usize..).unwrap_or_default();
+        CStr::from_bytes_until_nul(tail).map(CStr::to_bytes).unwrap_or_default()
+    }
+
+    /// The remark on the name of this number.
+    pub(super) fn listed_mut(&mut self, index: u32) -> Option<&mut Listed> {
+        self.listed.get_mut(index as usize)
     }
 
     /// How many names there are.
@@ -91,99 +100,10 @@ pub fn is_name(bytes: &[u8]) -> bool {
     !matches!(bytes, b"" | b"." | b"..") && bytes.len() <= 255 && !bytes.contains(&b'/') && !bytes.contains(&0)
 }
 
-/// The names of both sides of a directory.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Joined {
-    /// The source's names in its order, each once, with `on_target` filled in.
-    pub source: Names,
-    /// The names that only the target has.
-    pub target_only: Names,
-}
-
-/// Joins two listings by hash, so that the source keeps its order. Names that a listing holds twice
-/// (NFS and Lustre may do that) count once.
-pub fn join(source: &Names, target: &Names) -> Joined {
-    let mut joined = Joined::default();
-    let target_table = Table::of(target);
-    let mut matched = vec![false; target.len()];
-    let mut seen = Table::new(source);
-    for (name, listed) in source.iter() {
-        if !seen.insert(name) {
-            continue;
-        }
-        let twin = target_table.find(name);
-        if let Some(flag) = twin.and_then(|index| matched.get_mut(index)) {
-            *flag = true;
-        }
-        joined.source.push(name, Listed { on_target: twin.is_some(), ..listed });
-    }
-    let mut target_seen = Table::new(target);
-    for ((name, listed), matched) in target.iter().zip(matched) {
-        if target_seen.insert(name) && !matched {
-            joined.target_only.push(name, listed);
-        }
-    }
-    joined
-}
-
-/// A hash table over the names of a list: it holds offsets, not names.
-struct Table<'n> {
-    names: &'n Names,
-    /// (index of the name, offset of its bytes)
-    slots: HashTable<(u32, u32)>,
-    next: (u32, u32),
-}
-
-impl<'n> Table<'n> {
-    fn new(names: &'n Names) -> Self {
-        Self { names, slots: HashTable::with_capacity(names.len()), next: (0, 0) }
-    }
-
-    fn of(names: &'n Names) -> Self {
-        let mut table = Self::new(names);
-        for (name, _) in names.iter() {
-            table.insert(name);
-        }
-        table
-    }
-
-    fn name_at(names: &Names, offset: u32) -> &[u8] {
-        let tail = names.bytes.get(offset as usize..).unwrap_or_default();
-        CStr::from_bytes_until_nul(tail).map(CStr::to_bytes).unwrap_or_default()
-    }
-
-    /// Adds the next name of the list, in its order; false when it is there already.
-    fn insert(&mut self, name: &CStr) -> bool {
-        let bytes = name.to_bytes();
-        let slot = self.next;
-        self.next = (slot.0 + 1, slot.1 + u32::try_from(bytes.len() + 1).unwrap_or(u32::MAX));
-        let names = self.names;
-        let entry = self.slots.entry(
-            xxh3_64(bytes),
-            |&(_, offset)| Self::name_at(names, offset) == bytes,
-            |&(_, offset)| xxh3_64(Self::name_at(names, offset)),
-        );
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(_) => false,
-            hashbrown::hash_table::Entry::Vacant(vacant) => {
-                vacant.insert(slot);
-                true
-            }
-        }
-    }
-
-    fn find(&self, name: &CStr) -> Option<usize> {
-        let bytes = name.to_bytes();
-        let same = |&(_, offset): &(u32, u32)| Self::name_at(self.names, offset) == bytes;
-        self.slots.find(xxh3_64(bytes), same).map(|&(index, _)| index as usize)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
     use std::ffi::CString;
 
     const FILE: Listed = Listed { kind: Some(Kind::File), on_target: false };
@@ -201,19 +121,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn join_agrees_with_sets(source in proptest::collection::vec(name(), 0..40), target in proptest::collection::vec(name(), 0..40)) {
-            let joined = join(&names(&source), &names(&target));
-            let left: BTreeSet<_> = source.iter().cloned().collect();
-            let right: BTreeSet<_> = target.iter().cloned().collect();
-            let both: BTreeSet<_> = joined.source.iter().filter(|(_, l)| l.on_target).map(|(n, _)| n.to_owned()).collect();
-            let only: BTreeSet<_> = joined.target_only.iter().map(|(n, _)| n.to_owned()).collect();
-            prop_assert_eq!(joined.source.len(), left.len());
-            prop_assert_eq!(joined.target_only.len(), only.len());
-            prop_assert_eq!(both, left.intersection(&right).cloned().collect::<BTreeSet<_>>());
-            prop_assert_eq!(only, right.difference(&left).cloned().collect::<BTreeSet<_>>());
-        }
-
         #[test]
         fn splitting_loses_nothing(list in proptest::collection::vec(name(), 0..40), first in 0usize..50, count in 1usize..9) {
             let whole = names(&list);

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::Work;
 use super::file::{self, Place};
-use super::{node, repair};
+use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
@@ -58,10 +58,8 @@ fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<At
         Err(failure) => return work.effects.fail(entry.kind, work.pair.path(entry.name), failure),
     };
     if work.context.policy.hard_links && source.links > 1 && source.kind != Kind::Directory {
-        let skipped = matches!(
-            decide(&work.context.policy, &source, None, Known { same_text: false, links: 1 }),
-            Action::Skip(_) | Action::Unsupported
-        );
+        let skipped =
+            matches!(decide(&work.context.policy, &source, None, Known::LITTLE), Action::Skip(_) | Action::Unsupported);
         if !skipped {
             return tell_owner(work, entry, &source, target.as_ref());
         }
@@ -145,7 +143,8 @@ pub fn act(
 ) -> Result<(), Failure> {
     let same_text = target.is_some_and(|target| source.kind == Kind::Symlink && target.kind == Kind::Symlink)
         && names::read_symlink(&work.pair.source, entry.name)? == names::read_symlink(&work.pair.target, entry.name)?;
-    let action = decide(&work.context.policy, source, target, Known { same_text, links: work.known_links });
+    let known = Known { same_text, links: work.known_links, same_content: None };
+    let action = content::decide(work, entry, source, target, known)?;
     if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
         return sub_directory(work, entry, source, target);
     }
@@ -180,8 +179,8 @@ pub fn act(
             make(work, entry, source, Place::over_directory(work.context), Outcome::Updated)
         }
         (Action::Replace(_), _) => make(work, entry, source, Place::over(work.context), Outcome::Updated),
-        (Action::Create | Action::Enter | Action::Keep | Action::Repair(_), _) => {
-            make(work, entry, source, Place::new(work.context), Outcome::Created)
+        (Action::Create | Action::Enter | Action::Keep | Action::LookAtContent | Action::Repair(_), _) => {
+            make(work, entry, source, Place::new(work.context, source), Outcome::Created)
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{self, Copied};
 use crate::fs::{Fd, attributes, names, open, xattr};
-use crate::pass::Context;
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
-use crate::tree::decide::Times;
-use crate::tree::{Attributes, Kind, Outcome, Time};
+use crate::pass::{Context, chunk};
+use crate::tree::decide::{ContentRule, Times};
+use crate::tree::{Attributes, ChunkedFile, Kind, Outcome, Time};
 
 /// An appended file up to this size needs no flush before its times: a write that was lost in a
 /// power cut shows in its size. `docs/internals/durability.md` has the measurements.
@@ -27,14 +27,17 @@ const TRIES_MAX: u32 = 3;
 #[derive(Debug)]
 pub struct Place {
     temporary: Option<CString>,
-    over_directory: bool,
+    /// An empty directory has the final name.
+    pub over_directory: bool,
 }
 
 impl Place {
     /// A name that is free: in its place, unless the comparison of the next run does not rest on
-    /// equal times; then an unfinished file would be taken for a finished one.
-    pub fn new(context: &Context) -> Self {
-        let temporary = (!context.policy.times).then(|| context.temporaries.next());
+    /// equal times; then an unfinished file would be taken for a finished one. A large file's size is
+    /// set before its data, so it is never made in its place.
+    pub fn new(context: &Context, source: &Attributes) -> Self {
+        let is_large = source.kind == Kind::File && chunk::is_large(context, source.size);
+        let temporary = (is_large || !context.policy.times_are_the_record()).then(|| context.temporaries.next());
         Self { temporary, over_directory: false }
     }
 
@@ -163,7 +166,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
-    let place = Place::new(work.context);
+    let place = Place::new(work.context, &source_was);
     let target =
         match work.pair.prepare_for_change().and_then(|()| open::new_file(&work.pair.target, place.name(entry.name))) {
             Ok(target) => target,
@@ -192,11 +195,15 @@ pub fn copy(work: &mut Work<'_>, entry: &Entry<'_>, place: Place, outcome: Outco
 }
 
 /// Both ends of a copy.
-struct Sources {
-    source: Fd,
-    source_was: Attributes,
-    target: Fd,
-    place: Place,
+pub struct Sources {
+    /// The file that is read.
+    pub source: Fd,
+    /// What it was when it was opened.
+    pub source_was: Attributes,
+    /// The new file.
+    pub target: Fd,
+    /// Its name.
+    pub place: Place,
 }
 
 fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
@@ -209,8 +216,13 @@ fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<
     Ok(Some(Sources { source, source_was, target, place }))
 }
 
-/// Fills a new target file and publishes it, at once or with its flush group.
+/// Fills a new target file and publishes it, at once or with its flush group. A large one is cut, for
+/// all ranks to fill.
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
+    let has_temporary = sources.place.temporary.is_some();
+    if work.may_tell && has_temporary && chunk::is_large(work.context, sources.source_was.size) {
+        return chunk::begin(work, entry, sources, outcome);
+    }
     let Sources { source, source_was, target, place } = sources;
     let (name, kind, copied, tries) = (entry.name.to_owned(), entry.kind, Copied::default(), 1);
     let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries };
@@ -224,15 +236,39 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
     }
 }
 
+/// Publishes a file whose chunks are all on the target.
+pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile) {
+    let opened = open::file_for_reading(&work.pair.source, entry.name)
+        .and_then(|source| Ok((source, open::file_for_writing(&work.pair.target, &file.temporary)?)));
+    let (source, target) = match opened {
+        Ok(both) => both,
+        Err(failure) => return failed(work, entry, failure),
+    };
+    let place = Place { temporary: Some(file.temporary.clone()), over_directory: file.over_directory };
+    let copied = Copied { end: file.source.size, size_set_apart: true, ..Copied::default() };
+    let (name, outcome) = (entry.name.to_owned(), file.outcome);
+    let (source_was, kind, tries) = (file.source, entry.kind, TRIES_MAX);
+    let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries };
+    match give_metadata(work, &draft) {
+        Ok(()) => publish(work, draft),
+        Err(failure) => discard(work, draft, failure),
+    }
+}
+
+fn give_metadata(work: &mut Work<'_>, draft: &Draft) -> Result<(), Failure> {
+    let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
+    let inherits_acl = work.pair.inherits_acl()?;
+    let fresh = Current::Fresh { inherits_acl };
+    metadata::apply(work.context, &draft.target, &draft.source_was, &xattrs, &fresh, work.effects)
+}
+
 /// Content and all metadata but the times.
 fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
     draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || work.watch.alive())?;
     work.effects.count(Number::BytesRead, draft.copied.read);
     work.effects.count(Number::BytesWritten, draft.copied.written);
-    let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
-    let inherits_acl = work.pair.inherits_acl()?;
-    metadata::apply(work.context, &draft.target, &was, &xattrs, &Current::Fresh { inherits_acl }, work.effects)
+    give_metadata(work, draft)
 }
 
 /// Takes a failed draft away again: what was to be replaced stays as it was.
@@ -348,11 +384,16 @@ fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CStri
 }
 
 /// The file kept changing. What was read last is better than nothing, but must not be taken for
-/// finished: its modification time stays that of our writing.
+/// finished: its modification time stays that of our writing. Where equal sizes are proof enough,
+/// nothing would tell it from a finished one.
 fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
     let path = work.pair.path(&draft.name);
     let kind = draft.kind;
-    let placed = stay_apart(&draft.target, source)
+    if work.context.policy.content == ContentRule::SizeOnly {
+        remove_own(work.pair, &draft);
+        return work.effects.miss(kind, path, Outcome::Changed, Side::Source, "changed while it was read, three times");
+    }
+    let placed = stay_apart(work.context, &draft.target, source)
         .map_err(|failure| (kind, draft.name.clone(), failure))
         .and_then(|()| close_and_place(work.pair, draft));
     match placed {
@@ -367,12 +408,14 @@ fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
     }
 }
 
-/// Where times are whole seconds, the time of our writing may be the source's.
-fn stay_apart(target: &Fd, source: &Attributes) -> Result<(), Failure> {
+/// Where times are whole seconds, the time of our writing may be the source's. Where a newer target
+/// counts as right, it must be older.
+fn stay_apart(context: &Context, target: &Fd, source: &Attributes) -> Result<(), Failure> {
     let now = attributes::of_fd(target)?;
-    if now.mtime.seconds.abs_diff(source.mtime.seconds) > 2 {
+    if context.policy.times_are_the_record() && now.mtime.seconds.abs_diff(source.mtime.seconds) > 2 {
         return Ok(());
     }
-    let earlier = Time { seconds: source.mtime.seconds - 10, nanoseconds: 0 };
+    let window = i64::try_from(context.policy.modify_window / 1_000_000_000).unwrap_or(0);
+    let earlier = Time { seconds: source.mtime.seconds - 10 - window, nanoseconds: 0 };
     attributes::set_times(target, Times { atime: now.atime, mtime: earlier })
 }

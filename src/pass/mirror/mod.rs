@@ -1,5 +1,6 @@
 //! Walk both trees side by side, decide, copy: one directory, or a part of a large one.
 
+mod content;
 pub(super) mod entry;
 pub(super) mod file;
 pub(super) mod node;
@@ -25,7 +26,7 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
     watch.begin("list", &pair.item.path, None);
     let listings = match both_listings(context, &pair, Part::WHOLE, effects) {
         Ok(listings) => listings,
-        Err(TooMany { names }) => return in_rounds(context, pair, names, effects),
+        Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
     let outcome = match listings.broken {
         None => settle::outcome_before_changes(context, &pair),
@@ -121,9 +122,7 @@ fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut E
 }
 
 /// Cuts a directory into rounds, each of which can be held at once.
-fn in_rounds(context: &Context, pair: Pair<'_>, names: usize, effects: &mut Effects) {
-    let rounds = names.div_ceil(context.grain.listing_names_max / 2).max(2);
-    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
     for round in 0..rounds {
         effects.items.push(Item::Round { directory: pair.item.clone(), round, rounds });
     }
@@ -167,6 +166,8 @@ pub struct Work<'w> {
     pub known_links: u32,
     /// Notes to owners are still read: not so when the owners themselves are at work.
     pub may_tell: bool,
+    /// Large files that were cut, for any rank to copy.
+    pub chunks: Vec<Item>,
 }
 
 /// Works on names until they are done or it is time to let others have the rest. Returns whether
@@ -176,19 +177,32 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let notes_before = effects.notes.len();
     let mut done = 0;
     watch.begin("copy", &pair.item.path, None);
-    let mut work = Work { context, pair, watch, group: FlushGroup::default(), effects, known_links: 1, may_tell: true };
+    let mut work = Work {
+        context,
+        pair,
+        watch,
+        group: FlushGroup::default(),
+        effects,
+        known_links: 1,
+        may_tell: true,
+        chunks: Vec::new(),
+    };
     for (name, listed) in names.iter() {
         watch.next_name("copy", name);
         entry::one(&mut work, name, listed);
         done += 1;
-        if watch.must_stop() || started.elapsed() > context.grain.item_time_max {
+        let is_enough = started.elapsed() > context.grain.item_time_max || !work.chunks.is_empty();
+        if watch.must_stop() || is_enough {
             break;
         }
     }
     file::finish_group(&mut work);
+    let chunks = work.chunks;
     if done < names.len() {
         release_rest(context, pair, names, done, effects);
     }
+    // Last, as a rank takes its newest item: a large file that was begun comes before further ones.
+    effects.items.extend(chunks);
     done == names.len() && effects.notes.len() == notes_before
 }
 

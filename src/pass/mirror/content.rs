@@ -1,0 +1,48 @@
+//! Deciding about a pair whose contents must be compared first.
+
+use super::Work;
+use super::entry::Entry;
+use crate::counters::Number;
+use crate::fault::Failure;
+use crate::fs::{attributes, open};
+use crate::tree::decide::{self, Action, CtimeRule, Known, must_look_at_xattrs};
+use crate::tree::{Attributes, Kind};
+
+/// Decides about the pair, and looks at the contents where that takes it.
+pub fn decide(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: &Attributes,
+    target: Option<&Attributes>,
+    known: Known,
+) -> Result<Action, Failure> {
+    let policy = &work.context.policy;
+    let action = decide::decide(policy, source, target, known);
+    let Some(target) = target else {
+        return Ok(action);
+    };
+    let has_changed = policy.ctime == CtimeRule::Content
+        && matches!(action, Action::Keep | Action::Repair(_))
+        && source.kind == Kind::File
+        && source.size > 0
+        && must_look_at_xattrs(policy, source, target);
+    if action != Action::LookAtContent && !has_changed {
+        return Ok(action);
+    }
+    let known = Known { same_content: Some(is_same(work, entry, source, target)?), ..known };
+    Ok(decide::decide(policy, source, Some(target), known))
+}
+
+/// Whether both files hold the same bytes. Another inode under either name is another content: the
+/// copy that follows finds out what it is.
+fn is_same(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) -> Result<bool, Failure> {
+    let ours = open::file_for_reading(&work.pair.source, entry.name)?;
+    let theirs = open::file_for_reading(&work.pair.target, entry.name)?;
+    let meant = attributes::of_fd(&ours)?.identity == source.identity
+        && attributes::of_fd(&theirs)?.identity == target.identity;
+    if !meant {
+        return Ok(false);
+    }
+    work.effects.count(Number::BytesCompared, source.size);
+    crate::fs::range::same_content(&ours, &theirs, 0..source.size, || work.watch.alive())
+}

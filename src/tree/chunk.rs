@@ -1,0 +1,187 @@
+//! Large files in chunks: how they are cut, and the owner's tally of what was copied.
+
+use std::ffi::CString;
+use std::ops::Range;
+
+use bincode::{Decode, Encode};
+
+use super::attributes::{Attributes, Identity};
+use super::outcome::Outcome;
+use super::path::TreePath;
+
+/// A large file under way: any rank copies any chunk of it. It has a temporary name until all are on
+/// the target.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ChunkedFile {
+    /// Its final name, below both roots.
+    pub path: TreePath,
+    /// Its name until it is complete, in the same directory.
+    pub temporary: CString,
+    /// The source as it was when the file was cut.
+    pub source: Attributes,
+    /// The inode under the temporary name.
+    pub target: Identity,
+    /// Size of a chunk; the last one may be smaller. Not 0.
+    pub chunk_bytes: u64,
+    /// What is to stand in the books once it is complete.
+    pub outcome: Outcome,
+    /// An empty directory has the final name, and gives way.
+    pub over_directory: bool,
+}
+
+/// What became of a chunk. The worst of its chunks is the file's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum ChunkFate {
+    /// On the target, and flushed there.
+    Copied,
+    /// The source ended early, or is another file.
+    Changed,
+    /// It is gone from the source.
+    Vanished,
+    /// Listed in the fault list.
+    Failed,
+}
+
+/// What the owner of a large file is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum ChunkNews {
+    /// The file was cut.
+    Begun,
+    /// A chunk is done with.
+    Ended {
+        /// Its number, from 0.
+        chunk: u32,
+        /// What became of it.
+        fate: ChunkFate,
+    },
+}
+
+impl ChunkedFile {
+    /// How many chunks there are: at least 1.
+    pub fn chunks(&self) -> u32 {
+        let chunks = self.source.size.div_ceil(self.chunk_bytes.max(1)).max(1);
+        u32::try_from(chunks).unwrap_or(u32::MAX)
+    }
+
+    /// The bytes of a chunk. The chunks follow each other without a gap and end with the file.
+    pub fn range(&self, chunk: u32) -> Range<u64> {
+        let start = u64::from(chunk).saturating_mul(self.chunk_bytes).min(self.source.size);
+        let is_last = chunk.saturating_add(1) >= self.chunks();
+        let end = if is_last { self.source.size } else { start + self.chunk_bytes };
+        start..end
+    }
+
+    /// A number that all ranks compute alike; modulo the number of ranks it names the owner.
+    pub fn hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.path.as_bytes())
+    }
+}
+
+/// The size of chunks of a file: `wanted`, in whole blocks of the target, and so that no file has
+/// more than `CHUNKS_MAX`.
+pub fn chunk_bytes(wanted: u64, block_bytes: u64, file_bytes: u64) -> u64 {
+    let least = file_bytes.div_ceil(CHUNKS_MAX);
+    let block = block_bytes.max(1);
+    wanted.max(least).max(1).div_ceil(block).saturating_mul(block)
+}
+
+/// Chunks of one file at most: the owner keeps a bit for each.
+const CHUNKS_MAX: u64 = 1 << 20;
+
+/// The owner's tally of a large file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    ended: Vec<u64>,
+    count: u32,
+    worst: Option<ChunkFate>,
+}
+
+impl Tally {
+    /// Enters what became of a part; told twice, it counts once. Returns the file's fate when all of
+    /// its `parts` have ended.
+    pub fn enter(&mut self, part: u32, fate: ChunkFate, parts: u32) -> Option<ChunkFate> {
+        let (word, bit) = ((part / 64) as usize, 1u64 << (part % 64));
+        if part >= parts {
+            return None;
+        }
+        if self.ended.len() <= word {
+            self.ended.resize(word + 1, 0);
+        }
+        let slot = self.ended.get_mut(word)?;
+        if *slot & bit != 0 {
+            return None;
+        }
+        *slot |= bit;
+        self.count += 1;
+        self.worst = self.worst.max(Some(fate));
+        if self.count == parts { self.worst } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Kind, Time};
+    use proptest::prelude::*;
+
+    fn file(size: u64, chunk_bytes: u64) -> ChunkedFile {
+        let identity = Identity { inode: 1, birth: None };
+        let (time, kind) = (Time::default(), Kind::File);
+        let source = Attributes {
+            kind,
+            identity,
+            device: 0,
+            links: 1,
+            uid: 0,
+            gid: 0,
+            mode: 0,
+            size,
+            allocated: 0,
+            rdev: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        };
+        let path = TreePath::root().join(c"file");
+        let (temporary, outcome) = (c"temporary".to_owned(), Outcome::Created);
+        ChunkedFile { path, temporary, source, target: identity, chunk_bytes, outcome, over_directory: false }
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_tile_the_file(size in 0u64..10_000, chunk_bytes in 1u64..3_000) {
+            let file = file(size, chunk_bytes);
+            let ranges: Vec<_> = (0..file.chunks()).map(|chunk| file.range(chunk)).collect();
+            prop_assert_eq!(ranges.first().map(|range| range.start), Some(0));
+            prop_assert_eq!(ranges.last().map(|range| range.end), Some(size));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            prop_assert!(size == 0 || ranges.iter().all(|range| !range.is_empty()));
+        }
+
+        #[test]
+        fn the_file_is_complete_when_each_chunk_was_told_once(chunks in 1u32..300, order in any::<u64>(), twice in any::<u32>()) {
+            let mut told: Vec<u32> = (0..chunks).chain([twice % chunks]).collect();
+            told.sort_by_key(|&chunk| xxhash_rust::xxh3::xxh3_64_with_seed(&chunk.to_le_bytes(), order));
+            let mut tally = Tally::default();
+            let complete: Vec<_> = told.iter().filter_map(|&chunk| tally.enter(chunk, ChunkFate::Copied, chunks)).collect();
+            prop_assert_eq!(complete, [ChunkFate::Copied]);
+        }
+
+        #[test]
+        fn chunks_are_whole_blocks_and_not_too_many(wanted in 0u64..1 << 40, power in 0u32..24, size in any::<u64>()) {
+            let block = 1u64 << power;
+            let bytes = chunk_bytes(wanted, block, size);
+            prop_assert!(bytes > 0 && bytes % block == 0 && bytes >= wanted);
+            prop_assert!(size.div_ceil(bytes) <= CHUNKS_MAX);
+        }
+    }
+
+    #[test]
+    fn the_worst_chunk_is_the_fate_of_the_file() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.enter(2, ChunkFate::Copied, 3), None);
+        assert_eq!(tally.enter(0, ChunkFate::Failed, 3), None);
+        assert_eq!(tally.enter(7, ChunkFate::Copied, 3), None, "no such chunk");
+        assert_eq!(tally.enter(1, ChunkFate::Changed, 3), Some(ChunkFate::Failed));
+    }
+}

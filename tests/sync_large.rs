@@ -1,0 +1,194 @@
+//! Large files, which all ranks copy in chunks: complete or not there, whatever happens meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use std::io::Write;
+use std::time::Duration;
+use support::outcome::second_run_changes_nothing;
+use support::*;
+
+const CHUNK: &str = "--chunk-size=64K";
+const MIB: usize = 1 << 20;
+
+/// Bytes that are the same nowhere, so that a chunk in the wrong place shows.
+fn bytes(length: usize, seed: u32) -> Vec<u8> {
+    let words = (0..length as u32 / 4 + 1).flat_map(|word| (word.wrapping_mul(2_654_435_761) ^ seed).to_le_bytes());
+    words.take(length).collect()
+}
+
+fn large_pair() -> Pair {
+    let pair = Pair::new();
+    pair.source().file("a/large", bytes(3 * MIB + 77, 1)).mode(0o640).xattr("user.a", "1").mtime(1_000, 7);
+    pair
+}
+
+/// Each write takes 30 ms: the run can be met in the middle of its chunks.
+fn slowly(words: &[&str]) -> Vec<String> {
+    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64,copy_file_range:delay_enter=30000"];
+    slow.iter().chain(words).map(|word| (*word).to_owned()).collect()
+}
+
+fn slow_sync(pair: &Pair, words: &[&str]) -> Pmirror {
+    let words = slowly(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    pair.sync().arg(CHUNK).wrapped_by(&words)
+}
+
+/// Runs a slow copy, and does something to its source or target in the middle.
+fn while_copied(pair: &Pair, meanwhile: impl FnOnce() + Send) -> Outcome {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| slow_sync(pair, &[]).run_unchecked());
+        while !pair.target_now().entries.keys().any(|path| path.starts_with(b"a/.pmirror-")) {
+            assert!(!run.is_finished(), "the run was too quick");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        meanwhile();
+        run.join().unwrap()
+    })
+}
+
+fn assert_no_temporary(pair: &Pair) {
+    let left = pair.target_now().entries.keys().find(|path| path.starts_with(b"a/.pmirror-")).cloned();
+    assert!(left.is_none(), "left behind: {left:?}");
+}
+
+#[test]
+fn a_large_file_is_copied_in_chunks_by_all_ranks() {
+    let pair = large_pair();
+    for index in 0..40 {
+        pair.source().file(format!("small/{index}"), bytes(5_000, index));
+    }
+    pair.source().file("a/another", bytes(2 * MIB, 2));
+    let sync = pair.sync().arg(CHUNK).ranks(Ranks::Mpirun(3));
+    let run = sync.run().exits(0);
+    assert_eq!(run.count("file", "created"), 42);
+    pair.assert_mirrored();
+    second_run_changes_nothing(&pair, &sync, 0);
+}
+
+#[test]
+fn a_large_replacement_keeps_the_old_content_until_it_is_complete() {
+    let pair = large_pair();
+    pair.target().file("a/large", "old").mtime(5, 5);
+    let run = while_copied(&pair, || {
+        assert_eq!(std::fs::read(pair.target_path().join("a/large")).unwrap(), b"old");
+    });
+    assert_eq!(run.exits(0).count("file", "updated"), 1);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_large_file_that_grows_is_changed_and_comes_with_the_next_run() {
+    let pair = large_pair();
+    let path = pair.source_path().join("a/large");
+    let run = while_copied(&pair, || {
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
+    });
+    run.assert_books_balance();
+    assert_eq!(run.exits(24).count("file", "changed"), 1);
+    let (source, target) = (pair.source_now(), pair.target_now());
+    assert_ne!(source.at("a/large").mtime(), target.at("a/large").mtime(), "it would be taken for finished");
+    pair.sync().arg(CHUNK).run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_large_file_that_shrinks_or_is_replaced_is_changed_and_the_old_copy_stays() {
+    let replace = |path: &std::path::Path| {
+        std::fs::rename(path, path.with_extension("moved")).unwrap();
+        std::fs::write(path, "short").unwrap();
+    };
+    let shrink = |path: &std::path::Path| {
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1_000).unwrap();
+    };
+    for disturb in [&replace as &(dyn Fn(&std::path::Path) + Sync), &shrink] {
+        let pair = large_pair();
+        pair.target().file("a/large", "old");
+        let run = while_copied(&pair, || disturb(&pair.source_path().join("a/large")));
+        run.assert_books_balance();
+        assert_eq!(run.exits(24).count("file", "changed"), 1);
+        assert_eq!(std::fs::read(pair.target_path().join("a/large")).unwrap(), b"old");
+        assert_no_temporary(&pair);
+        pair.sync().arg(CHUNK).run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_large_file_that_is_removed_has_vanished() {
+    let pair = large_pair();
+    let run = while_copied(&pair, || std::fs::remove_file(pair.source_path().join("a/large")).unwrap());
+    run.assert_books_balance();
+    assert_eq!(run.exits(24).count("file", "vanished"), 1);
+    assert_no_temporary(&pair);
+}
+
+#[test]
+fn a_chunk_that_fails_fails_the_file_and_the_old_copy_stays() {
+    for (side, call) in [("source", "pread64,copy_file_range"), ("target", "fdatasync")] {
+        let pair = large_pair();
+        pair.target().file("a/large", "old");
+        pair.source().file("other", "content");
+        let inject = format!("inject={call}:error=EIO:when=4");
+        let mut strace = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        let large = pair.source_path().join("a/large").into_os_string().into_string().unwrap();
+        if side == "source" {
+            strace.extend(["-P", &large]);
+        }
+        let run = pair.sync().arg(CHUNK).wrapped_by(&strace).run_unchecked();
+        run.assert_books_balance();
+        assert_eq!((run.count("file", "failed"), run.count("file", "created")), (1, 1), "{side}");
+        assert_eq!(run.faults[0]["side"], side);
+        assert!(run.exits(23).number("/faults/0/count") >= 1);
+        assert_eq!(std::fs::read(pair.target_path().join("a/large")).unwrap(), b"old");
+        assert_no_temporary(&pair);
+    }
+}
+
+#[test]
+fn a_stopped_run_takes_its_large_files_away_again_and_the_books_balance() {
+    let pair = large_pair();
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let stopped = slow_sync(&pair, &["timeout", "--preserve-status", "-s", "TERM", "0.7"]).ranks(ranks);
+        let stopped = stopped.run_unchecked().exits(20);
+        stopped.assert_books_balance();
+        assert_eq!(stopped.count("file", "unfinished"), 1);
+        assert_no_temporary(&pair);
+    }
+    pair.sync().arg(CHUNK).run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_killed_run_never_leaves_a_large_file_that_looks_finished() {
+    let pair = large_pair();
+    slow_sync(&pair, &["timeout", "-s", "KILL", "0.7"]).run_unchecked();
+    assert!(!pair.target_now().has("a/large"));
+    pair.sync().arg(CHUNK).run().exits(0);
+    assert_no_temporary(&pair);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn an_empty_directory_gives_way_to_a_large_file_and_another_does_not() {
+    let pair = large_pair();
+    pair.target().dir("a/large");
+    pair.sync().arg(CHUNK).run().exits(0);
+    pair.assert_mirrored();
+    let pair = large_pair();
+    pair.target().file("a/large/kept", "x");
+    let run = pair.sync().arg(CHUNK).run().exits(23);
+    assert_eq!(run.count("file", "failed"), 1);
+    assert_no_temporary(&pair);
+    assert!(pair.target_now().has("a/large/kept"));
+}
+
+#[test]
+fn a_size_of_chunks_that_is_none_is_refused() {
+    let pair = large_pair();
+    pair.sync().arg("--chunk-size=0").run_unchecked().refuses(1, &["0 is no size"]);
+    pair.sync().arg("--chunk-size=much").run_unchecked().refuses(1, &["much", "64M"]);
+}
