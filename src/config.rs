@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
+use crate::fs::data::Copying;
 use crate::fs::probe;
 use crate::slurm::Environment;
 use crate::tree::decide::Policy;
@@ -39,6 +40,8 @@ pub struct Config {
     pub arguments: Vec<String>,
     /// How finely work is cut.
     pub grain: crate::pass::Grain,
+    /// How the content of files is moved.
+    pub copying: Copying,
     /// Bytes of items that each table of a rank holds in memory.
     pub bag_bytes_max: usize,
 }
@@ -78,6 +81,7 @@ impl Config {
             verbose,
             arguments,
             grain: crate::pass::Grain::default(),
+            copying: Copying::default(),
             bag_bytes_max: BAG_BYTES_MAX,
         })
     }

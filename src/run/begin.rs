@@ -94,7 +94,8 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let mut policy = config.policy.clone();
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries });
+    let context =
+        Arc::new(Context { trees, policy, grain: config.grain.clone(), copying: config.copying.clone(), temporaries });
     Ok(Begun { context, root, run_directory, held, fs_types })
 }
 

@@ -8,7 +8,7 @@ use super::Work;
 use super::entry::{Entry, conflict, failed};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
-use crate::fs::data::{self, Copied};
+use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::Context;
 use crate::pass::metadata::{self, Current};
@@ -227,7 +227,8 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
 /// Content and all metadata but the times.
 fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
-    draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || work.watch.alive())?;
+    let ends = Ends { source: &draft.source, source_was: &was, target: &draft.target };
+    draft.copied = data::copy(&ends, &work.context.copying, &mut |_| work.watch.alive())?;
     work.effects.count(Number::BytesRead, draft.copied.read);
     work.effects.count(Number::BytesWritten, draft.copied.written);
     let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
