@@ -81,14 +81,14 @@ impl Config {
             verbose,
             arguments,
             grain: crate::pass::Grain::default(),
-            copying: Copying::default(),
+            copying: sync.content.copying(),
             bag_bytes_max: BAG_BYTES_MAX,
         })
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let told = format!("{:?} {:?} {:?}", self.source, self.target, self.policy);
+        let told = format!("{:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.copying);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
 }

@@ -126,6 +126,8 @@ impl Recorder<'_> {
                 read: number(Number::BytesRead),
                 written: number(Number::BytesWritten),
             },
+            engines: summary::engines(all),
+            verified: self.config.copying.hashing.map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
             links: Links {

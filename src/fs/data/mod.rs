@@ -13,6 +13,8 @@ mod engines;
 mod extents;
 mod range;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod verify;
 

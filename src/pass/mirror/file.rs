@@ -106,7 +106,11 @@ struct Draft {
 
 impl Draft {
     fn needs_flush(&self) -> bool {
-        self.place.temporary.is_some() || self.copied.size_set_apart || self.copied.end > UNFLUSHED_BYTES_MAX
+        self.place.temporary.is_some()
+            || self.copied.size_set_apart
+            || self.copied.end > UNFLUSHED_BYTES_MAX
+            // What is read back must come from the disk.
+            || self.copied.digest.is_some()
     }
 
     fn at(&self) -> &CStr {
@@ -143,8 +147,33 @@ pub fn finish_group(work: &mut Work<'_>) {
         }
     }
     for draft in durable {
-        work.watch.next_name("publish", &draft.name);
-        publish(work, draft);
+        if let Some(draft) = verified(work, draft) {
+            work.watch.next_name("publish", &draft.name);
+            publish(work, draft);
+        }
+    }
+}
+
+/// Reads back what was written, where that is asked for. `None`: it is not what was read from the
+/// source, or can not be read; the draft is gone.
+fn verified(work: &mut Work<'_>, draft: Draft) -> Option<Draft> {
+    let (Some(hashing), Some(digest)) = (work.context.copying.hashing, &draft.copied.digest) else {
+        return Some(draft);
+    };
+    work.watch.next_name("verify", &draft.name);
+    let (range, watch) = (0..draft.copied.end, work.watch);
+    match data::reads_back(&draft.target, range, hashing, digest, &mut |_| watch.alive()) {
+        Ok(true) => Some(draft),
+        Ok(false) => {
+            remove_own(work.pair, &draft);
+            let path = work.pair.path(&draft.name);
+            work.effects.miss(draft.kind, path, Outcome::Failed, Side::Target, "the copy differs from what was read");
+            None
+        }
+        Err(failure) => {
+            discard(work, draft, failure);
+            None
+        }
     }
 }
 
@@ -229,8 +258,7 @@ fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
     let ends = Ends { source: &draft.source, source_was: &was, target: &draft.target };
     draft.copied = data::copy(&ends, &work.context.copying, &mut |_| work.watch.alive())?;
-    work.effects.count(Number::BytesRead, draft.copied.read);
-    work.effects.count(Number::BytesWritten, draft.copied.written);
+    work.effects.count_moved(&draft.copied);
     let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
     let inherits_acl = work.pair.inherits_acl()?;
     metadata::apply(work.context, &draft.target, &was, &xattrs, &Current::Fresh { inherits_acl }, work.effects)
@@ -299,7 +327,7 @@ fn again(work: &mut Work<'_>, mut draft: Draft) -> Option<Draft> {
         // It was truncated, so the size proves nothing any more.
         .and_then(|()| data::flush(&draft.target));
     match rewritten {
-        Ok(()) => Some(draft),
+        Ok(()) => verified(work, draft),
         Err(failure) => {
             discard(work, draft, failure);
             None
@@ -312,8 +340,15 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
     if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
         return discard(work, draft, failure);
     }
+    let copied = draft.copied;
     match close_and_place(work.pair, draft) {
-        Ok((kind, _, outcome, true)) => work.effects.end(kind, outcome),
+        Ok((kind, _, outcome, true)) => {
+            work.effects.end(kind, outcome);
+            work.effects.count_file(copied.engine());
+            if copied.digest.is_some() {
+                work.effects.count_verified(copied.end);
+            }
+        }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
         Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
     }
