@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, fdatasync, ftruncate, lseek, syncfs};
+use rustix::fs::OFlags;
 
 use super::extents::Answer;
 use crate::fault::Failure;
@@ -115,6 +116,16 @@ fn advise(file: &Fd, range: &Range<u64>, advice: PosixFadviseAdvice) {
     if let (Ok(start), Ok(length)) = (start, length) {
         let _ = posix_fadvise(file.as_fd(), start, length, advice);
     }
+}
+
+/// Turns O_DIRECT on or off. False: the file system does not have it, or not for this file.
+pub(super) fn set_direct(file: &Fd, on: bool) -> bool {
+    let set = || -> rustix::io::Result<()> {
+        let mut flags = rustix::fs::fcntl_getfl(file.as_fd())?;
+        flags.set(OFlags::DIRECT, on);
+        rustix::fs::fcntl_setfl(file.as_fd(), flags)
+    };
+    set().is_ok()
 }
 
 /// Lets the empty target share all blocks of the source.

@@ -9,6 +9,7 @@ mod buffers;
 mod calls;
 mod compare;
 mod digest;
+mod direct;
 mod engines;
 mod extents;
 mod range;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::buffers::{data_runs, with_buffer};
-use super::calls::{read_at, write_at};
 use super::digest::Hasher;
+use super::direct::{End, wanted};
 use super::engines::Engine;
 use super::{Copied, Copying, Ends};
 use crate::fault::Failure;
@@ -71,22 +71,23 @@ impl<'s> Stream<'s> {
     }
 
     fn copy_through(&mut self, buffer: &mut [u8], range: Range<u64>, zeros: Zeros) -> Result<(), Failure> {
-        // At the end of the source one byte more is asked for: a file that ends where it should is
-        // read in one call, and one that has grown shows it.
-        let beyond = u64::from(range.end == self.ends.source_was.size);
+        let direct = self.how.direct;
+        let end = |file| if direct { End::direct(file, &range) } else { End::cached(file) };
+        let (mut from, mut to) = (end(self.ends.source), end(self.ends.target));
+        let is_last = range.end == self.ends.source_was.size;
         let mut offset = range.start;
         loop {
             let left = range.end - offset;
-            let want = usize::try_from(left + beyond).unwrap_or(usize::MAX).min(buffer.len());
+            let want = usize::try_from(wanted(left, is_last, direct)).unwrap_or(usize::MAX).min(buffer.len());
             let Some(window) = buffer.get_mut(..want) else { break };
-            let got = read_at(self.ends.source, window, offset)?;
+            let got = from.read(window, offset)?;
             if got == 0 {
                 self.is_short = offset < range.end;
                 break;
             }
             let keep = got.min(usize::try_from(left).unwrap_or(usize::MAX));
             let Some(data) = window.get(..keep) else { break };
-            self.write(data, offset, zeros)?;
+            self.write(&mut to, data, offset, zeros)?;
             offset += got as u64;
             self.copied.read += got as u64;
             (self.progress)(keep as u64);
@@ -94,28 +95,27 @@ impl<'s> Stream<'s> {
                 break;
             }
         }
+        from.end();
+        to.end();
         self.copied.end = self.copied.end.max(offset);
         Ok(())
     }
 
-    fn write(&mut self, data: &[u8], offset: u64, zeros: Zeros) -> Result<(), Failure> {
+    fn write(&mut self, to: &mut End<'_>, data: &[u8], offset: u64, zeros: Zeros) -> Result<(), Failure> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(offset, data);
         }
         match zeros {
-            Zeros::Written => self.put(data, offset),
-            Zeros::Left { block } => {
-                let runs = data_runs(data, offset, block);
-                runs.into_iter().try_for_each(|run| {
-                    let start = offset + run.start as u64;
-                    self.put(data.get(run).unwrap_or_default(), start)
-                })
-            }
+            Zeros::Written => self.put(to, data, offset),
+            Zeros::Left { block } => data_runs(data, offset, block).into_iter().try_for_each(|run| {
+                let start = offset + run.start as u64;
+                self.put(to, data.get(run).unwrap_or_default(), start)
+            }),
         }
     }
 
-    fn put(&mut self, data: &[u8], offset: u64) -> Result<(), Failure> {
-        write_at(self.ends.target, data, offset)?;
+    fn put(&mut self, to: &mut End<'_>, data: &[u8], offset: u64) -> Result<(), Failure> {
+        to.write(data, offset)?;
         self.copied.moved(Engine::ReadWrite, data.len() as u64);
         self.target_end = self.target_end.max(offset + data.len() as u64);
         Ok(())

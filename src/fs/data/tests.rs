@@ -196,6 +196,18 @@ fn root_of(files: &Files) -> Fd {
 }
 
 #[test]
+fn a_large_file_passes_by_the_cache_to_its_last_byte() {
+    for tail in [0, 1, 2_000, 4_095] {
+        let files = files(&vec![(Stretch::Data(1), 1_500), (Stretch::Hole, 100), (Stretch::Data(2), 2_100)], tail);
+        let how = Copying { direct: true, ..how(Some(Hashing::Xxh3), None, 1 << 20) };
+        let copied = files.copy(0..files.was.size, &how);
+        files.assert_equal();
+        assert_eq!(copied.end, files.was.size);
+        assert!(files.reads_back(0..files.was.size, Hashing::Xxh3, copied.digest.unwrap()));
+    }
+}
+
+#[test]
 fn a_file_that_has_grown_shows_it_in_its_end() {
     let files = files(&vec![(Stretch::Data(1), 3)], 0);
     let was = Attributes { size: files.was.size - 100, ..files.was };
