@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
+use crate::fs::data::Copying;
 use crate::fs::probe;
 use crate::pass::Grain;
 use crate::slurm::Environment;
@@ -40,6 +41,8 @@ pub struct Config {
     pub arguments: Vec<String>,
     /// How finely work is cut.
     pub grain: Grain,
+    /// How the content of files is moved.
+    pub copying: Copying,
     /// Bytes of items that each table of a rank holds in memory.
     pub bag_bytes_max: usize,
 }
@@ -83,14 +86,15 @@ impl Config {
             quiet,
             verbose,
             arguments,
-            grain: Grain { chunk_bytes: sync.copying.chunk_size, ..Grain::default() },
+            grain: Grain { chunk_bytes: sync.content.chunk_size, ..Grain::default() },
+            copying: sync.content.copying(),
             bag_bytes_max: BAG_BYTES_MAX,
         })
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let told = format!("{:?} {:?} {:?}", self.source, self.target, self.policy);
+        let told = format!("{:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.copying);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
 }

@@ -29,6 +29,22 @@ pub enum Number {
     BytesWritten,
     /// Bytes of files whose contents were compared, on each side.
     BytesCompared,
+    /// Files whose target shares the blocks of the source.
+    ReflinkFiles,
+    /// Bytes shared so.
+    ReflinkBytes,
+    /// Files that the kernel or the file system copied.
+    CopyFileRangeFiles,
+    /// Bytes copied so.
+    CopyFileRangeBytes,
+    /// Files that we read and wrote.
+    ReadWriteFiles,
+    /// Bytes that we read and wrote.
+    ReadWriteBytes,
+    /// Files that were read back and found right.
+    VerifiedFiles,
+    /// Their sizes.
+    VerifiedBytes,
     /// Names that listings of the source gave, and the root.
     Listed,
     /// Listed names that were not looked at because the run was stopped.

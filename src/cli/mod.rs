@@ -1,13 +1,15 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
 pub mod compare;
-pub mod copying;
+mod content;
 mod size;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::content::Content;
 
 /// Mirror a file system with all ranks of a job.
 #[derive(Debug, Parser)]
@@ -77,9 +79,9 @@ pub struct Sync {
     #[command(flatten, next_help_heading = "How files are compared")]
     pub compare: compare::Compare,
 
-    /// Options for how data are copied.
-    #[command(flatten, next_help_heading = "How data are copied")]
-    pub copying: copying::Copying,
+    /// Options for how the content of files is copied.
+    #[command(flatten, next_help_heading = "How content is copied")]
+    pub content: Content,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

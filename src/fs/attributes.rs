@@ -54,6 +54,14 @@ pub fn mount_id(fd: &Fd) -> Result<u64, Failure> {
     Ok(stat.stx_mnt_id)
 }
 
+/// The device number of an open inode, and the block that its file system likes to be given.
+pub fn device_and_block(fd: &Fd) -> Result<(u64, u32), Failure> {
+    let flags = rustix::fs::AtFlags::EMPTY_PATH;
+    let stat = uninterrupted(|| rustix::fs::statx(fd.as_fd(), c"", flags, StatxFlags::TYPE).map_err(errno))
+        .map_err(|errno| fd.failure("statx", errno))?;
+    Ok((rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_blksize))
+}
+
 fn attributes(stat: &Statx) -> Attributes {
     let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     let mode = u32::from(stat.stx_mode);

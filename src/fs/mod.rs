@@ -10,8 +10,8 @@ pub mod open;
 pub mod operator;
 pub mod private;
 pub mod probe;
-pub mod range;
 pub mod roots;
+mod sys;
 pub mod xattr;
 
 pub use fd::Fd;

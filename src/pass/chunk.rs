@@ -10,8 +10,8 @@ use super::mirror::file::{self, FlushGroup, Sources};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};
-use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
+use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
 use crate::tree::{ChunkFate, ChunkNews, ChunkedFile, Item, Kind, Note, Outcome, TreePath};
@@ -104,14 +104,31 @@ fn copy(
         return Ok(ChunkFate::Changed);
     }
     let target = open_target(context, &parent, file)?;
-    let copied = crate::fs::range::copy_range(&source, &target, range.clone(), || watch.alive())?;
-    effects.count(Number::BytesRead, copied.read);
-    effects.count(Number::BytesWritten, copied.written);
+    let ends = Ends { source: &source, source_was: &file.source, target: &target };
+    let copied = data::copy_range(&ends, range.clone(), &context.copying, &mut |_| watch.alive())?;
+    effects.count_moved(&copied);
     if copied.end < range.end {
         return Ok(ChunkFate::Changed);
     }
     data::flush(&target)?;
+    if let (Some(hashing), Some(digest)) = (context.copying.hashing, &copied.digest) {
+        watch.begin("verify", &file.path, None);
+        if !data::reads_back(&target, range.clone(), hashing, digest, &mut |_| watch.alive())? {
+            effects.fault(Fault {
+                path: file.path.clone(),
+                outcome: Outcome::Failed,
+                side: Side::Target,
+                operation: "",
+                errno: 0,
+                note: file::DIFFERS,
+            });
+            return Ok(ChunkFate::Failed);
+        }
+    }
     target.close()?;
+    if chunk == 0 {
+        effects.count_file(copied.engine());
+    }
     Ok(ChunkFate::Copied)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Failure, Fault, Side};
+use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
 use crate::tree::{Item, Kind, Note, Outcome, TreePath};
 
@@ -68,8 +69,37 @@ impl Effects {
         self.faults.push(fault);
     }
 
+    /// Content was moved, of a file or a part of one.
+    pub fn count_moved(&mut self, copied: &Copied) {
+        self.count(Number::BytesRead, copied.read);
+        self.count(Number::BytesWritten, copied.written);
+        for (engine, bytes) in Engine::ALL.into_iter().zip(copied.by_engine) {
+            self.count(numbers(engine).1, bytes);
+        }
+    }
+
+    /// A file is complete; `engine` moved most of it.
+    pub fn count_file(&mut self, engine: Engine) {
+        self.count(numbers(engine).0, 1);
+    }
+
+    /// A file of `size` bytes was read back and found right.
+    pub fn count_verified(&mut self, size: u64) {
+        self.count(Number::VerifiedFiles, 1);
+        self.count(Number::VerifiedBytes, size);
+    }
+
     /// Adds to a number beside the books.
     pub fn count(&mut self, number: Number, n: u64) {
         self.counters.count(number, n);
+    }
+}
+
+/// Where the files and the bytes of an engine are counted.
+fn numbers(engine: Engine) -> (Number, Number) {
+    match engine {
+        Engine::Reflink => (Number::ReflinkFiles, Number::ReflinkBytes),
+        Engine::CopyFileRange => (Number::CopyFileRangeFiles, Number::CopyFileRangeBytes),
+        Engine::ReadWrite => (Number::ReadWriteFiles, Number::ReadWriteBytes),
     }
 }

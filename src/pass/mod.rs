@@ -16,6 +16,7 @@ pub use effects::Effects;
 pub use temporary::Temporaries;
 pub use watch::Watch;
 
+use crate::fs::data::Copying;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
@@ -59,6 +60,8 @@ pub struct Context {
     pub policy: Policy,
     /// How finely work is cut.
     pub grain: Grain,
+    /// How the content of files is moved.
+    pub copying: Copying,
     /// Temporary names of this run, and of dead ones.
     pub temporaries: Temporaries,
 }

@@ -42,6 +42,10 @@ pub struct Summary {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Bytes of regular files.
     pub bytes: Bytes,
+    /// What moved the content of files, by engine.
+    pub engines: BTreeMap<&'static str, Content>,
+    /// Files that were read back and found right; `null` without `--verify`.
+    pub verified: Option<Content>,
     /// Names that only the target has.
     pub target_only: u64,
     /// Left-overs of dead runs that were removed.
@@ -101,6 +105,15 @@ pub struct Bytes {
     pub written: u64,
     /// Compared with their copies.
     pub compared: u64,
+}
+
+/// Content of files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// How many.
+    pub files: u64,
+    /// Of their content.
+    pub bytes: u64,
 }
 
 /// Hard links.
@@ -182,6 +195,23 @@ pub fn entries(counters: &Counters) -> BTreeMap<&'static str, BTreeMap<&'static 
 pub fn skipped(counters: &Counters) -> BTreeMap<&'static str, u64> {
     let count = |&skip: &Skip| (skip.word(), counters.get(Slot::Skipped(skip)));
     Skip::ALL.iter().map(count).filter(|&(_, n)| n > 0).collect()
+}
+
+/// What moved the content of files: only engines that moved any.
+pub fn engines(counters: &Counters) -> BTreeMap<&'static str, Content> {
+    let engines = [
+        ("reflink", Number::ReflinkFiles, Number::ReflinkBytes),
+        ("copy_file_range", Number::CopyFileRangeFiles, Number::CopyFileRangeBytes),
+        ("read_write", Number::ReadWriteFiles, Number::ReadWriteBytes),
+    ];
+    let content = |files, bytes| Content { files: counters.number(files), bytes: counters.number(bytes) };
+    let engines = engines.into_iter().map(|(word, files, bytes)| (word, content(files, bytes)));
+    engines.filter(|(_, content)| *content != Content::default()).collect()
+}
+
+/// Files that were read back.
+pub fn verified(counters: &Counters) -> Content {
+    Content { files: counters.number(Number::VerifiedFiles), bytes: counters.number(Number::VerifiedBytes) }
 }
 
 /// What an ordinary user may not set, by kind.

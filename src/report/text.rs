@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
-use super::summary::Summary;
+use super::summary::{Content, Summary};
 use crate::tree::{Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
@@ -90,6 +90,17 @@ fn figures(summary: &Summary) -> String {
             format!(", least {} on rank {} ({})", busy(rank.idle_share), rank.rank, rank.host)
         });
         lines.push(format!("ranks    busy {}{least}, {}", busy(average), plural(steals, "steal", "steals")));
+    }
+    // Reading and writing is what everybody expects; anything else is worth a line.
+    if summary.engines.keys().any(|&engine| engine != "read_write") {
+        let engine = |(word, content): (&&str, &Content)| {
+            format!("{} in {} by {}", BinaryBytes(content.bytes), plural(content.files, "file", "files"), word)
+        };
+        lines.push(format!("engines  {}", summary.engines.iter().map(engine).collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(verified) = summary.verified {
+        let files = plural(verified.files, "file", "files");
+        lines.push(format!("verified {files}, {} read back", BinaryBytes(verified.bytes)));
     }
     if summary.links.groups > 0 {
         lines.push(format!("links    {} of several names", plural(summary.links.groups, "inode", "inodes")));

@@ -97,7 +97,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let threads = config::threads(config.threads, roster.ranks_here());
     let mut grain = config.grain.clone();
     grain.listing_bytes_max = grain.listing_bytes_max.min(config::listing_bytes_max(threads));
-    let context = Arc::new(Context { trees, policy, grain, temporaries });
+    let context = Arc::new(Context { trees, policy, grain, copying: config.copying.clone(), temporaries });
     Ok(Begun { context, root, run_directory, held, fs_types })
 }
 

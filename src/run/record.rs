@@ -127,6 +127,8 @@ impl Recorder<'_> {
                 written: number(Number::BytesWritten),
                 compared: number(Number::BytesCompared),
             },
+            engines: summary::engines(all),
+            verified: self.config.copying.hashing.map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
             links: Links {

@@ -4,7 +4,7 @@ use super::Work;
 use super::entry::Entry;
 use crate::counters::Number;
 use crate::fault::Failure;
-use crate::fs::{attributes, open};
+use crate::fs::{attributes, data, open};
 use crate::tree::decide::{self, Action, CtimeRule, Known, must_look_at_xattrs};
 use crate::tree::{Attributes, Kind};
 
@@ -44,5 +44,5 @@ fn is_same(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: 
         return Ok(false);
     }
     work.effects.count(Number::BytesCompared, source.size);
-    crate::fs::range::same_content(&ours, &theirs, 0..source.size, || work.watch.alive())
+    data::same_content(&ours, &theirs, 0..source.size, &mut |_| work.watch.alive())
 }

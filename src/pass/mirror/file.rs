@@ -8,7 +8,7 @@ use super::Work;
 use super::entry::{Entry, conflict, failed};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
-use crate::fs::data::{self, Copied};
+use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
@@ -105,11 +105,17 @@ struct Draft {
     copied: Copied,
     outcome: Outcome,
     tries: u32,
+    /// Its chunks were copied and counted by others.
+    in_chunks: bool,
 }
 
 impl Draft {
     fn needs_flush(&self) -> bool {
-        self.place.temporary.is_some() || self.copied.size_set_apart || self.copied.end > UNFLUSHED_BYTES_MAX
+        self.place.temporary.is_some()
+            || self.copied.size_set_apart
+            || self.copied.end > UNFLUSHED_BYTES_MAX
+            // What is read back must come from the disk.
+            || self.copied.digest.is_some()
     }
 
     fn at(&self) -> &CStr {
@@ -146,8 +152,36 @@ pub fn finish_group(work: &mut Work<'_>) {
         }
     }
     for draft in durable {
-        work.watch.next_name("publish", &draft.name);
-        publish(work, draft);
+        if let Some(draft) = verified(work, draft) {
+            work.watch.next_name("publish", &draft.name);
+            publish(work, draft);
+        }
+    }
+}
+
+/// What was read back is not what was written.
+pub const DIFFERS: &str = "the copy differs from what was read";
+
+/// Reads back what was written, where that is asked for. `None`: it is not what was read from the
+/// source, or can not be read; the draft is gone.
+fn verified(work: &mut Work<'_>, draft: Draft) -> Option<Draft> {
+    let (Some(hashing), Some(digest)) = (work.context.copying.hashing, &draft.copied.digest) else {
+        return Some(draft);
+    };
+    work.watch.next_name("verify", &draft.name);
+    let (range, watch) = (0..draft.copied.end, work.watch);
+    match data::reads_back(&draft.target, range, hashing, digest, &mut |_| watch.alive()) {
+        Ok(true) => Some(draft),
+        Ok(false) => {
+            remove_own(work.pair, &draft);
+            let path = work.pair.path(&draft.name);
+            work.effects.miss(draft.kind, path, Outcome::Failed, Side::Target, DIFFERS);
+            None
+        }
+        Err(failure) => {
+            discard(work, draft, failure);
+            None
+        }
     }
 }
 
@@ -219,14 +253,22 @@ fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<
 /// Fills a new target file and publishes it, at once or with its flush group. A large one is cut, for
 /// all ranks to fill.
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
-    let has_temporary = sources.place.temporary.is_some();
-    if work.may_tell && has_temporary && chunk::is_large(work.context, sources.source_was.size) {
-        return chunk::begin(work, entry, sources, outcome);
+    let is_large = chunk::is_large(work.context, sources.source_was.size);
+    let mut cloned = None;
+    if is_large && work.may_tell && sources.place.temporary.is_some() {
+        cloned = match clone(work, &sources) {
+            Ok(None) => return chunk::begin(work, entry, sources, outcome),
+            cloned => Some(cloned.map(Option::unwrap_or_default)),
+        };
     }
     let Sources { source, source_was, target, place } = sources;
     let (name, kind, copied, tries) = (entry.name.to_owned(), entry.kind, Copied::default(), 1);
-    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries };
-    if let Err(failure) = write(work, &mut draft) {
+    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries, in_chunks: false };
+    let written = match cloned {
+        None => write(work, &mut draft),
+        Some(cloned) => cloned.and_then(|copied| accept(work, &mut draft, copied)),
+    };
+    if let Err(failure) = written {
         return discard(work, draft, failure);
     }
     if draft.needs_flush() {
@@ -234,6 +276,12 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
     } else {
         publish(work, draft);
     }
+}
+
+/// Lets a large file share the blocks of its source, which needs no chunks. `None`: it can not.
+fn clone(work: &Work<'_>, sources: &Sources) -> Result<Option<Copied>, Failure> {
+    let Sources { source, source_was, target, .. } = sources;
+    data::clone_whole(&Ends { source, source_was, target }, &work.context.copying, &mut |_| work.watch.alive())
 }
 
 /// Publishes a file whose chunks are all on the target.
@@ -248,7 +296,7 @@ pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFil
     let copied = Copied { end: file.source.size, size_set_apart: true, ..Copied::default() };
     let (name, outcome) = (entry.name.to_owned(), file.outcome);
     let (source_was, kind, tries) = (file.source, entry.kind, TRIES_MAX);
-    let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries };
+    let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries, in_chunks: true };
     match give_metadata(work, &draft) {
         Ok(()) => publish(work, draft),
         Err(failure) => discard(work, draft, failure),
@@ -265,9 +313,15 @@ fn give_metadata(work: &mut Work<'_>, draft: &Draft) -> Result<(), Failure> {
 /// Content and all metadata but the times.
 fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
-    draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || work.watch.alive())?;
-    work.effects.count(Number::BytesRead, draft.copied.read);
-    work.effects.count(Number::BytesWritten, draft.copied.written);
+    let ends = Ends { source: &draft.source, source_was: &was, target: &draft.target };
+    let copied = data::copy(&ends, &work.context.copying, &mut |_| work.watch.alive())?;
+    accept(work, draft, copied)
+}
+
+/// The content is on the target.
+fn accept(work: &mut Work<'_>, draft: &mut Draft, copied: Copied) -> Result<(), Failure> {
+    draft.copied = copied;
+    work.effects.count_moved(&copied);
     give_metadata(work, draft)
 }
 
@@ -334,7 +388,7 @@ fn again(work: &mut Work<'_>, mut draft: Draft) -> Option<Draft> {
         // It was truncated, so the size proves nothing any more.
         .and_then(|()| data::flush(&draft.target));
     match rewritten {
-        Ok(()) => Some(draft),
+        Ok(()) => verified(work, draft),
         Err(failure) => {
             discard(work, draft, failure);
             None
@@ -347,8 +401,17 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
     if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
         return discard(work, draft, failure);
     }
+    let (copied, in_chunks) = (draft.copied, draft.in_chunks);
     match close_and_place(work.pair, draft) {
-        Ok((kind, _, outcome, true)) => work.effects.end(kind, outcome),
+        Ok((kind, _, outcome, true)) => {
+            work.effects.end(kind, outcome);
+            if !in_chunks {
+                work.effects.count_file(copied.engine());
+            }
+            if work.context.copying.hashing.is_some() {
+                work.effects.count_verified(copied.end);
+            }
+        }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
         Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
     }

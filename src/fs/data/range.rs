@@ -1,0 +1,162 @@
+//! Copying one range of a file: by which engine, and which parts of it.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+
+use super::calls::{self, seek_data, seek_hole, set_size};
+use super::engines::{Engine, Pair};
+use super::extents::{Extents, Step};
+use super::stream::{Stream, Zeros};
+use super::{Copied, Copying, Ends, trust};
+use crate::fault::Failure;
+
+/// A file not larger than this is copied whole: a hole in it would save nothing.
+const HOLE_BYTES_MIN: u64 = 4096;
+
+/// A file not larger than this is read and written: asking the file systems for something better
+/// costs more than it saves. `docs/internals/performance.md` has the measurements.
+const ENGINE_BYTES_MIN: u64 = 64 << 10;
+
+/// What one copy_file_range(2) moves at most, so that progress is seen and the call comes back.
+const CALL_BYTES_MAX: u64 = 64 << 20;
+
+/// Copies the range of the source into the same range of the target, which holds nothing there, and
+/// keeps its holes. A whole file is `0..size`, and its size is set too; for a part of a file the
+/// caller sets it. A source that grows is read no further than the range and one byte; the caller's
+/// second look at it finds the change. `progress` hears of bytes that were moved.
+pub fn copy_range(
+    ends: &Ends<'_>,
+    range: Range<u64>,
+    how: &Copying,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Copied, Failure> {
+    let was = ends.source_was;
+    let mut stream = Stream::new(ends, how, progress);
+    if was.size <= ENGINE_BYTES_MIN && !may_have_holes(ends) {
+        stream.copy(range, Zeros::Written)?;
+        return Ok(stream.finish());
+    }
+    let pair = how.known.pair(ends)?;
+    if clone(ends, &range, how, &pair, &mut stream)? {
+        return Ok(stream.finish());
+    }
+    if !may_have_holes(ends) {
+        move_data(ends, range, how, &pair, &mut stream)?;
+    } else if how.sparse {
+        copy_extents(ends, range, how, &pair, &mut stream)?;
+    } else {
+        stream.copy(range, Zeros::Written)?;
+    }
+    Ok(stream.finish())
+}
+
+/// Lets the target share all blocks of the source, if the file systems can do that: at once,
+/// whatever the size. `None`: they can not, and nothing was done.
+pub fn clone_whole(ends: &Ends<'_>, how: &Copying, progress: &mut dyn FnMut(u64)) -> Result<Option<Copied>, Failure> {
+    let mut stream = Stream::new(ends, how, progress);
+    let pair = how.known.pair(ends)?;
+    let done = clone(ends, &(0..ends.source_was.size), how, &pair, &mut stream)?;
+    Ok(done.then(|| stream.finish()))
+}
+
+fn may_have_holes(ends: &Ends<'_>) -> bool {
+    let was = ends.source_was;
+    was.allocated < was.size && was.size > HOLE_BYTES_MIN
+}
+
+/// Whether an engine may do the work that does not show us the bytes.
+fn may_hide(engine: Engine, how: &Copying, pair: &Pair) -> bool {
+    how.hashing.is_none() && how.engine.is_none_or(|only| only == engine) && pair.may(engine, how.engine.is_some())
+}
+
+/// Shares the blocks of a range. False: it can not be done, and nothing is changed.
+fn clone(
+    ends: &Ends<'_>,
+    range: &Range<u64>,
+    how: &Copying,
+    pair: &Pair,
+    stream: &mut Stream<'_>,
+) -> Result<bool, Failure> {
+    let was = ends.source_was;
+    let fills_holes = !how.sparse && may_have_holes(ends);
+    if fills_holes || range.is_empty() || !may_hide(Engine::Reflink, how, pair) {
+        return Ok(false);
+    }
+    let cloned = if *range == (0..was.size) {
+        calls::clone_file(ends.source, ends.target)
+    } else {
+        calls::clone_range(ends.source, ends.target, range, range.end == was.size)
+    };
+    match cloned {
+        Ok(()) => {
+            pair.accepted(Engine::Reflink);
+            let length = range.end - range.start;
+            stream.was_moved(Engine::Reflink, range, length.min(was.allocated));
+            Ok(true)
+        }
+        Err(errno) if pair.refused(Engine::Reflink, errno) => Ok(false),
+        Err(errno) => Err(ends.target.failure("ioctl", errno)),
+    }
+}
+
+/// Copies the data between the holes. Where what is data can not be told, all is read, and blocks of
+/// zeros are left out.
+fn copy_extents(
+    ends: &Ends<'_>,
+    range: Range<u64>,
+    how: &Copying,
+    pair: &Pair,
+    stream: &mut Stream<'_>,
+) -> Result<(), Failure> {
+    let zeros = Zeros::Left { block: pair.block_bytes };
+    if !pair.knows_holes && trust::is_recent(ends.source_was, SystemTime::now()) {
+        stream.copy(range.clone(), zeros)?;
+    } else {
+        let mut extents = Extents::of(range.clone());
+        loop {
+            match extents.next(|at| seek_data(ends.source, at), |at| seek_hole(ends.source, at))? {
+                // A file system that knows no holes answers that all is data (lseek(2)).
+                Step::Data(data) if data == range && !pair.knows_holes => stream.copy(data, zeros)?,
+                Step::Data(data) => move_data(ends, data, how, pair, stream)?,
+                Step::Unknown(rest) => stream.copy(rest, zeros)?,
+                Step::End => break,
+            }
+        }
+    }
+    stream.hole_up_to(range.end);
+    let size = ends.source_was.size;
+    if range == (0..size) && stream.target_end() < size {
+        set_size(ends.target, size)?;
+    }
+    Ok(())
+}
+
+/// Copies a range in which all is data.
+fn move_data(
+    ends: &Ends<'_>,
+    range: Range<u64>,
+    how: &Copying,
+    pair: &Pair,
+    stream: &mut Stream<'_>,
+) -> Result<(), Failure> {
+    let mut left = range;
+    while !left.is_empty() && !how.direct && may_hide(Engine::CopyFileRange, how, pair) {
+        let bytes = (left.end - left.start).min(CALL_BYTES_MAX);
+        match calls::copy_file_range(ends.source, ends.target, left.start, bytes) {
+            // The end of the source, or a file whose size the kernel does not know, as in /proc.
+            Ok(0) => break,
+            Ok(put) => {
+                pair.accepted(Engine::CopyFileRange);
+                stream.was_moved(Engine::CopyFileRange, &(left.start..left.start + put), put);
+                left.start += put;
+            }
+            Err(errno) if pair.refused(Engine::CopyFileRange, errno) => {}
+            // Reading and writing will tell which side it is, if it happens again.
+            Err(Errno::EIO) => break,
+            Err(errno) => return Err(ends.target.failure("copy_file_range", errno)),
+        }
+    }
+    if left.is_empty() { Ok(()) } else { stream.copy(left, Zeros::Written) }
+}
