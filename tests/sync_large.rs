@@ -5,6 +5,8 @@
 
 mod support;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::time::Duration;
 use support::outcome::second_run_changes_nothing;
@@ -26,21 +28,26 @@ fn large_pair() -> Pair {
 }
 
 /// Each write takes 30 ms: the run can be met in the middle of its chunks.
-fn slowly(words: &[&str]) -> Vec<String> {
-    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pwrite64,copy_file_range:delay_enter=30000"];
-    slow.iter().chain(words).map(|word| (*word).to_owned()).collect()
+fn slow_sync(pair: &Pair) -> Pmirror {
+    let slow = "inject=pwrite64,copy_file_range:delay_enter=30000";
+    pair.sync().arg(CHUNK).wrapped_by(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", slow])
 }
 
-fn slow_sync(pair: &Pair, words: &[&str]) -> Pmirror {
-    let words = slowly(words);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    pair.sync().arg(CHUNK).wrapped_by(&words)
+/// Signals rank 0 of the run, which the lock names.
+fn signal(pair: &Pair, signal: Signal) {
+    let lock = std::fs::read(pair.target_path().join(".pmirror/lock")).unwrap();
+    let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+    kill(Pid::from_raw(lock["pid"].as_i64().unwrap() as i32), signal).unwrap();
 }
 
 /// Runs a slow copy, and does something to its source or target in the middle.
 fn while_copied(pair: &Pair, meanwhile: impl FnOnce() + Send) -> Outcome {
+    while_copied_by(Ranks::One, pair, meanwhile)
+}
+
+fn while_copied_by(ranks: Ranks, pair: &Pair, meanwhile: impl FnOnce() + Send) -> Outcome {
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| slow_sync(pair, &[]).run_unchecked());
+        let run = scope.spawn(|| slow_sync(pair).ranks(ranks).run_unchecked());
         while !pair.target_now().entries.keys().any(|path| path.starts_with(b"a/.pmirror-")) {
             assert!(!run.is_finished(), "the run was too quick");
             std::thread::sleep(Duration::from_millis(5));
@@ -152,8 +159,7 @@ fn a_chunk_that_fails_fails_the_file_and_the_old_copy_stays() {
 fn a_stopped_run_takes_its_large_files_away_again_and_the_books_balance() {
     let pair = large_pair();
     for ranks in [Ranks::One, Ranks::Mpirun(3)] {
-        let stopped = slow_sync(&pair, &["timeout", "--preserve-status", "-s", "TERM", "0.7"]).ranks(ranks);
-        let stopped = stopped.run_unchecked().exits(20);
+        let stopped = while_copied_by(ranks, &pair, || signal(&pair, Signal::SIGTERM)).exits(20);
         stopped.assert_books_balance();
         assert_eq!(stopped.count("file", "unfinished"), 1);
         assert_no_temporary(&pair);
@@ -165,7 +171,7 @@ fn a_stopped_run_takes_its_large_files_away_again_and_the_books_balance() {
 #[test]
 fn a_killed_run_never_leaves_a_large_file_that_looks_finished() {
     let pair = large_pair();
-    slow_sync(&pair, &["timeout", "-s", "KILL", "0.7"]).run_unchecked();
+    while_copied(&pair, || signal(&pair, Signal::SIGKILL));
     assert!(!pair.target_now().has("a/large"));
     pair.sync().arg(CHUNK).run().exits(0);
     assert_no_temporary(&pair);

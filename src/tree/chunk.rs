@@ -171,7 +171,7 @@ mod tests {
         fn chunks_are_whole_blocks_and_not_too_many(wanted in 0u64..1 << 40, power in 0u32..24, size in any::<u64>()) {
             let block = 1u64 << power;
             let bytes = chunk_bytes(wanted, block, size);
-            prop_assert!(bytes > 0 && bytes % block == 0 && bytes >= wanted);
+            prop_assert!(bytes > 0 && bytes.is_multiple_of(block) && bytes >= wanted);
             prop_assert!(size.div_ceil(bytes) <= CHUNKS_MAX);
         }
     }
