@@ -3,6 +3,7 @@
 
 mod bag;
 mod fault_log;
+mod links;
 mod main_thread;
 mod state;
 mod workers;

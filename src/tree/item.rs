@@ -78,7 +78,7 @@ impl Item {
                 path(directory)
             }
             Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
-            Item::Link(group) => group.members.iter().map(LinkMember::bytes).sum(),
+            Item::Link(group) => group.bytes(),
         };
         size_of::<Item>() + content
     }
@@ -89,7 +89,7 @@ impl Item {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
             Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
-            Item::Link(group) => (group.kind, group.members.iter().filter(|member| member.settles).count() as u64),
+            Item::Link(group) => (group.kind, group.members.len() as u64),
         }
     }
 
@@ -99,33 +99,51 @@ impl Item {
     }
 }
 
-/// A name of an inode that has more than one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct LinkMember {
-    /// Below both roots.
-    pub path: TreePath,
-    /// Its fate is settled with this group. Not so for a name that a group of a target inode only has
-    /// to know of: its fate is that of its source inode's group.
-    pub settles: bool,
-}
-
-impl LinkMember {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.path.as_bytes().len()
-    }
-}
-
 /// The names that the walk found of one inode.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LinkGroup {
     /// The inode.
     pub key: LinkKey,
-    /// Its type.
+    /// The type under which the names stand in the books.
     pub kind: Kind,
     /// Its number of names, outside the tree too.
     pub links: u32,
-    /// The names found.
-    pub members: Vec<LinkMember>,
+    /// The names found, whose fate is settled with this group: below both roots.
+    pub members: Vec<TreePath>,
+    /// Of a target inode: groups of source inodes that would keep it.
+    pub claims: Vec<Claim>,
+    /// What was said of a source inode's group after its first turn.
+    pub turn: Turn,
+}
+
+impl LinkGroup {
+    fn bytes(&self) -> usize {
+        let names: usize = self.members.iter().map(|path| size_of::<TreePath>() + path.as_bytes().len()).sum();
+        names + self.claims.len() * size_of::<Claim>()
+    }
+}
+
+/// Where a group stands. The largest holds of what is said of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Turn {
+    /// As the walk found it.
+    #[default]
+    First,
+    /// It has claimed a target inode whose other names may be another group's.
+    Claimed,
+    /// Another group keeps that inode: this one gets one of its own.
+    Parts,
+}
+
+/// A group that would keep a target inode.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Claim {
+    /// So many of its names have the inode already.
+    pub names: u32,
+    /// The group's inode on the source.
+    pub key: LinkKey,
+    /// The group's type.
+    pub kind: Kind,
 }
 
 /// A note to the owner of something.
@@ -135,13 +153,40 @@ pub enum Note {
     Link {
         /// The inode.
         key: LinkKey,
-        /// Its type.
+        /// The type under which the name stands in the books.
         kind: Kind,
         /// Its number of names when the walk saw this one.
         links: u32,
-        /// The name.
-        member: LinkMember,
+        /// The name, below both roots.
+        path: TreePath,
+        /// Whether the name waits for the answer to a claim.
+        turn: Turn,
     },
+    /// To the owner of a target inode: a group would keep it.
+    Claim {
+        /// The target inode.
+        key: LinkKey,
+        /// The type of both.
+        kind: Kind,
+        /// The group.
+        claim: Claim,
+    },
+    /// To the owner of a group: another one keeps the target inode that it claimed.
+    Part {
+        /// The group's inode on the source.
+        key: LinkKey,
+        /// The group's type.
+        kind: Kind,
+    },
+}
+
+impl Note {
+    /// The inode that it is about, and the type: notes that agree in both belong together.
+    pub fn about(&self) -> (LinkKey, Kind) {
+        match *self {
+            Note::Link { key, kind, .. } | Note::Claim { key, kind, .. } | Note::Part { key, kind } => (key, kind),
+        }
+    }
 }
 
 /// What names of one inode have in common.

@@ -10,7 +10,7 @@ pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
-pub use item::{DirectoryItem, Item, LinkGroup, LinkMember, Note};
+pub use item::{DirectoryItem, Item, LinkGroup, Note};
 pub use names::{Names, join};
 pub use outcome::Outcome;
 pub use path::TreePath;

@@ -1,6 +1,8 @@
 //! Hard links: the names of one source inode become names of one target inode, and those of several
 //! source inodes become those of several. All are looked at again at one moment, when the walk is over.
 
+mod part;
+
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 
@@ -15,7 +17,8 @@ use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::{Fd, attributes, names, open};
 use crate::tree::decide::{Action, Known, decide};
-use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkMember, Outcome, TreePath};
+use crate::tree::item::{Claim, LinkKey, Turn};
+use crate::tree::{Attributes, Identity, Item, Kind, LinkGroup, Note, Outcome, TreePath};
 
 /// A name of the group, as it is now.
 struct Member {
@@ -25,29 +28,48 @@ struct Member {
     same_text: bool,
 }
 
-/// Settles a group.
-pub fn group(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
-    let LinkGroup { key, kind, links, mut members } = group;
-    members.sort();
-    members.dedup();
-    if key.side == Side::Target {
-        return part(context, key.inode, &members, kind, watch, effects);
+/// Settles a group, or has it wait for the answer to its claim.
+pub fn group(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mut Effects) {
+    let told = group.members.len();
+    group.members.sort();
+    group.members.dedup();
+    for _ in group.members.len()..told {
+        // Told twice, so it stands in the books twice.
+        effects.end(group.kind, Outcome::Same);
     }
-    effects.count(Number::LinkGroups, 1);
-    effects.count(Number::LinkGroupsOutside, u64::from(links as usize > members.len()));
-    let looked: Vec<Member> = members
+    if group.key.side == Side::Target {
+        return part::judge(context, group, watch, effects);
+    }
+    if group.turn == Turn::First {
+        effects.count(Number::LinkGroups, 1);
+        effects.count(Number::LinkGroupsOutside, u64::from(group.links as usize > group.members.len()));
+    }
+    let (inode, kind) = (group.key.inode, group.kind);
+    let looked: Vec<Member> = std::mem::take(&mut group.members)
         .into_iter()
-        .filter_map(|LinkMember { path, .. }| {
+        .filter_map(|path| {
             watch.begin("link", &path, None);
-            look(context, path, Some(key.inode), kind, effects)
+            look(context, path, Some(inode), kind, effects)
         })
         .collect();
     let alike = looked.windows(2).all(|pair| matches!(pair, [a, b] if are_one_inode(&a.source, &b.source)));
-    if alike {
-        settle(context, &looked, kind, watch, effects);
-    } else {
-        copy_apart(context, &looked, kind, watch, effects);
+    if !alike {
+        return copy_apart(context, &looked, kind, watch, effects);
     }
+    let choice = choose_leader(context, &looked, group.turn);
+    match choice.shared {
+        Some(target) if group.turn == Turn::First => claim(&group, looked, target, choice.known_links, effects),
+        _ => settle(context, &group, looked, &choice, watch, effects),
+    }
+}
+
+/// The target inode has names that are not the group's: only its owner can tell whose they are.
+fn claim(group: &LinkGroup, members: Vec<Member>, inode: Identity, names: u32, effects: &mut Effects) {
+    let (key, kind, links) = (group.key, group.kind, group.links);
+    let target = LinkKey { side: Side::Target, mount: 0, inode };
+    effects.notes.push(Note::Claim { key: target, kind, claim: Claim { names, key, kind } });
+    let wait = |member: Member| Note::Link { key, kind, links, path: member.path, turn: Turn::Claimed };
+    effects.notes.extend(members.into_iter().map(wait));
 }
 
 /// One inode has one size and one modification time. Servers that give a number twice have been seen.
@@ -112,22 +134,32 @@ fn found(looked: Result<Attributes, Failure>) -> Result<Option<Attributes>, Fail
 
 /// Brings the names together: one that is right is the leader, else the first that can be copied; the
 /// others become links of it.
-fn settle(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effects: &mut Effects) {
-    let (first, known_links) = choose_leader(context, members);
-    let in_order = members
-        .get(first)
-        .into_iter()
-        .chain(members.iter().enumerate().filter(|(index, _)| *index != first).map(|(_, member)| member));
+fn settle(
+    context: &Context,
+    group: &LinkGroup,
+    mut members: Vec<Member>,
+    choice: &Choice,
+    watch: &Watch,
+    effects: &mut Effects,
+) {
+    let (kind, parts) = (group.kind, group.turn == Turn::Parts);
+    members.get_mut(..=choice.first).into_iter().for_each(|until| until.rotate_right(1));
     let mut leader: Option<(Identity, &TreePath)> = None;
     let mut source_failed = false;
-    for (turn, member) in in_order.enumerate() {
+    for (turn, member) in members.iter().enumerate() {
+        if watch.must_stop() {
+            let left = members.iter().skip(turn).map(|member| member.path.clone()).collect();
+            effects.items.push(Item::Link(LinkGroup { members: left, ..group.clone() }));
+            return;
+        }
         let Some((inode, path)) = leader else {
             if source_failed {
                 share_fate(member, kind, effects);
                 continue;
             }
-            let known_links = if turn == 0 { known_links } else { 1 };
-            leader = lead(context, member, kind, known_links, watch, effects).map(|inode| (inode, &member.path));
+            let known_links = if turn == 0 { choice.known_links } else { 1 };
+            let how = How { known_links, parts };
+            leader = lead(context, member, kind, how, watch, effects).map(|inode| (inode, &member.path));
             // What could not be read will not be read under another name; a place that could not be
             // taken says nothing of other places.
             source_failed = leader.is_none() && effects.faults.last().is_none_or(|fault| fault.side == Side::Source);
@@ -137,13 +169,15 @@ fn settle(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effe
             effects.end(kind, Outcome::Same);
             continue;
         }
+        watch.begin("link", &member.path, None);
         match link(context, path, inode, member) {
             Ok(true) => effects.end(kind, Outcome::Linked),
             Ok(false) => conflict(member, kind, effects),
             Err(failure) if can_not_link(failure) => {
                 // The file system wants no further link of this inode: the next ones link to a copy.
                 effects.count(Number::LinkGroupsSplit, 1);
-                leader = lead(context, member, kind, 1, watch, effects).map(|inode| (inode, &member.path));
+                let how = How { known_links: 1, parts };
+                leader = lead(context, member, kind, how, watch, effects).map(|inode| (inode, &member.path));
             }
             Err(failure) => effects.fail(kind, member.path.clone(), failure),
         }
@@ -157,24 +191,46 @@ fn can_not_link(failure: Failure) -> bool {
         && matches!(Errno::from_raw(failure.errno), Errno::EMLINK | Errno::EXDEV | Errno::EPERM | Errno::EOPNOTSUPP)
 }
 
-/// The member whose target inode is right already and has the most of the names; else the first.
-/// And how many of that inode's names are ours.
-fn choose_leader(context: &Context, members: &[Member]) -> (usize, u32) {
+/// Whose target inode the group gets.
+struct Choice {
+    /// The member that leads.
+    first: usize,
+    /// So many names of its target inode are ours.
+    known_links: u32,
+    /// That inode, if it has other names too.
+    shared: Option<Identity>,
+}
+
+/// The member whose target inode is right already: best one that has no other names than ours, then
+/// the one with the most of ours. If there is none, the first.
+fn choose_leader(context: &Context, members: &[Member], turn: Turn) -> Choice {
     let mut names_of: BTreeMap<Identity, (u32, usize)> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
         if let Some(target) = member.target.filter(|target| target.kind != Kind::Directory) {
             names_of.entry(target.identity).or_insert((0, index)).0 += 1;
         }
     }
-    let right = |&&(names, index): &&(u32, usize)| {
-        members.get(index).is_some_and(|member| {
-            let known = Known { same_text: member.same_text, links: names };
-            let action = decide(&context.policy, &member.source, member.target.as_ref(), known);
-            matches!(action, Action::Keep | Action::Repair(_))
-        })
+    let right = |(names, first): (u32, usize)| {
+        let member = members.get(first)?;
+        let target = member.target?;
+        let known = Known { same_text: member.same_text, links: names };
+        let action = decide(&context.policy, &member.source, Some(&target), known);
+        let is_shared = target.links > names;
+        let is_right = matches!(action, Action::Keep | Action::Repair(_)) && !(is_shared && turn == Turn::Parts);
+        is_right.then(|| Choice { first, known_links: names, shared: is_shared.then_some(target.identity) })
     };
-    let best = names_of.values().filter(right).max_by_key(|(names, index)| (*names, usize::MAX - index));
-    best.map_or((0, 1), |&(names, index)| (index, names))
+    let best = names_of.into_values().filter_map(right);
+    let best = best.max_by_key(|choice| (choice.shared.is_none(), choice.known_links, usize::MAX - choice.first));
+    best.unwrap_or(Choice { first: 0, known_links: 1, shared: None })
+}
+
+/// How a leader is made right.
+#[derive(Clone, Copy)]
+struct How {
+    /// So many names of its target inode are ours.
+    known_links: u32,
+    /// The group is to leave an inode that has further names.
+    parts: bool,
 }
 
 /// Makes the leader right. Returns its target inode, or `None` when that failed.
@@ -182,13 +238,18 @@ fn lead(
     context: &Context,
     member: &Member,
     kind: Kind,
-    known_links: u32,
+    how: How,
     watch: &Watch,
     effects: &mut Effects,
 ) -> Option<Identity> {
     make(context, member, kind, watch, effects, |work, entry| {
-        work.known_links = known_links;
-        entry::act(work, entry, &member.source, member.target.as_ref())
+        work.known_links = how.known_links;
+        match &member.target {
+            Some(target) if how.parts && target.kind != Kind::Directory && target.links > how.known_links => {
+                entry::part(work, entry, &member.source)
+            }
+            target => entry::act(work, entry, &member.source, target.as_ref()),
+        }
     })
 }
 
@@ -269,34 +330,10 @@ fn open_leader(context: &Context, leader: &TreePath, inode: Identity) -> Result<
     Ok(is_it.then_some(found))
 }
 
-/// Names of one target inode that mirror several source inodes: one keeps it, the others part from it.
-/// Names of a link group keep it in any case, as their group may be right; other names that the inode
-/// has are outside of the tree, and none of our business.
-fn part(context: &Context, inode: Identity, members: &[LinkMember], kind: Kind, watch: &Watch, effects: &mut Effects) {
-    let mut is_taken = members.iter().any(|member| !member.settles);
-    for LinkMember { path, .. } in members.iter().filter(|member| member.settles) {
-        if !is_taken {
-            is_taken = true;
-            effects.end(kind, Outcome::Same);
-            continue;
-        }
-        watch.begin("part", path, None);
-        let Some(member) = look(context, path.clone(), None, kind, effects) else { continue };
-        let shares = member.target.is_some_and(|target| target.identity == inode && target.links > 1);
-        make(context, &member, kind, watch, effects, |work, entry| {
-            if shares {
-                entry::part(work, entry, &member.source)
-            } else {
-                entry::act(work, entry, &member.source, member.target.as_ref())
-            }
-        });
-    }
-}
-
 /// Names that only seem to be one inode's are copied each for itself, and reported.
 fn copy_apart(context: &Context, members: &[Member], kind: Kind, watch: &Watch, effects: &mut Effects) {
     effects.count(Number::LinkGroupsSplit, 1);
     for member in members {
-        lead(context, member, kind, 1, watch, effects);
+        lead(context, member, kind, How { known_links: 1, parts: false }, watch, effects);
     }
 }
