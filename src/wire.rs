@@ -4,7 +4,7 @@ use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::{Decode, Encode};
 
 use crate::sched::{Envelope, Message};
-use crate::tree::{Item, Note, names};
+use crate::tree::{ChunkedFile, Item, LinkNote, Note, TreePath, names};
 
 /// No message is longer. Loot is kept far below it; only a single item with a very long path or
 /// very many names comes near.
@@ -52,6 +52,11 @@ pub fn decode_post(bytes: &[u8]) -> Result<Post, Garbage> {
     {
         return Err(Garbage { what: "message", why: "loot with names that are none".to_owned() });
     }
+    if let Message::Tell(note) = &post.message
+        && !note_is_sound(note)
+    {
+        return Err(Garbage { what: "message", why: "a note with a name that is none".to_owned() });
+    }
     Ok(post)
 }
 
@@ -65,30 +70,78 @@ pub fn decode_items(bytes: &[u8]) -> Result<Vec<Item>, Garbage> {
     }
 }
 
+/// Appends a note to others: as small as bincode makes it, as there may be very many.
+///
+/// # Panics
+/// When it would be longer than `MESSAGE_BYTES_MAX`: the bounds of a path rule that out.
+#[allow(clippy::expect_used)]
+pub fn append_note(notes: &mut Vec<u8>, note: &LinkNote) {
+    let config = bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+    bincode::encode_into_std_write(note, notes, config).expect("a note within its bound");
+}
+
+/// Notes from bytes, as `append_note` put them one after another.
+pub fn decode_notes(mut bytes: &[u8]) -> Result<Vec<LinkNote>, Garbage> {
+    let config = bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+    let mut notes = Vec::new();
+    while !bytes.is_empty() {
+        let (note, used) = bincode::decode_from_slice(bytes, config)
+            .map_err(|error| Garbage { what: "list of notes", why: error.to_string() })?;
+        if !link_note_is_sound(&note) {
+            return Err(Garbage { what: "list of notes", why: "names that are none".to_owned() });
+        }
+        notes.push(note);
+        bytes = bytes.get(used..).unwrap_or_default();
+    }
+    Ok(notes)
+}
+
+fn path_is_sound(path: &TreePath) -> bool {
+    let path = path.as_bytes();
+    path.is_empty() || path.split(|&byte| byte == b'/').all(names::is_name)
+}
+
+fn note_is_sound(note: &Note) -> bool {
+    match note {
+        Note::Link(note) => link_note_is_sound(note),
+        Note::Chunk { file, .. } => file_is_sound(file),
+    }
+}
+
+fn link_note_is_sound(note: &LinkNote) -> bool {
+    match note {
+        LinkNote::Name { path, .. } | LinkNote::Led { path, .. } => !path.is_root() && path_is_sound(path),
+        LinkNote::Claim { .. } | LinkNote::Part { .. } => true,
+    }
+}
+
+fn file_is_sound(file: &ChunkedFile) -> bool {
+    !file.path.is_root() && path_is_sound(&file.path) && names::is_name(file.temporary.to_bytes())
+}
+
 fn is_sound(item: &Item) -> bool {
-    let path_is_sound = |path: &[u8]| path.is_empty() || path.split(|&byte| byte == b'/').all(names::is_name);
     match item {
         Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
-            path_is_sound(directory.path.as_bytes())
+            path_is_sound(&directory.path)
         }
-        Item::Batch { directory, names } => path_is_sound(directory.path.as_bytes()) && names.is_valid(),
+        Item::Batch { directory, names } => path_is_sound(&directory.path) && names.is_valid(),
         Item::Chunks { file, first, count } => {
-            path_is_sound(file.path.as_bytes())
-                && names::is_name(file.temporary.to_bytes())
-                && *count > 0
-                && u64::from(*first) + u64::from(*count) <= u64::from(file.chunks())
+            let chunks = u64::from(file.chunks());
+            file_is_sound(file) && *count > 0 && u64::from(*first) + u64::from(*count) <= chunks
         }
-        Item::Publish { file, .. } => path_is_sound(file.path.as_bytes()) && names::is_name(file.temporary.to_bytes()),
-        Item::Link(group) => group.members.iter().all(|member| path_is_sound(member.path.as_bytes())),
+        Item::Publish { file, .. } => file_is_sound(file),
+        Item::Link(group) => group.members.iter().all(path_is_sound),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Side;
     use crate::sched::{Epoch, Message};
+    use crate::tree::item::{LinkKey, Turn};
     use crate::tree::names::Listed;
-    use crate::tree::{DirectoryItem, Identity, Names, TreePath};
+    use crate::tree::{DirectoryItem, Identity, Kind, Names, TreePath};
     use proptest::prelude::*;
 
     fn item(path: &[u8]) -> Item {
@@ -117,6 +170,31 @@ mod tests {
     fn a_path_that_leaves_the_tree_is_garbage() {
         for path in [&b"../a"[..], b"/a", b"a//b", b"a/..", b"."] {
             assert!(decode_post(&encode(&post(path))).is_err(), "{path:?}");
+        }
+    }
+
+    fn note(path: &[u8]) -> LinkNote {
+        let key = LinkKey { side: Side::Source, mount: 0, inode: Identity { inode: 7, birth: None } };
+        LinkNote::Name { key, kind: Kind::File, links: 2, path: TreePath::from(path), turn: Turn::First }
+    }
+
+    #[test]
+    fn notes_come_back_in_their_order() {
+        let notes = [note(b"a"), note(b"b/c")];
+        let mut bytes = Vec::new();
+        notes.iter().for_each(|note| append_note(&mut bytes, note));
+        assert_eq!(decode_notes(&bytes), Ok(notes.to_vec()));
+        assert!(decode_notes(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_note_with_a_path_that_leaves_the_tree_is_garbage() {
+        for path in [&b"../a"[..], b"/a", b"a//b", b""] {
+            let mut bytes = Vec::new();
+            append_note(&mut bytes, &note(path));
+            assert!(decode_notes(&bytes).is_err(), "{path:?}");
+            let tell: Post = Envelope { epoch: Epoch(3), message: Message::Tell(Note::Link(note(path))) };
+            assert!(decode_post(&encode(&tell)).is_err(), "{path:?}");
         }
     }
 

@@ -95,6 +95,31 @@ fn items_beyond_the_memory_bound_go_to_the_run_directory_and_come_back() {
 }
 
 #[test]
+fn hard_links_beyond_the_memory_bound_go_to_the_run_directory_and_come_back() {
+    let pair = Pair::new();
+    for inode in 0..300 {
+        let name = |turn: usize| format!("{}/{inode}-{turn}", (inode + turn) % 20);
+        pair.source().file(name(0), format!("content {inode}")).mtime(1_000, 1);
+        pair.target().file(name(0), format!("content {inode}")).mtime(1_000, 1);
+        for turn in 1..5 {
+            pair.source().hard_link(name(0), name(turn));
+            // Shared by groups that must part from each other.
+            let other = format!("{}/{}-1", (inode / 2 * 2 + 1) % 20, inode / 2 * 2);
+            pair.target().hard_link(if turn == 1 { name(0) } else { other }, name(turn));
+        }
+    }
+    let bounded = Config { bag_bytes_max: 3_000, ..config(&pair, "spill") };
+    let summary = sync(&bounded, 3, 0);
+    pair.assert_mirrored();
+    assert_same_links(pair.source_path(), pair.target_path());
+    assert_eq!(summary.links.groups, 300);
+    let left: Vec<_> = std::fs::read_dir(pair.state_path().join("spill")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "only the summary is left: {left:?}");
+    let again = sync(&config(&pair, "again"), 2, 0);
+    assert_eq!(again.entries["file"]["same"], 1_500);
+}
+
+#[test]
 fn thieves_take_from_one_huge_directory() {
     let pair = Pair::new();
     for index in 0..4_000 {

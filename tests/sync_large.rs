@@ -198,3 +198,37 @@ fn a_size_of_chunks_that_is_none_is_refused() {
     pair.sync().arg("--chunk-size=0").run_unchecked().refuses(1, &["0 is no size"]);
     pair.sync().arg("--chunk-size=much").run_unchecked().refuses(1, &["much", "64M"]);
 }
+
+#[test]
+fn the_names_of_a_large_inode_wait_for_its_chunks_and_become_links() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = large_pair();
+        for name in ["b/second", "b/third"] {
+            pair.source().hard_link("a/large", name);
+        }
+        pair.target().file("b/third", bytes(3 * MIB, 9));
+        let sync = pair.sync().arg(CHUNK).ranks(ranks);
+        let run = sync.run().exits(0);
+        let made = run.count("file", "created") + run.count("file", "updated");
+        assert_eq!((made, run.count("file", "linked")), (1, 2));
+        pair.assert_mirrored();
+        assert_same_links(pair.source_path(), pair.target_path());
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn the_names_of_a_large_inode_that_changes_share_its_fate() {
+    let pair = large_pair();
+    pair.source().hard_link("a/large", "a/other name");
+    let path = pair.source_path().join("a/large");
+    let run = while_copied(&pair, || {
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1_000).unwrap();
+    });
+    run.assert_books_balance();
+    assert_eq!(run.count("file", "seen"), 2);
+    assert_eq!(run.count("file", "changed") + run.count("file", "failed"), 2);
+    pair.sync().arg(CHUNK).run().exits(0);
+    pair.assert_mirrored();
+    assert_same_links(pair.source_path(), pair.target_path());
+}

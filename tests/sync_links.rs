@@ -139,6 +139,36 @@ fn files_that_are_separate_on_the_source_are_separated_on_the_target() {
 }
 
 #[test]
+fn groups_that_share_an_inode_on_the_target_part_from_each_other() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = Pair::new();
+        for set in 0..20 {
+            let name = |what: &str| format!("{what}/{set}");
+            let [a, b, c, d, e, f] = ["a", "b", "c", "d", "e", "single"].map(name);
+            group(&pair.source(), &[&a, &b], "content");
+            group(&pair.source(), &[&c, &d, &e], "content");
+            group(&pair.source(), &[&f], "content");
+            group(&pair.target(), &[&a, &b, &c, &d, &e, &f], "content");
+        }
+        let sync = pair.sync().ranks(ranks);
+        let run = sync.run().exits(0);
+        assert_linked_alike(&pair);
+        assert_eq!(run.count("file", "same"), 20 * 3, "the larger group keeps the inode");
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn a_group_whose_inode_has_names_outside_of_the_tree_is_left_alone() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "content");
+    mirrors(&pair);
+    pair.beside().hard_link("target/a", "snapshot of a");
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+    assert_linked_alike(&pair);
+}
+
+#[test]
 fn a_name_that_left_its_group_leaves_it_on_the_target() {
     let pair = Pair::new();
     group(&pair.source(), &["a", "b", "c"], "content");
@@ -295,4 +325,62 @@ fn links_that_changed_are_found_by_all_ranks() {
             compare::assert_same_but(source, target, &[]);
         }
     }
+}
+
+/// How many names in the directories of a tree each inode has.
+fn names_of_inodes(root: &std::path::Path) -> Vec<usize> {
+    use std::os::unix::fs::DirEntryExt;
+    let mut names = std::collections::BTreeMap::new();
+    for directory in std::fs::read_dir(root).unwrap() {
+        for entry in std::fs::read_dir(directory.unwrap().path()).unwrap() {
+            *names.entry(entry.unwrap().ino()).or_insert(0) += 1;
+        }
+    }
+    let mut names: Vec<usize> = names.into_values().collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn an_inode_with_more_names_than_the_target_allows_becomes_two() {
+    let names: usize = 65_010;
+    let pair = Pair::new();
+    // In memory an inode may have any number of names.
+    let memory = tempfile::tempdir_in("/dev/shm").expect("needs a tmpfs at /dev/shm");
+    let source = Tree::at(memory.path());
+    source.file("0/first", "content").mtime(1_000, 1);
+    (1..10).for_each(|directory| drop(source.dir(directory.to_string())));
+    for name in 1..names {
+        let name = format!("{}/{name:0>200}", name % 10);
+        std::fs::hard_link(memory.path().join("0/first"), memory.path().join(name)).unwrap();
+    }
+    let limit = nix::unistd::pathconf(&pair.target_path(), nix::unistd::PathconfVar::LINK_MAX).unwrap().unwrap();
+    let limit = usize::try_from(limit).unwrap();
+    let expected = if names > limit { vec![names - limit, limit] } else { vec![names] };
+
+    let sync = Pmirror::new().sync(memory.path(), pair.target_path()).state_dir(pair.state_path());
+    let first = sync.run_unchecked().exits(0);
+    first.counts("file", &[("created", expected.len() as u64), ("linked", (names - expected.len()) as u64)]);
+    assert_eq!(first.number("/links/split"), expected.len() as u64 - 1);
+    assert_eq!(names_of_inodes(&pair.target_path()), expected);
+
+    let second = sync.ranks(Ranks::Mpirun(2)).run_unchecked().exits(0);
+    second.counts("file", &[("same", names as u64)]);
+    assert_eq!(names_of_inodes(&pair.target_path()), expected);
+}
+
+#[test]
+fn a_stop_among_the_links_leaves_in_order_and_the_same_command_goes_on() {
+    let pair = Pair::new();
+    for inode in 0..40 {
+        let names: Vec<String> = (0..10).map(|name| format!("{name}/{inode}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        group(&pair.source(), &names, &inode.to_string());
+    }
+    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=linkat:delay_enter=30000"];
+    let end = ["timeout", "--preserve-status", "-s", "TERM", "2"];
+    let stopped = pair.sync().wrapped_by(&[&slow[..], &end[..]].concat()).run().exits(20);
+    assert!(stopped.count("file", "unfinished") > 0, "it was stopped too late to show anything");
+    assert!(stopped.count("file", "linked") > 0, "it was stopped too early to show anything");
+    mirrors(&pair);
 }

@@ -13,12 +13,12 @@ use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
-use crate::fault::Error;
+use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::{Context, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
-use crate::tree::{ChunkedFile, Item, LinkGroup};
+use crate::tree::{ChunkedFile, Item};
 use crate::wire;
 
 /// A worker that has been in one operation for so long lends its permit to a spare one.
@@ -223,10 +223,24 @@ impl<'c> Engine<'c> {
         state.hung = hung;
     }
 
-    /// The groups of hard links of which this rank is the owner, to be its items of the link pass.
-    pub fn take_link_groups(&mut self) -> Vec<LinkGroup> {
-        let links = std::mem::take(&mut self.shared.lock().links);
-        links.into_values().collect()
+    /// The groups of one tree's inodes with several names have their turn.
+    pub fn begin_link_turn(&mut self, side: Side) {
+        self.shared.lock().begin_link_turn(side);
+    }
+
+    /// Some of the groups of which this rank is the owner, to be its items of a link pass; none when all
+    /// were taken.
+    pub fn take_link_groups(&mut self) -> Vec<Item> {
+        let mut state = self.shared.lock();
+        let groups = state.take_link_groups();
+        let cut = groups.windows(2).filter(|two| matches!(two, [a, b] if (a.key, a.kind) == (b.key, b.kind))).count();
+        state.desk.counters.count(Number::LinkGroupsSplit, cut as u64);
+        groups.into_iter().map(Item::Link).collect()
+    }
+
+    /// Whether this rank has given up: the next pass tells the others.
+    pub fn has_given_up(&self) -> bool {
+        self.shared.lock().error.is_some()
     }
 
     /// The directories that wait to be settled, to be this rank's items of the settle pass.

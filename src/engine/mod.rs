@@ -4,6 +4,7 @@
 mod bag;
 mod chunked;
 mod fault_log;
+mod links;
 mod main_thread;
 mod state;
 mod workers;

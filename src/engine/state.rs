@@ -7,13 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::bag::{Bag, Spill};
 use super::chunked::Chunked;
 use super::fault_log::FaultLog;
+use super::links::{LinkGroups, LinkTable};
 use crate::counters::{Counters, Number, Slot};
-use crate::fault::{Error, Fault};
+use crate::fault::{Error, Fault, Side};
 use crate::pass::effects::Deferred;
 use crate::pass::{Context, Effects, Watch};
 use crate::sched::{Local, Oldest, Rank, Scheduler, Stop};
-use crate::tree::item::LinkKey;
-use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, Note, Outcome};
+use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -61,10 +61,16 @@ pub struct State {
     pub deferred: Bag,
     /// Those that must wait for what is below them, by depth.
     pub after_below: BTreeMap<u32, Vec<Item>>,
-    /// Names of inodes with several, of which this rank is the owner.
-    pub links: BTreeMap<LinkKey, LinkGroup>,
     /// Large files of which this rank is the owner.
     pub chunked: Chunked,
+    /// Notes of source inodes with several names, of which this rank is the owner.
+    links: LinkTable,
+    /// Likewise of target inodes.
+    shared: LinkTable,
+    /// The groups whose turn it is.
+    turn: Option<LinkGroups>,
+    turns: u32,
+    spill: Spill,
     /// Why the run can not go on.
     pub error: Option<Error>,
     /// The workers are to end.
@@ -120,14 +126,19 @@ impl State {
     /// A rank before its first pass.
     pub fn new(scheduler: Scheduler<Desk>, rank: Rank, ranks: u32, watches: Arc<Vec<Watch>>, spill: &Spill) -> Self {
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
+        let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
         let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, rank };
         Self {
             scheduler,
             desk,
             deferred: Bag::new(part("deferred")),
             after_below: BTreeMap::new(),
-            links: BTreeMap::new(),
             chunked: Chunked::default(),
+            links,
+            shared,
+            turn: None,
+            turns: 0,
+            spill: part("links"),
             error: None,
             closing: false,
             busy: 0,
@@ -173,7 +184,7 @@ impl State {
 
     fn owner(&self, note: &Note) -> Rank {
         let hash = match note {
-            Note::Link { key, .. } => key.hash(),
+            Note::Link(note) => note.about().0.hash(),
             Note::Chunk { file, .. } => file.hash(),
         };
         Rank(u32::try_from(hash % u64::from(self.ranks)).unwrap_or(0))
@@ -181,17 +192,45 @@ impl State {
 
     /// Takes in a note to this rank as an owner.
     pub fn hear(&mut self, note: Note) {
-        let mut items = Vec::new();
-        match note {
-            Note::Link { key, kind, links, member } => {
-                let group =
-                    self.links.entry(key).or_insert_with(|| LinkGroup { key, kind, links, members: Vec::new() });
-                group.links = group.links.max(links);
-                group.members.push(member);
-            }
-            Note::Chunk { file, news } => items.extend(self.chunked.hear(file, news)),
-        }
+        let (items, taken_in) = match note {
+            Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
+            Note::Chunk { file, news } => (self.chunked.hear(file, news).into_iter().collect(), Ok(())),
+        };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());
+        if let Err(error) = taken_in {
+            self.give_up(error);
+        }
+    }
+
+    fn hear_of_link(&mut self, note: &LinkNote) -> Result<(), Error> {
+        match note.about().0.side {
+            Side::Source => self.links.push(note),
+            Side::Target => self.shared.push(note),
+        }
+    }
+
+    /// The groups of one tree's inodes have their turn; notes that come from now on are for a later one.
+    pub fn begin_link_turn(&mut self, side: Side) {
+        self.turns += 1;
+        let prefix = format!("{}-{}-{}", side.word(), self.spill.prefix, self.turns);
+        let empty = LinkTable::new(Spill { prefix, ..self.spill.clone() });
+        let table = match side {
+            Side::Source => std::mem::replace(&mut self.links, empty),
+            Side::Target => std::mem::replace(&mut self.shared, empty),
+        };
+        self.desk.counters.count(Number::ItemsSpilled, table.spilled());
+        self.turn = Some(table.into_groups());
+    }
+
+    /// Some of the groups whose turn it is; none when all were taken, or can not be.
+    pub fn take_link_groups(&mut self) -> Vec<LinkGroup> {
+        match self.turn.as_mut().map_or_else(|| Ok(Vec::new()), LinkGroups::take) {
+            Ok(groups) => groups,
+            Err(error) => {
+                self.give_up(error);
+                Vec::new()
+            }
+        }
     }
 
     /// After a stop: enters what was never done into the books, as unfinished. Returns the large files
@@ -200,7 +239,6 @@ impl State {
         let mut left = self.desk.bag.drain();
         left.extend(self.deferred.drain());
         left.extend(std::mem::take(&mut self.after_below).into_values().flatten());
-        left.extend(std::mem::take(&mut self.links).into_values().map(Item::Link));
         let mut files = self.chunked.drain();
         self.desk.counters.add(Slot::Ended(Kind::File, Outcome::Unfinished), files.len() as u64);
         for item in left {
@@ -211,6 +249,22 @@ impl State {
                 files.push(file);
             }
         }
+        self.abandon_links();
         files
+    }
+
+    fn abandon_links(&mut self) {
+        let mut left: Vec<LinkGroups> = self.turn.take().into_iter().collect();
+        for side in [Side::Source, Side::Target] {
+            self.begin_link_turn(side);
+            left.extend(self.turn.take());
+        }
+        for groups in left {
+            let counters = &mut self.desk.counters;
+            let counted = groups.abandon(|kind, names| counters.add(Slot::Ended(kind, Outcome::Unfinished), names));
+            if let Err(error) = counted {
+                self.error.get_or_insert(error);
+            }
+        }
     }
 }

@@ -170,6 +170,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         effects,
         known_links: 1,
         may_tell: false,
+        may_cut: false,
         chunks: Vec::new(),
     };
     match fate {

@@ -16,7 +16,7 @@ use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Engine, Finished, Setup};
-use crate::fault::Error;
+use crate::fault::{Error, Side};
 use crate::fs::data;
 use crate::pass::{Effects, Watch, chunk, settle};
 use crate::report::summary::Seconds;
@@ -173,12 +173,41 @@ fn any_rank(engine: &mut Engine<'_>, mine: u64) -> u64 {
     counts.iter().filter_map(|bytes| bytes.as_slice().try_into().ok()).map(u64::from_le_bytes).max().unwrap_or(0)
 }
 
+/// Source inodes first; those that would keep a target inode with further names claim it. Then the
+/// owners of these judge, and the groups that waited are settled, in as many turns as large files make
+/// others wait. Each turn is cut into so many passes
+/// that no rank holds more groups than its memory bound.
 fn link_pass(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
-    let groups = engine.take_link_groups();
-    if any_rank(engine, groups.len() as u64) == 0 {
-        return Ended::Quiet;
+    for side in [Side::Source, Side::Target] {
+        if let (ended @ Ended::Stopped(_), _) = link_turn(engine, side, progress) {
+            return ended;
+        }
     }
-    engine.run_pass(groups.into_iter().map(Item::Link).collect(), &mut |report| progress.observe(report))
+    loop {
+        match link_turn(engine, Side::Source, progress) {
+            (Ended::Quiet, true) => {}
+            (ended, _) => return ended,
+        }
+    }
+}
+
+/// One turn of all groups of one side. Returns whether there was any, on any rank.
+fn link_turn(engine: &mut Engine<'_>, side: Side, progress: &mut Progress) -> (Ended, bool) {
+    engine.begin_link_turn(side);
+    let mut any = false;
+    loop {
+        let groups = engine.take_link_groups();
+        // A rank that gave up needs a pass to say so.
+        let mine = groups.len() as u64 + u64::from(engine.has_given_up());
+        if any_rank(engine, mine) == 0 {
+            return (Ended::Quiet, any);
+        }
+        any = true;
+        let ended = engine.run_pass(groups, &mut |report| progress.observe(report));
+        if ended != Ended::Quiet {
+            return (ended, any);
+        }
+    }
 }
 
 /// Directories in any order first; then, deepest first, those whose final mode keeps us out. The root

@@ -97,7 +97,7 @@ impl Item {
             }
             Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,
-            Item::Link(group) => group.members.iter().map(LinkMember::bytes).sum(),
+            Item::Link(group) => group.bytes(),
         };
         size_of::<Item>() + content
     }
@@ -111,7 +111,7 @@ impl Item {
             // The owner's tally has it.
             Item::Chunks { .. } => (Kind::File, 0),
             Item::Publish { .. } => (Kind::File, 1),
-            Item::Link(group) => (group.kind, group.members.iter().filter(|member| member.settles).count() as u64),
+            Item::Link(group) => (group.kind, group.members.len() as u64),
         }
     }
 
@@ -121,49 +121,60 @@ impl Item {
     }
 }
 
-/// A name of an inode that has more than one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct LinkMember {
-    /// Below both roots.
-    pub path: TreePath,
-    /// Its fate is settled with this group. Not so for a name that a group of a target inode only has
-    /// to know of: its fate is that of its source inode's group.
-    pub settles: bool,
-}
-
-impl LinkMember {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.path.as_bytes().len()
-    }
-}
-
 /// The names that the walk found of one inode.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LinkGroup {
     /// The inode.
     pub key: LinkKey,
-    /// Its type.
+    /// The type under which the names stand in the books.
     pub kind: Kind,
     /// Its number of names, outside the tree too.
     pub links: u32,
-    /// The names found.
-    pub members: Vec<LinkMember>,
+    /// The names found, whose fate is settled with this group: below both roots.
+    pub members: Vec<TreePath>,
+    /// Of a target inode: groups of source inodes that would keep it.
+    pub claims: Vec<Claim>,
+    /// What was said of a source inode's group after its first turn.
+    pub turn: Turn,
+    /// A further name, a large file that was copied in chunks: the members become links of it.
+    pub leader: Option<TreePath>,
+}
+
+impl LinkGroup {
+    fn bytes(&self) -> usize {
+        let names: usize = self.members.iter().map(|path| size_of::<TreePath>() + path.as_bytes().len()).sum();
+        names + self.claims.len() * size_of::<Claim>()
+    }
+}
+
+/// Where a group stands. The largest holds of what is said of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Turn {
+    /// As the walk found it.
+    #[default]
+    First,
+    /// It has claimed a target inode whose other names may be another group's.
+    Claimed,
+    /// Another group keeps that inode: this one gets one of its own.
+    Parts,
+}
+
+/// A group that would keep a target inode.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Claim {
+    /// So many of its names have the inode already.
+    pub names: u32,
+    /// The group's inode on the source.
+    pub key: LinkKey,
+    /// The group's type.
+    pub kind: Kind,
 }
 
 /// A note to the owner of something.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Note {
-    /// A name of an inode with several. `LinkKey::hash` tells the owner.
-    Link {
-        /// The inode.
-        key: LinkKey,
-        /// Its type.
-        kind: Kind,
-        /// Its number of names when the walk saw this one.
-        links: u32,
-        /// The name.
-        member: LinkMember,
-    },
+    /// Of an inode with several names. `LinkKey::hash` tells the owner.
+    Link(LinkNote),
     /// Of a large file. `ChunkedFile::hash` tells the owner.
     Chunk {
         /// The file.
@@ -171,6 +182,62 @@ pub enum Note {
         /// What happened to it.
         news: ChunkNews,
     },
+}
+
+/// A note to the owner of an inode with several names.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum LinkNote {
+    /// A name of it.
+    Name {
+        /// The inode.
+        key: LinkKey,
+        /// The type under which the name stands in the books.
+        kind: Kind,
+        /// Its number of names when the walk saw this one.
+        links: u32,
+        /// The name, below both roots.
+        path: TreePath,
+        /// What has happened to its group.
+        turn: Turn,
+    },
+    /// To the owner of a target inode: a group would keep it.
+    Claim {
+        /// The target inode.
+        key: LinkKey,
+        /// The type of both.
+        kind: Kind,
+        /// The group.
+        claim: Claim,
+    },
+    /// To the owner of a group: another one keeps the target inode that it claimed.
+    Part {
+        /// The group's inode on the source.
+        key: LinkKey,
+        /// The group's type.
+        kind: Kind,
+    },
+    /// To the owner of a group: this name of it, a large file, is copied in chunks, and the others wait
+    /// until it is there.
+    Led {
+        /// The group's inode on the source.
+        key: LinkKey,
+        /// The group's type.
+        kind: Kind,
+        /// The name, below both roots.
+        path: TreePath,
+    },
+}
+
+impl LinkNote {
+    /// The inode that it is about, and the type: notes that agree in both belong together.
+    pub fn about(&self) -> (LinkKey, Kind) {
+        match *self {
+            LinkNote::Name { key, kind, .. }
+            | LinkNote::Claim { key, kind, .. }
+            | LinkNote::Part { key, kind }
+            | LinkNote::Led { key, kind, .. } => (key, kind),
+        }
+    }
 }
 
 /// What names of one inode have in common.

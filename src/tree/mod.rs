@@ -13,7 +13,7 @@ pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
 pub use chunk::{ChunkFate, ChunkNews, ChunkedFile};
-pub use item::{DirectoryItem, Item, LinkGroup, LinkMember, Note};
+pub use item::{DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
 pub use names::Names;
 pub use outcome::Outcome;

@@ -12,9 +12,9 @@ use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::pair::{Pair, key};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
-use crate::tree::item::LinkKey;
+use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
-use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkMember, Note, Outcome};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkNote, Note, Outcome};
 
 /// A name under work. Its kind in the books is the one under which it was seen.
 pub struct Entry<'n> {
@@ -61,7 +61,7 @@ fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<At
         let skipped =
             matches!(decide(&work.context.policy, &source, None, Known::LITTLE), Action::Skip(_) | Action::Unsupported);
         if !skipped {
-            return tell_owner(work, entry, &source, target.as_ref());
+            return tell_owner(work, entry, &source);
         }
     }
     if let Err(failure) = act(work, entry, &source, target.as_ref()) {
@@ -101,28 +101,25 @@ fn target_of(pair: &Pair<'_>, name: &CStr, on_target: bool) -> Result<Option<Att
 }
 
 /// A name of an inode with several: its owner brings them together when the walk is over.
-fn tell_owner(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: Option<&Attributes>) {
+fn tell_owner(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes) {
     let key = LinkKey { side: Side::Source, mount: work.pair.item.mount, inode: source.identity };
-    let member = LinkMember { path: work.pair.path(entry.name), settles: true };
-    if let Some(target) = target.filter(|target| target.links > 1) {
-        tell_of_shared_target(work, entry, target, false);
-    }
-    work.effects.notes.push(Note::Link { key, kind: entry.kind, links: source.links, member });
+    let (kind, links, path) = (entry.kind, source.links, work.pair.path(entry.name));
+    work.effects.notes.push(Note::Link(LinkNote::Name { key, kind, links, path, turn: Turn::First }));
 }
 
 /// The target shares its inode with other names. If these mirror other source inodes, they must part:
 /// only the owner of the target inode can know.
-fn tell_of_shared_target(work: &mut Work<'_>, entry: &Entry<'_>, target: &Attributes, settles: bool) {
+fn tell_of_shared_target(work: &mut Work<'_>, entry: &Entry<'_>, target: &Attributes) {
     let key = LinkKey { side: Side::Target, mount: 0, inode: target.identity };
-    let member = LinkMember { path: work.pair.path(entry.name), settles };
-    work.effects.notes.push(Note::Link { key, kind: entry.kind, links: target.links, member });
+    let (kind, links, path) = (entry.kind, target.links, work.pair.path(entry.name));
+    work.effects.notes.push(Note::Link(LinkNote::Name { key, kind, links, path, turn: Turn::First }));
 }
 
 /// All is right, unless the target's inode has other names and the source's has not.
 pub fn keep(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) {
     let shared = source.links == 1 && target.links > work.known_links;
     if work.may_tell && work.context.policy.hard_links && shared {
-        tell_of_shared_target(work, entry, target, true);
+        tell_of_shared_target(work, entry, target);
     } else {
         work.effects.end(entry.kind, Outcome::Same);
     }

@@ -255,7 +255,7 @@ fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
     let is_large = chunk::is_large(work.context, sources.source_was.size);
     let mut cloned = None;
-    if is_large && work.may_tell && sources.place.temporary.is_some() {
+    if is_large && work.may_cut && sources.place.temporary.is_some() {
         cloned = match clone(work, &sources) {
             Ok(None) => return chunk::begin(work, entry, sources, outcome),
             cloned => Some(cloned.map(Option::unwrap_or_default)),

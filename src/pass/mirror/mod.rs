@@ -166,6 +166,8 @@ pub struct Work<'w> {
     pub known_links: u32,
     /// Notes to owners are still read: not so when the owners themselves are at work.
     pub may_tell: bool,
+    /// Large files may be cut into chunks for all ranks: not so when that was done.
+    pub may_cut: bool,
     /// Large files that were cut, for any rank to copy.
     pub chunks: Vec<Item>,
 }
@@ -185,6 +187,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
         effects,
         known_links: 1,
         may_tell: true,
+        may_cut: true,
         chunks: Vec::new(),
     };
     for (name, listed) in names.iter() {
