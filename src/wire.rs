@@ -4,7 +4,7 @@ use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::{Decode, Encode};
 
 use crate::sched::{Envelope, Message};
-use crate::tree::{ChunkedFile, Item, LinkNote, Note, TreePath, names};
+use crate::tree::{ChunkTask, ChunkedFile, Item, LinkNote, Note, TreePath, names};
 
 /// No message is longer. Loot is kept far below it; only a single item with a very long path or
 /// very many names comes near.
@@ -116,7 +116,11 @@ fn link_note_is_sound(note: &LinkNote) -> bool {
 }
 
 fn file_is_sound(file: &ChunkedFile) -> bool {
-    !file.path.is_root() && path_is_sound(&file.path) && names::is_name(file.temporary.to_bytes())
+    let temporary_is_sound = match &file.task {
+        ChunkTask::Copy { temporary, .. } => names::is_name(temporary.to_bytes()),
+        ChunkTask::Compare { .. } => true,
+    };
+    !file.path.is_root() && path_is_sound(&file.path) && temporary_is_sound
 }
 
 fn is_sound(item: &Item) -> bool {

@@ -232,3 +232,25 @@ fn the_names_of_a_large_inode_that_changes_share_its_fate() {
     pair.assert_mirrored();
     assert_same_links(pair.source_path(), pair.target_path());
 }
+
+#[test]
+fn large_files_are_compared_in_chunks_and_only_those_that_differ_are_copied() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = large_pair();
+        pair.source().file("a/same", bytes(2 * MIB, 3)).mtime(1_000, 0);
+        pair.source().hard_link("a/same", "a/its link");
+        pair.sync().run().exits(0);
+        let path = pair.target_path().join("a/large");
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"another", 2 * MIB as u64).unwrap();
+        drop(file);
+        pair.target().entry("a/large").mtime(1_000, 7);
+        let sync = pair.sync().args(&[CHUNK, "-c"]).ranks(ranks);
+        let run = sync.run().exits(0);
+        assert_eq!((run.count("file", "updated"), run.count("file", "same")), (1, 2));
+        assert_eq!(run.number("/bytes/compared"), 5 * MIB as u64 + 77);
+        pair.assert_mirrored();
+        assert_same_links(pair.source_path(), pair.target_path());
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}

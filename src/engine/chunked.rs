@@ -20,7 +20,7 @@ impl Chunked {
         let (_, tally) = self.files.entry(path.clone()).or_insert_with(|| (file, Tally::default()));
         // The beginning is one part more, so that no note of a file comes after its last.
         let (part, fate) = match news {
-            ChunkNews::Begun => (chunks, ChunkFate::Copied),
+            ChunkNews::Begun => (chunks, ChunkFate::Right),
             ChunkNews::Ended { chunk, fate } => (chunk, fate),
         };
         let fate = tally.enter(part, fate, chunks.saturating_add(1))?;

@@ -1,20 +1,23 @@
-//! Large files in chunks: cut where they are found, copied by any rank, published by their owner. They
-//! have a temporary name until every rank that wrote a chunk has flushed it.
+//! Large files in chunks: cut where they are found, copied or compared by any rank, published by their
+//! owner. A copy has a temporary name until every rank that wrote a chunk has flushed it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
 use super::mirror::entry::{self, Entry};
-use super::mirror::file::{self, FlushGroup, Sources};
+use super::mirror::file::{self, Place, Sources};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};
+use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
-use crate::tree::{ChunkFate, ChunkNews, ChunkedFile, Item, Kind, Note, Outcome, TreePath};
+use crate::tree::{
+    Attributes, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, Identity, Item, Kind, Note, Outcome, TreePath,
+};
 
 /// An item of several chunks is cut into so many, which others can steal.
 const PIECES: u32 = 16;
@@ -24,44 +27,48 @@ pub fn is_large(context: &Context, size: u64) -> bool {
     size / 2 >= context.grain.chunk_bytes
 }
 
-/// Cuts a file, whose target was just made under its temporary name.
+/// Cuts a file, whose target was just made under its temporary name, to be copied.
 pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
-    match cut(work, entry, &sources, outcome) {
-        Ok(file) => {
-            let count = file.chunks();
-            work.effects.notes.push(Note::Chunk { file: file.clone(), news: ChunkNews::Begun });
-            work.chunks.push(Item::Chunks { file, first: 0, count });
+    let Sources { source_was, target, place, .. } = sources;
+    let temporary = place.name(entry.name).to_owned();
+    let made = data::set_size(&target, source_was.size)
+        .and_then(|()| Ok((attributes::of_fd(&target)?.identity, attributes::block_bytes(&target)?)));
+    match made {
+        Ok((inode, block)) => {
+            let task = ChunkTask::Copy { temporary, outcome, over_directory: place.over_directory };
+            cut(work, entry, source_was, inode, block, task);
         }
         Err(failure) => {
-            let _ = names::remove(&work.pair.target, sources.place.name(entry.name));
+            let _ = names::remove(&work.pair.target, &temporary);
             entry::failed(work, entry, failure);
         }
     }
 }
 
-fn cut(work: &Work<'_>, entry: &Entry<'_>, sources: &Sources, outcome: Outcome) -> Result<ChunkedFile, Failure> {
-    let Sources { source_was, target, place, .. } = sources;
-    let is = attributes::of_fd(target)?;
-    let block = attributes::block_bytes(target)?;
-    data::set_size(target, source_was.size)?;
-    Ok(ChunkedFile {
-        path: work.pair.path(entry.name),
-        temporary: place.name(entry.name).to_owned(),
-        source: *source_was,
-        target: is.identity,
-        chunk_bytes: chunk_bytes(work.context.grain.chunk_bytes, block, source_was.size),
-        outcome,
-        over_directory: place.over_directory,
-    })
+/// Cuts a file, to be compared with its copy.
+pub fn compare(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) {
+    let task = ChunkTask::Compare { known_links: work.known_links, may_tell: work.may_tell };
+    cut(work, entry, *source, target.identity, 1, task);
 }
 
-/// Copies a chunk, or cuts several apart for others to take.
+fn cut(work: &mut Work<'_>, entry: &Entry<'_>, source: Attributes, target: Identity, block: u64, task: ChunkTask) {
+    let chunk_bytes = chunk_bytes(work.context.grain.chunk_bytes, block, source.size);
+    let file = ChunkedFile { path: work.pair.path(entry.name), source, target, chunk_bytes, task };
+    let count = file.chunks();
+    work.effects.notes.push(Note::Chunk { file: file.clone(), news: ChunkNews::Begun });
+    work.chunks.push(Item::Chunks { file, first: 0, count });
+}
+
+/// Copies or compares a chunk, or cuts several apart for others to take.
 pub fn chunks(context: &Context, file: ChunkedFile, first: u32, count: u32, watch: &Watch, effects: &mut Effects) {
     if count > 1 {
         return split(&file, first, count, effects);
     }
-    watch.begin("copy", &file.path, None);
-    let fate = copy(context, &file, first, watch, effects).unwrap_or_else(|failure| fate_of(&file, failure, effects));
+    let ended = match &file.task {
+        ChunkTask::Copy { temporary, .. } => copy(context, &file, temporary, first, watch, effects),
+        ChunkTask::Compare { .. } => is_same(context, &file, first, watch, effects),
+    };
+    let fate = ended.unwrap_or_else(|failure| fate_of(&file, failure, effects));
     effects.notes.push(Note::Chunk { file, news: ChunkNews::Ended { chunk: first, fate } });
 }
 
@@ -89,21 +96,51 @@ fn fate_of(file: &ChunkedFile, failure: Failure, effects: &mut Effects) -> Chunk
     ChunkFate::Failed
 }
 
-fn copy(
+/// The source file, open at the chunk's turn; `None` if it is no longer what was cut.
+fn open_source(context: &Context, file: &ChunkedFile, chunk: u32) -> Result<Option<Fd>, Failure> {
+    let (parent, name) = parts(&file.path)?;
+    let source = open::file_for_reading(&open::directory_below(&context.trees.source, &parent)?, &name)?;
+    let is = attributes::of_fd(&source)?;
+    let is_it = is.identity == file.source.identity && is.kind == Kind::File && is.size >= file.range(chunk).end;
+    Ok(is_it.then_some(source))
+}
+
+/// Whether the chunk is equal on both sides.
+fn is_same(
     context: &Context,
     file: &ChunkedFile,
     chunk: u32,
     watch: &Watch,
     effects: &mut Effects,
 ) -> Result<ChunkFate, Failure> {
-    let (parent, name) = parts(&file.path)?;
-    let range = file.range(chunk);
-    let source = open::file_for_reading(&open::directory_below(&context.trees.source, &parent)?, &name)?;
-    let is = attributes::of_fd(&source)?;
-    if is.identity != file.source.identity || is.kind != Kind::File || is.size < range.end {
+    watch.begin("compare", &file.path, None);
+    let Some(source) = open_source(context, file, chunk)? else {
         return Ok(ChunkFate::Changed);
+    };
+    let (parent, name) = parts(&file.path)?;
+    let target = open::file_for_reading(&open::directory_below(&context.trees.target, &parent)?, &name)?;
+    if attributes::of_fd(&target)?.identity != file.target {
+        return Ok(ChunkFate::Differs);
     }
-    let target = open_target(context, &parent, file)?;
+    let range = file.range(chunk);
+    effects.count(Number::BytesCompared, range.end - range.start);
+    let same = data::same_content(&source, &target, range, &mut |_| watch.alive())?;
+    Ok(if same { ChunkFate::Right } else { ChunkFate::Differs })
+}
+
+fn copy(
+    context: &Context,
+    file: &ChunkedFile,
+    temporary: &CStr,
+    chunk: u32,
+    watch: &Watch,
+    effects: &mut Effects,
+) -> Result<ChunkFate, Failure> {
+    watch.begin("copy", &file.path, None);
+    let Some(source) = open_source(context, file, chunk)? else {
+        return Ok(ChunkFate::Changed);
+    };
+    let (range, target) = (file.range(chunk), open_target(context, file, temporary)?);
     let ends = Ends { source: &source, source_was: &file.source, target: &target };
     let copied = data::copy_range(&ends, range.clone(), &context.copying, &mut |_| watch.alive())?;
     effects.count_moved(&copied);
@@ -129,7 +166,7 @@ fn copy(
     if chunk == 0 {
         effects.count_file(copied.engine());
     }
-    Ok(ChunkFate::Copied)
+    Ok(ChunkFate::Right)
 }
 
 fn parts(path: &TreePath) -> Result<(TreePath, CString), Failure> {
@@ -139,9 +176,10 @@ fn parts(path: &TreePath) -> Result<(TreePath, CString), Failure> {
 }
 
 /// The inode that was made for the file, and no other.
-fn open_target(context: &Context, parent: &TreePath, file: &ChunkedFile) -> Result<Fd, Failure> {
-    let directory = open::directory_below(&context.trees.target, parent)?;
-    let target = open::file_for_writing(&directory, &file.temporary)?;
+fn open_target(context: &Context, file: &ChunkedFile, temporary: &CStr) -> Result<Fd, Failure> {
+    let (parent, _) = parts(&file.path)?;
+    let directory = open::directory_below(&context.trees.target, &parent)?;
+    let target = open::file_for_writing(&directory, temporary)?;
     if attributes::of_fd(&target)?.identity == file.target {
         Ok(target)
     } else {
@@ -149,7 +187,8 @@ fn open_target(context: &Context, parent: &TreePath, file: &ChunkedFile) -> Resu
     }
 }
 
-/// All chunks have ended: the second look at the source, metadata, times, close, final name.
+/// All chunks have ended. A copy gets the second look at its source, metadata, times and final name; a
+/// comparison has its consequences.
 pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &Watch, effects: &mut Effects) {
     watch.begin("publish", &file.path, None);
     let path = file.path.clone();
@@ -162,27 +201,43 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         Err(trouble) => return trouble_of_name(path, Kind::File, trouble, effects),
     };
     let entry = Entry { name: &name, kind: Kind::File };
-    let mut work = Work {
-        context,
-        pair: &pair,
-        watch,
-        group: FlushGroup::default(),
-        effects,
-        known_links: 1,
-        may_tell: false,
-        may_cut: false,
-        chunks: Vec::new(),
-    };
-    match fate {
-        ChunkFate::Copied => return file::publish_chunked(&mut work, &entry, file),
-        ChunkFate::Failed => work.effects.end(Kind::File, Outcome::Failed),
-        ChunkFate::Vanished => entry::vanished(&mut work, &entry),
-        ChunkFate::Changed => {
+    let mut work = Work::new(context, &pair, watch, effects);
+    work.may_tell = false;
+    match (&file.task, fate) {
+        (ChunkTask::Copy { temporary, outcome, over_directory }, ChunkFate::Right) => {
+            let place = Place::given(temporary.clone(), *over_directory);
+            return file::publish_chunked(&mut work, &entry, file.source, place, *outcome);
+        }
+        (&ChunkTask::Compare { known_links, may_tell }, ChunkFate::Right | ChunkFate::Differs) => {
+            (work.known_links, work.may_tell) = (known_links, may_tell);
+            judge(&mut work, &entry, file, fate == ChunkFate::Right);
+            file::finish_group(&mut work);
+            let chunks = work.chunks;
+            return effects.items.extend(chunks);
+        }
+        (_, ChunkFate::Failed) => work.effects.end(Kind::File, Outcome::Failed),
+        (_, ChunkFate::Vanished) => entry::vanished(&mut work, &entry),
+        (_, ChunkFate::Changed | ChunkFate::Differs) => {
             let note = "replaced or cut short while it was copied";
             work.effects.miss(Kind::File, path, Outcome::Changed, Side::Source, note);
         }
     }
     remove_temporary(&pair.target, file);
+}
+
+/// Decides about a file whose content was compared. If either side has changed since, the content is
+/// another one for all we know: the copy that follows finds out what it is.
+fn judge(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile, is_same: bool) {
+    let looked = attributes::of_name(&work.pair.source, entry.name)
+        .and_then(|source| Ok((source, attributes::of_name(&work.pair.target, entry.name)?)));
+    let acted = looked.and_then(|(source, target)| {
+        let unchanged = source.content_is_as(&file.source) && target.identity == file.target;
+        work.same_content = Some(is_same && unchanged);
+        entry::act(work, entry, &source, Some(&target))
+    });
+    if let Err(failure) = acted {
+        entry::failed(work, entry, failure);
+    }
 }
 
 /// Removes what a stopped run has of a file.
@@ -195,8 +250,11 @@ pub fn discard(context: &Context, file: &ChunkedFile) {
 }
 
 fn remove_temporary(directory: &Fd, file: &ChunkedFile) {
-    let there = attributes::of_name(directory, &file.temporary);
+    let ChunkTask::Copy { temporary, .. } = &file.task else {
+        return;
+    };
+    let there = attributes::of_name(directory, temporary);
     if there.is_ok_and(|there| there.identity == file.target) {
-        let _ = names::remove(directory, &file.temporary);
+        let _ = names::remove(directory, temporary);
     }
 }

@@ -9,31 +9,49 @@ use super::attributes::{Attributes, Identity};
 use super::outcome::Outcome;
 use super::path::TreePath;
 
-/// A large file under way: any rank copies any chunk of it. It has a temporary name until all are on
-/// the target.
+/// A large file under way: any rank works on any chunk of it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ChunkedFile {
     /// Its final name, below both roots.
     pub path: TreePath,
-    /// Its name until it is complete, in the same directory.
-    pub temporary: CString,
     /// The source as it was when the file was cut.
     pub source: Attributes,
-    /// The inode under the temporary name.
+    /// The inode that is written, or that the source is compared with.
     pub target: Identity,
     /// Size of a chunk; the last one may be smaller. Not 0.
     pub chunk_bytes: u64,
-    /// What is to stand in the books once it is complete.
-    pub outcome: Outcome,
-    /// An empty directory has the final name, and gives way.
-    pub over_directory: bool,
+    /// What is done with it.
+    pub task: ChunkTask,
+}
+
+/// What is done with a large file.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ChunkTask {
+    /// Its content is copied to an inode that has a temporary name until all chunks are there.
+    Copy {
+        /// That name, in the same directory.
+        temporary: CString,
+        /// What is to stand in the books once it is complete.
+        outcome: Outcome,
+        /// An empty directory has the final name, and gives way.
+        over_directory: bool,
+    },
+    /// Its content is compared with that of its copy.
+    Compare {
+        /// So many names of the copy's inode are ours, see `decide::Known`.
+        known_links: u32,
+        /// Notes to owners of links are still read.
+        may_tell: bool,
+    },
 }
 
 /// What became of a chunk. The worst of its chunks is the file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum ChunkFate {
-    /// On the target, and flushed there.
-    Copied,
+    /// On the target, and flushed there; or equal to what is there.
+    Right,
+    /// Other bytes are on the target.
+    Differs,
     /// The source ended early, or is another file.
     Changed,
     /// It is gone from the source.
@@ -143,8 +161,8 @@ mod tests {
             ctime: time,
         };
         let path = TreePath::root().join(c"file");
-        let (temporary, outcome) = (c"temporary".to_owned(), Outcome::Created);
-        ChunkedFile { path, temporary, source, target: identity, chunk_bytes, outcome, over_directory: false }
+        let task = ChunkTask::Compare { known_links: 1, may_tell: true };
+        ChunkedFile { path, source, target: identity, chunk_bytes, task }
     }
 
     proptest! {
@@ -163,8 +181,8 @@ mod tests {
             let mut told: Vec<u32> = (0..chunks).chain([twice % chunks]).collect();
             told.sort_by_key(|&chunk| xxhash_rust::xxh3::xxh3_64_with_seed(&chunk.to_le_bytes(), order));
             let mut tally = Tally::default();
-            let complete: Vec<_> = told.iter().filter_map(|&chunk| tally.enter(chunk, ChunkFate::Copied, chunks)).collect();
-            prop_assert_eq!(complete, [ChunkFate::Copied]);
+            let complete: Vec<_> = told.iter().filter_map(|&chunk| tally.enter(chunk, ChunkFate::Right, chunks)).collect();
+            prop_assert_eq!(complete, [ChunkFate::Right]);
         }
 
         #[test]
@@ -179,9 +197,9 @@ mod tests {
     #[test]
     fn the_worst_chunk_is_the_fate_of_the_file() {
         let mut tally = Tally::default();
-        assert_eq!(tally.enter(2, ChunkFate::Copied, 3), None);
+        assert_eq!(tally.enter(2, ChunkFate::Right, 3), None);
         assert_eq!(tally.enter(0, ChunkFate::Failed, 3), None);
-        assert_eq!(tally.enter(7, ChunkFate::Copied, 3), None, "no such chunk");
+        assert_eq!(tally.enter(7, ChunkFate::Right, 3), None, "no such chunk");
         assert_eq!(tally.enter(1, ChunkFate::Changed, 3), Some(ChunkFate::Failed));
     }
 }

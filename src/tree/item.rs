@@ -54,7 +54,7 @@ pub enum Item {
         /// What is to stand in the books once it is settled.
         outcome: Outcome,
     },
-    /// Copy some chunks of a large file.
+    /// Copy or compare some chunks of a large file.
     Chunks {
         /// The file.
         file: ChunkedFile,
@@ -63,7 +63,7 @@ pub enum Item {
         /// How many; not 0.
         count: u32,
     },
-    /// Give a large file, of which all chunks have ended, its metadata and its final name.
+    /// Do what is to be done with a large file when all of its chunks have ended.
     Publish {
         /// The file.
         file: ChunkedFile,

@@ -12,7 +12,7 @@ pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
-pub use chunk::{ChunkFate, ChunkNews, ChunkedFile};
+pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
 pub use item::{DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
 pub use names::Names;

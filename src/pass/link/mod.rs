@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::mirror::entry::{self, Entry};
-use super::mirror::file::{self, FlushGroup, Place, put_in_place};
+use super::mirror::file::{self, Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};
@@ -344,17 +344,8 @@ fn make(
         }
     };
     let entry = Entry { name: &name, kind };
-    let mut work = Work {
-        context,
-        pair: &pair,
-        watch,
-        group: FlushGroup::default(),
-        effects,
-        known_links: 1,
-        may_tell: false,
-        may_cut: true,
-        chunks: Vec::new(),
-    };
+    let mut work = Work::new(context, &pair, watch, effects);
+    work.may_tell = false;
     if let Err(failure) = hands(&mut work, &entry) {
         entry::failed(&mut work, &entry, failure);
     }

@@ -5,32 +5,39 @@ use super::entry::Entry;
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::{attributes, data, open};
+use crate::pass::chunk;
 use crate::tree::decide::{self, Action, CtimeRule, Known, must_look_at_xattrs};
 use crate::tree::{Attributes, Kind};
 
-/// Decides about the pair, and looks at the contents where that takes it.
+/// Decides about the pair, and looks at the contents where that takes it. `None`: they are large, and
+/// were cut for all ranks to compare.
 pub fn decide(
     work: &mut Work<'_>,
     entry: &Entry<'_>,
     source: &Attributes,
     target: Option<&Attributes>,
     known: Known,
-) -> Result<Action, Failure> {
+) -> Result<Option<Action>, Failure> {
     let policy = &work.context.policy;
     let action = decide::decide(policy, source, target, known);
     let Some(target) = target else {
-        return Ok(action);
+        return Ok(Some(action));
     };
     let has_changed = policy.ctime == CtimeRule::Content
         && matches!(action, Action::Keep | Action::Repair(_))
         && source.kind == Kind::File
+        && known.same_content.is_none()
         && source.size > 0
         && must_look_at_xattrs(policy, source, target);
     if action != Action::LookAtContent && !has_changed {
-        return Ok(action);
+        return Ok(Some(action));
+    }
+    if chunk::is_large(work.context, source.size) {
+        chunk::compare(work, entry, source, target);
+        return Ok(None);
     }
     let known = Known { same_content: Some(is_same(work, entry, source, target)?), ..known };
-    Ok(decide::decide(policy, source, Some(target), known))
+    Ok(Some(decide::decide(&work.context.policy, source, Some(target), known)))
 }
 
 /// Whether both files hold the same bytes. Another inode under either name is another content: the

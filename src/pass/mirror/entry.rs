@@ -140,8 +140,10 @@ pub fn act(
 ) -> Result<(), Failure> {
     let same_text = target.is_some_and(|target| source.kind == Kind::Symlink && target.kind == Kind::Symlink)
         && names::read_symlink(&work.pair.source, entry.name)? == names::read_symlink(&work.pair.target, entry.name)?;
-    let known = Known { same_text, links: work.known_links, same_content: None };
-    let action = content::decide(work, entry, source, target, known)?;
+    let known = Known { same_text, links: work.known_links, same_content: work.same_content };
+    let Some(action) = content::decide(work, entry, source, target, known)? else {
+        return Ok(());
+    };
     if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
         return sub_directory(work, entry, source, target);
     }

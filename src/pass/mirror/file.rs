@@ -14,7 +14,7 @@ use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
 use crate::pass::{Context, chunk};
 use crate::tree::decide::{ContentRule, Times};
-use crate::tree::{Attributes, ChunkedFile, Kind, Outcome, Time};
+use crate::tree::{Attributes, Kind, Outcome, Time};
 
 /// An appended file up to this size needs no flush before its times: a write that was lost in a
 /// power cut shows in its size. `docs/internals/durability.md` has the measurements.
@@ -44,6 +44,11 @@ impl Place {
     /// A name that is taken: under a temporary name first.
     pub fn over(context: &Context) -> Self {
         Self { temporary: Some(context.temporaries.next()), over_directory: false }
+    }
+
+    /// A temporary name that was given before.
+    pub fn given(temporary: CString, over_directory: bool) -> Self {
+        Self { temporary: Some(temporary), over_directory }
     }
 
     /// A name that an empty directory has.
@@ -255,7 +260,7 @@ fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
     let is_large = chunk::is_large(work.context, sources.source_was.size);
     let mut cloned = None;
-    if is_large && work.may_cut && sources.place.temporary.is_some() {
+    if is_large && sources.place.temporary.is_some() {
         cloned = match clone(work, &sources) {
             Ok(None) => return chunk::begin(work, entry, sources, outcome),
             cloned => Some(cloned.map(Option::unwrap_or_default)),
@@ -285,17 +290,19 @@ fn clone(work: &Work<'_>, sources: &Sources) -> Result<Option<Copied>, Failure> 
 }
 
 /// Publishes a file whose chunks are all on the target.
-pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile) {
+pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attributes, place: Place, outcome: Outcome) {
     let opened = open::file_for_reading(&work.pair.source, entry.name)
-        .and_then(|source| Ok((source, open::file_for_writing(&work.pair.target, &file.temporary)?)));
+        .and_then(|source| Ok((source, open::file_for_writing(&work.pair.target, place.name(entry.name))?)));
     let (source, target) = match opened {
         Ok(both) => both,
-        Err(failure) => return failed(work, entry, failure),
+        Err(failure) => {
+            // Nobody's: its temporary name is ours alone.
+            let _ = names::remove(&work.pair.target, place.name(entry.name));
+            return failed(work, entry, failure);
+        }
     };
-    let place = Place { temporary: Some(file.temporary.clone()), over_directory: file.over_directory };
-    let copied = Copied { end: file.source.size, size_set_apart: true, ..Copied::default() };
-    let (name, outcome) = (entry.name.to_owned(), file.outcome);
-    let (source_was, kind, tries) = (file.source, entry.kind, TRIES_MAX);
+    let copied = Copied { end: source_was.size, size_set_apart: true, ..Copied::default() };
+    let (name, kind, tries) = (entry.name.to_owned(), entry.kind, TRIES_MAX);
     let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries, in_chunks: true };
     match give_metadata(work, &draft) {
         Ok(()) => publish(work, draft),

@@ -13,6 +13,7 @@ use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, settle};
+use crate::counters::Number;
 use crate::fault::{Fault, Side};
 use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
@@ -49,11 +50,25 @@ pub fn round(context: &Context, item: DirectoryItem, round: u32, rounds: u32, wa
     watch.begin("list", &item.path, None);
     let pair = match Pair::open(context, item.clone()) {
         Ok(pair) => pair,
-        Err(trouble) => return note(&item, trouble, effects),
+        Err(trouble) => {
+            note(&item, trouble, effects);
+            return names_unknown(outcome_of(trouble), effects);
+        }
     };
     if let Ok(listings) = both_listings(context, &pair, Part { round, rounds }, effects) {
+        if let Some(outcome) = listings.broken {
+            names_unknown(outcome, effects);
+        }
         names(context, &pair, listings, watch, effects);
     }
+}
+
+/// A part of a directory could not be listed: its names stand in the books as one of unknown type, as
+/// the directory's own outcome was settled before.
+fn names_unknown(outcome: Outcome, effects: &mut Effects) {
+    effects.count(Number::Listed, 1);
+    effects.see(Kind::Unknown);
+    effects.end(Kind::Unknown, outcome);
 }
 
 /// Looks at names that another item listed.
@@ -166,10 +181,27 @@ pub struct Work<'w> {
     pub known_links: u32,
     /// Notes to owners are still read: not so when the owners themselves are at work.
     pub may_tell: bool,
-    /// Large files may be cut into chunks for all ranks: not so when that was done.
-    pub may_cut: bool,
+    /// Whether the contents of the file under work are equal, where others have compared them.
+    pub same_content: Option<bool>,
     /// Large files that were cut, for any rank to copy.
     pub chunks: Vec<Item>,
+}
+
+impl<'w> Work<'w> {
+    /// Work on names of a directory, nothing known of them yet.
+    pub fn new(context: &'w Context, pair: &'w Pair<'w>, watch: &'w Watch, effects: &'w mut Effects) -> Self {
+        Self {
+            context,
+            pair,
+            watch,
+            group: FlushGroup::default(),
+            effects,
+            known_links: 1,
+            may_tell: true,
+            same_content: None,
+            chunks: Vec::new(),
+        }
+    }
 }
 
 /// Works on names until they are done or it is time to let others have the rest. Returns whether
@@ -179,17 +211,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let notes_before = effects.notes.len();
     let mut done = 0;
     watch.begin("copy", &pair.item.path, None);
-    let mut work = Work {
-        context,
-        pair,
-        watch,
-        group: FlushGroup::default(),
-        effects,
-        known_links: 1,
-        may_tell: true,
-        may_cut: true,
-        chunks: Vec::new(),
-    };
+    let mut work = Work::new(context, pair, watch, effects);
     for (name, listed) in names.iter() {
         watch.next_name("copy", name);
         entry::one(&mut work, name, listed);
