@@ -57,17 +57,33 @@ pub enum Skip {
     Special,
     /// `-x`.
     MountPoint,
+    /// `--exclude`, `--exclude-from`.
+    Excluded,
+    /// `--min-age`.
+    TooYoung,
+    /// `--max-age`.
+    TooOld,
+    /// `--min-size`.
+    TooSmall,
+    /// `--max-size`.
+    TooLarge,
 }
 
 impl Skip {
     /// All reasons, in the order of the summary.
-    pub const ALL: [Skip; 2] = [Skip::Special, Skip::MountPoint];
+    pub const ALL: [Skip; 7] =
+        [Skip::Special, Skip::MountPoint, Skip::Excluded, Skip::TooYoung, Skip::TooOld, Skip::TooSmall, Skip::TooLarge];
 
     /// The word for it in the summary.
     pub fn word(self) -> &'static str {
         match self {
             Skip::Special => "no_specials",
             Skip::MountPoint => "one_file_system",
+            Skip::Excluded => "exclude",
+            Skip::TooYoung => "min_age",
+            Skip::TooOld => "max_age",
+            Skip::TooSmall => "min_size",
+            Skip::TooLarge => "max_size",
         }
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod attributes;
 pub mod decide;
+pub mod filter;
 pub mod item;
 pub mod names;
 pub mod outcome;
 pub mod path;
+pub mod pattern;
 pub mod side;
 pub mod time;
 
