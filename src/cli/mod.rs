@@ -1,5 +1,7 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+pub mod choose;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or chan
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // Made once a run.
 pub enum Command {
     /// Copy and update DST to be a mirror of SRC; delete nothing.
     ///
@@ -68,6 +71,10 @@ pub struct Sync {
     /// Options for what is kept and compared.
     #[command(flatten, next_help_heading = "What is kept")]
     pub keep: Keep,
+
+    /// Options for what is chosen.
+    #[command(flatten, next_help_heading = "What is chosen")]
+    pub choose: choose::Choose,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

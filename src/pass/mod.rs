@@ -1,6 +1,7 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod chosen;
 pub mod effects;
 pub mod link;
 mod listing;
@@ -18,6 +19,7 @@ pub use watch::Watch;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
+use crate::tree::filter::Filter;
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -53,6 +55,8 @@ pub struct Context {
     pub trees: Trees,
     /// What is kept, and how things are compared.
     pub policy: Policy,
+    /// What of the source is chosen.
+    pub filter: Filter,
     /// How finely work is cut.
     pub grain: Grain,
     /// Temporary names of this run, and of dead ones.

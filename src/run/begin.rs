@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use super::agree::{Roster, agree, from_root, same_everywhere};
+use super::choose;
 use super::lock::{Holder, Lock};
 use crate::comm::Comm;
 use crate::config::Config;
@@ -59,6 +60,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         .map_err(|error| Error::Usage(error.to_string()))?;
 
     let names = Names { source: escaped(config.source.to_bytes()), target: escaped(config.target.to_bytes()) };
+    let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
@@ -94,7 +96,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let mut policy = config.policy.clone();
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries });
+    let context = Arc::new(Context { trees, policy, filter, grain: config.grain.clone(), temporaries });
     Ok(Begun { context, root, run_directory, held, fs_types })
 }
 

@@ -2,6 +2,7 @@
 
 mod agree;
 mod begin;
+mod choose;
 mod end;
 mod lock;
 mod record;

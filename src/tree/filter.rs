@@ -34,6 +34,44 @@ impl Rule {
     }
 }
 
+/// Adds the rule of an option. `!` forgets all rules before it, as in rsync.
+pub fn add_rule(rules: &mut Vec<Rule>, include: bool, text: &[u8]) -> Result<(), BadPattern> {
+    if text == b"!" {
+        rules.clear();
+    } else {
+        rules.push(Rule::of(include, text)?);
+    }
+    Ok(())
+}
+
+/// A line of a file of patterns that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What it holds.
+    pub text: Vec<u8>,
+    /// What is wrong with it.
+    pub why: BadPattern,
+}
+
+/// Adds the rules of a file: one a line, `#` and `;` begin comments; or each closed by a NUL byte, and
+/// then nothing is a comment.
+pub fn add_rules_of_file(rules: &mut Vec<Rule>, text: &[u8], nul_ends: bool) -> Result<(), BadLine> {
+    for (index, line) in text.split(|&byte| byte == if nul_ends { 0 } else { b'\n' }).enumerate() {
+        let Some(line) = content_of_line(line, nul_ends) else { continue };
+        add_rule(rules, false, line).map_err(|why| BadLine { line: index + 1, text: line.to_vec(), why })?;
+    }
+    Ok(())
+}
+
+/// What a line of a list says; `None` if it is empty or a comment.
+pub fn content_of_line(line: &[u8], nul_ends: bool) -> Option<&[u8]> {
+    let line = if nul_ends { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
+    let is_comment = !nul_ends && matches!(line.first(), Some(b'#' | b';'));
+    (!line.is_empty() && !is_comment).then_some(line)
+}
+
 /// Which time of an entry its age is counted from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stamp {

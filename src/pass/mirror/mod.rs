@@ -136,6 +136,7 @@ fn in_rounds(context: &Context, pair: Pair<'_>, names: usize, effects: &mut Effe
 fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, effects: &mut Effects) -> bool {
     if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
+        sweep::left_overs(context, pair, &listings.left_out, effects);
     }
     if listings.names.len() <= context.grain.batch_names_max {
         return work_on(context, pair, &listings.names, watch, effects);
