@@ -4,6 +4,7 @@ pub mod attributes;
 pub mod decide;
 pub mod filter;
 pub mod item;
+pub mod listed;
 pub mod names;
 pub mod outcome;
 pub mod path;
