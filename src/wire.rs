@@ -72,6 +72,9 @@ fn is_sound(item: &Item) -> bool {
             path_is_sound(directory.path.as_bytes())
         }
         Item::Batch { directory, names } => path_is_sound(directory.path.as_bytes()) && names.is_valid(),
+        Item::Listed { directory, extent, .. } => {
+            path_is_sound(directory.path.as_bytes()) && extent.start <= extent.end
+        }
         Item::Link(group) => group.members.iter().all(|member| path_is_sound(member.path.as_bytes())),
     }
 }
@@ -111,6 +114,18 @@ mod tests {
         for path in [&b"../a"[..], b"/a", b"a//b", b"a/..", b"."] {
             assert!(decode_post(&encode(&post(path))).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_list_that_ends_before_it_begins_is_garbage() {
+        let Item::Batch { directory, .. } = item(b"a") else { return };
+        let listed = |start, end| Item::Listed {
+            directory: directory.clone(),
+            extent: crate::tree::listed::Extent { start, end },
+            settles: true,
+        };
+        assert!(decode_items(&encode(&vec![listed(1, 1)])).is_ok());
+        assert!(decode_items(&encode(&vec![listed(2, 1)])).is_err());
     }
 
     #[test]

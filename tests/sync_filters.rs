@@ -19,7 +19,8 @@ fn assert_holds(pair: &Pair, paths: &[&str]) {
     let mut found: Vec<String> = Snapshot::paths(pair.target_path()).iter().map(escaped).collect();
     let mut expected: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
     found.retain(|path| !path.is_empty());
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
 }
 

@@ -149,6 +149,11 @@ pub fn open_named(path: &OsStr) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(File::open(path)?))
 }
 
+/// Whether a file that the operator named is there. It may be a FIFO, which can be opened only once.
+pub fn look_for_named(path: &OsStr) -> io::Result<()> {
+    if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
+}
+
 /// A line of a file of the system, such as the boot id. Empty where it can not be read.
 pub fn system_file(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()

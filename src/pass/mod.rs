@@ -16,6 +16,8 @@ pub use effects::Effects;
 pub use temporary::Temporaries;
 pub use watch::Watch;
 
+use self::mirror::listed::Part;
+use crate::fs::path_list::PathList;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
@@ -57,6 +59,8 @@ pub struct Context {
     pub policy: Policy,
     /// What of the source is chosen.
     pub filter: Filter,
+    /// `--files-from`: the paths that are to be mirrored, and no others.
+    pub list: Option<PathList>,
     /// How finely work is cut.
     pub grain: Grain,
     /// Temporary names of this run, and of dead ones.
@@ -71,6 +75,9 @@ impl Context {
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);
+            }
+            Item::Listed { directory, extent, settles } => {
+                mirror::listed::listed(self, Part { directory, extent, settles }, watch, &mut effects);
             }
             Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),

@@ -15,11 +15,12 @@ use crate::fault::{Error, Failure, Side};
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
-use crate::fs::{Fd, probe};
+use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Temporaries};
 use crate::sched::Rank;
 use crate::slurm::Job;
+use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
 use crate::tree::{DirectoryItem, Item, TreePath};
 
@@ -32,6 +33,8 @@ pub struct Begun {
     pub context: Arc<Context>,
     /// The item from which all others come.
     pub root: DirectoryItem,
+    /// What of it is listed, if only that is to be mirrored.
+    pub listed: Option<Extent>,
     /// The run's directory.
     pub run_directory: RunDirectory,
     /// Rank 0: the lock, and the directory that holds it.
@@ -43,7 +46,10 @@ pub struct Begun {
 impl Begun {
     /// The first item.
     pub fn seed(&self) -> Item {
-        Item::Directory(self.root.clone())
+        match self.listed {
+            None => Item::Directory(self.root.clone()),
+            Some(extent) => Item::Listed { directory: self.root.clone(), extent, settles: true },
+        }
     }
 }
 
@@ -73,6 +79,8 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
+    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster)
+        .inspect_err(|_| forget(&run_directory, comm.rank()))?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = job.map_or("", |job| job.job_id.as_str());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job);
@@ -81,7 +89,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         Lock::take(make, holder)
     };
     let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
-    let (held, abilities, dead) = ready?;
+    let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
     let fs_types = (source.view.fs_type, target.view.fs_type);
     let root = DirectoryItem {
@@ -96,8 +104,18 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let mut policy = config.policy.clone();
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let context = Arc::new(Context { trees, policy, filter, grain: config.grain.clone(), temporaries });
-    Ok(Begun { context, root, run_directory, held, fs_types })
+    let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+    let context = Arc::new(Context { trees, policy, filter, list, grain: config.grain.clone(), temporaries });
+    Ok(Begun { context, root, listed, run_directory, held, fs_types })
+}
+
+/// A run that does not begin leaves nothing in its directory.
+fn forget(run_directory: &RunDirectory, rank: Rank) {
+    if rank == Rank::ROOT {
+        path_list::remove(run_directory);
+        let _ = run_directory.remove(NONCE_IN_STATE);
+        run_directory.remove_if_empty();
+    }
 }
 
 /// Opens SRC on every rank. While users work, names in it may change between two looks: look again.

@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
+use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
 use super::path::TreePath;
@@ -46,6 +47,15 @@ pub enum Item {
         /// What is to be done of it.
         names: Names,
     },
+    /// What a list of paths names in a directory and below it.
+    Listed {
+        /// The directory.
+        directory: DirectoryItem,
+        /// The part of the list: paths below the directory.
+        extent: Extent,
+        /// The directory is settled with this item; else it is with another of its items.
+        settles: bool,
+    },
     /// Set a directory's final metadata.
     Settle {
         /// The directory.
@@ -65,6 +75,8 @@ impl Item {
             Item::Directory(_) => 256,
             Item::Round { .. } => 65_536,
             Item::Batch { names, .. } => names.len() as u64,
+            // A path takes about 64 bytes; what lies below a listed directory is unknown.
+            Item::Listed { extent, .. } => (extent.bytes() / 64).max(64),
             Item::Settle { .. } => 1,
             Item::Link(group) => group.members.len() as u64,
         }
@@ -74,9 +86,10 @@ impl Item {
     pub fn bytes(&self) -> usize {
         let path = |directory: &DirectoryItem| directory.path.as_bytes().len();
         let content = match self {
-            Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
-                path(directory)
-            }
+            Item::Directory(directory)
+            | Item::Round { directory, .. }
+            | Item::Listed { directory, .. }
+            | Item::Settle { directory, .. } => path(directory),
             Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
             Item::Link(group) => group.members.iter().map(LinkMember::bytes).sum(),
         };
@@ -88,6 +101,7 @@ impl Item {
     pub fn entries(&self) -> (Kind, u64) {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
+            Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
             Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
             Item::Link(group) => (group.kind, group.members.iter().filter(|member| member.settles).count() as u64),
         }

@@ -242,6 +242,26 @@ impl<'t, T: Text> Groups<'t, T> {
     }
 }
 
+/// Hands out all paths of an extent.
+pub fn for_each_path<T: Text>(text: &T, extent: Extent, mut visit: impl FnMut(&[u8])) -> Result<(), T::Error> {
+    let mut at = extent.start;
+    while at < extent.end {
+        let length = (extent.end - at).min(4 * T::RECORD_BYTES_MAX as u64);
+        let window = text.read(at, usize::try_from(length).unwrap_or(0))?;
+        let mut rest = window.as_slice();
+        while let Some(record) = first_record(rest) {
+            visit(record);
+            rest = rest.get(record.len() + 1..).unwrap_or_default();
+        }
+        let used = window.len() - rest.len();
+        if used == 0 {
+            return Err(text.is_broken());
+        }
+        at += used as u64;
+    }
+    Ok(())
+}
+
 fn first_record(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().position(|&byte| byte == 0)?;
     bytes.get(..end)
@@ -308,6 +328,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_paths_of_an_extent_are_handed_out(paths in proptest::collection::vec(path(), 0..50)) {
+            let text = Memory::of(&paths);
+            let mut found = Vec::new();
+            for_each_path(&text, text.whole(), |path| found.push(String::from_utf8(path.to_vec()).unwrap())).unwrap();
+            prop_assert_eq!(found, text.records(text.whole()));
+        }
+
         #[test]
         fn every_path_is_met_once(paths in proptest::collection::vec(path(), 0..150)) {
             let text = Memory::of(&paths);

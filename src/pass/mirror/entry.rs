@@ -48,7 +48,12 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
 }
 
 /// Looks at what has not been looked at, and acts.
-fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<Attributes, Failure>>, on_target: bool) {
+pub fn look_and_act(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: Option<Result<Attributes, Failure>>,
+    on_target: bool,
+) {
     let source = source.unwrap_or_else(|| attributes::of_name(&work.pair.source, entry.name));
     let source = match source {
         Ok(source) => source,

@@ -2,6 +2,7 @@
 
 pub(super) mod entry;
 pub(super) mod file;
+pub(super) mod listed;
 pub(super) mod node;
 mod repair;
 mod sweep;
