@@ -225,6 +225,30 @@ fn all_ranks_use_the_patterns_that_the_first_one_reads() {
     sync.run().exits(0).counts("file", &[("created", 300), ("skipped", 300)]);
 }
 
+/// Both trees in a file system that does not tell types with names, in a mount namespace of its own.
+#[test]
+fn where_listings_tell_no_types_the_verdicts_are_the_same() {
+    let pair = Pair::new();
+    let contents = pair.beside();
+    for path in ["source/d/build/file", "source/build", "source/a.o", "source/b.c", "target/cache/x", "target/e/cache"]
+    {
+        contents.file(format!("contents/{path}"), "x");
+    }
+    let path = |name: &str| pair.top_path().join(name).display().to_string();
+    let (image, mounted) = (path("image"), path("mounted"));
+    contents.dir("mounted");
+    let options = ["-q", "-O", "^filetype,^metadata_csum,^has_journal", "-d", &path("contents"), &image, "16M"];
+    support::needs::run_ok(Command::new("mkfs.ext4").args(options));
+    let script = format!("mount -o loop '{image}' '{mounted}' && exec \"$@\"");
+    let sync = Pmirror::new().sync(format!("{mounted}/source"), format!("{mounted}/target"));
+    let sync = sync.state_dir(pair.state_path()).wrapped_by(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+    let run = sync.args(&["--exclude=build/", "--exclude=*.o", "--exclude=cache/"]).run_unchecked().exits(0);
+    run.assert_books_balance();
+    run.counts("file", &[("created", 2), ("skipped", 1)]);
+    run.counts("directory", &[("created", 1), ("same", 1), ("skipped", 1)]);
+    assert_eq!(run.number("/target_only"), 1, "e, as cache is left out");
+}
+
 const NAMES: &[&[u8]] = &[
     b"a", b"b", b"c", b"ab", b"ba", b"abc", b"a.o", b"b.o", b"A1", b"9", b"*", b"a*b", b"[a]", b"\\", b"a\\b", b"-",
     b"]", b"!", b"^", b" ", b"a\nb", b"\xff", b"\xe9a", b"**", b"?",

@@ -21,7 +21,7 @@ pub struct Chosen {
 }
 
 /// Sorts out the names of both listings. What is left out of the source stands in the books at once. A
-/// name of unknown type stays in if the rules want to know its type: it is judged when it was looked at.
+/// name whose type the listing did not tell stays in: it is judged when it was looked at.
 pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: &mut Effects) -> Chosen {
     let Joined { source, target_only } = joined;
     let Some(mut rules) = context.filter.names_in(&pair.item.path) else {
@@ -29,12 +29,12 @@ pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: 
     };
     let mut chosen = Chosen { names: Names::new(), target_only: Names::new(), left_out: Names::new() };
     for (name, listed) in source.iter() {
-        if rules.verdict(name, listed.kind) == Verdict::Out {
-            let kind = listed.kind.unwrap_or(Kind::Unknown);
-            effects.see(kind);
-            effects.skip(kind, Skip::Excluded);
-        } else {
-            chosen.names.push(name, listed);
+        match listed.kind {
+            Some(kind) if rules.leaves_out(name, kind == Kind::Directory) => {
+                effects.see(kind);
+                effects.skip(kind, Skip::Excluded);
+            }
+            _ => chosen.names.push(name, listed),
         }
     }
     for (name, listed) in target_only.iter() {
