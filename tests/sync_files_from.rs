@@ -137,6 +137,7 @@ fn a_list_that_leads_elsewhere_or_is_missing_is_refused() {
     listing(&pair, "file\nfile/../../etc/passwd\n").run_unchecked().refuses(1, &["line 2", ".."]);
     let missing = pair.sync().args(&["--files-from", "/no/such/list"]);
     missing.run_unchecked().refuses(1, &["/no/such/list", "No such file"]);
+    assert!(!pair.target_path().exists(), "a target of runs that did not begin");
     let left = std::fs::read_dir(pair.state_path()).into_iter().flatten().count();
     assert_eq!(left, 0, "run directories of runs that did not begin");
 }
@@ -188,6 +189,7 @@ fn long_list(pair: &Pair) -> String {
         list.push_str(&path);
         list.push('\n');
     }
+    list.extend((0..1_200).map(|index| format!("gone/{index}\n")));
     list
 }
 
@@ -197,9 +199,11 @@ fn ranks_share_a_long_list_and_the_books_are_the_same() {
     for ranks in [Ranks::One, Ranks::Mpirun(3)] {
         let pair = Pair::new();
         let list = long_list(&pair);
+        pair.target().root().mtime(1_000_000_000, 0);
         let run = listing(&pair, list).ranks(ranks).run().exits(23);
         run.counts("file", &[("created", 4_500)]);
-        assert_eq!(run.number("/entries/unknown/failed"), 4_500);
+        assert_eq!(run.number("/entries/unknown/failed"), 4_500 + 1_200);
+        assert_eq!(run.faults_of("gone/1").len() + run.faults_of("gone").len(), 2, "some by name, the rest as one");
         pair.assert_mirrored();
         books.push(run.summary()["entries"].clone());
     }

@@ -79,8 +79,13 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
-    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster)
-        .inspect_err(|_| forget(&run_directory, comm.rank()))?;
+    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
+    let files_from = files_from.inspect_err(|_| {
+        forget(&run_directory, comm.rank());
+        if made && comm.rank() == Rank::ROOT {
+            roots::unmake_target(&config.target);
+        }
+    })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = job.map_or("", |job| job.job_id.as_str());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job);

@@ -146,7 +146,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
                 miss(&work.pair.path(name), failure, work.effects);
             }
             if failure.errno == Errno::ENOENT as i32 {
-                miss_all(list, group.below, failure, work.effects);
+                miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
             }
             return;
         }
@@ -154,7 +154,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     let is_directory = source.kind == Kind::Directory;
     if !is_directory {
         let failure = Failure { side: Side::Source, operation: "statx", errno: Errno::ENOTDIR as i32 };
-        miss_all(list, group.below, failure, work.effects);
+        miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
     }
     if !is_directory && !group.listed {
         return;
@@ -181,20 +181,36 @@ fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Extent
 
 const NOT_THERE: &str = "listed in --files-from, but not found";
 
+/// Paths below one missing directory that are listed as faults, each by itself; the effects of an item
+/// are held in memory.
+const FAULTS_MAX: u64 = 1_000;
+
 /// A listed path that is not there has failed: the operator asked for it.
 fn miss(path: &TreePath, failure: Failure, effects: &mut Effects) {
-    effects.count(Number::Listed, 1);
-    effects.see(Kind::Unknown);
-    effects.end(Kind::Unknown, Outcome::Failed);
+    miss_in_books(effects);
     let is_absent = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR);
     effects.fault(Fault { note: if is_absent { NOT_THERE } else { "" }, ..Fault::of(path.clone(), failure) });
 }
 
-/// The same for all paths of an extent.
-fn miss_all(list: &PathList, extent: Extent, failure: Failure, effects: &mut Effects) {
-    let paths = for_each_path(list, extent, |path| miss(&TreePath::from(path), failure, effects));
+fn miss_in_books(effects: &mut Effects) {
+    effects.count(Number::Listed, 1);
+    effects.see(Kind::Unknown);
+    effects.end(Kind::Unknown, Outcome::Failed);
+}
+
+/// The same for all that is listed below a name which is no directory.
+fn miss_below(list: &PathList, name: &TreePath, extent: Extent, failure: Failure, effects: &mut Effects) {
+    let mut missed = 0;
+    let paths = for_each_path(list, extent, |path| {
+        missed += 1;
+        if missed <= FAULTS_MAX { miss(&TreePath::from(path), failure, effects) } else { miss_in_books(effects) }
+    });
+    if missed > FAULTS_MAX {
+        let note = "listed in --files-from, but not found, nor the other paths below it";
+        effects.fault(Fault { note, ..Fault::of(name.clone(), failure) });
+    }
     if let Err(failure) = paths {
-        lost(&TreePath::root(), failure, effects);
+        lost(name, failure, effects);
     }
 }
 
@@ -213,9 +229,7 @@ fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, trouble: 
 
 /// The list can not be read: what it still named is not known.
 fn lost(path: &TreePath, failure: Failure, effects: &mut Effects) {
-    effects.count(Number::Listed, 1);
-    effects.see(Kind::Unknown);
-    effects.end(Kind::Unknown, Outcome::Failed);
+    miss_in_books(effects);
     let note = "the list of --files-from can not be read in the run directory";
     effects.fault(Fault { note, ..Fault::of(path.clone(), failure) });
 }
