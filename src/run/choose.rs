@@ -20,8 +20,8 @@ use crate::tree::path::escaped;
 /// Bytes of one file of patterns; all ranks keep the rules in memory.
 const PATTERNS_BYTES_MAX: u64 = 16 << 20;
 
-/// The filter of this run, before anything is made. Its moment is one for all ranks, and rules that come from files are those
-/// that rank 0 sees.
+/// The filter of this run, before anything is made. Its moment is one for all ranks, and rules that come
+/// from files are those that rank 0 sees.
 pub fn filter(choose: &Choose, comm: &mut dyn Comm, roster: &Roster) -> Result<Filter, Error> {
     let given = &choose.patterns.0;
     let has_files = given.iter().any(|given| matches!(given, Given::ExcludeFrom(_)));
