@@ -23,6 +23,8 @@ pub struct Config {
     pub target: CString,
     /// What is kept and compared; what the target allows is measured later.
     pub policy: Policy,
+    /// What of SRC is chosen.
+    pub choose: cli::choose::Choose,
     /// Workers of each rank, if the operator said.
     pub threads: Option<u32>,
     /// The state directory.
@@ -54,6 +56,7 @@ const LISTINGS_BYTES_MAX: usize = 256 << 20;
 impl Config {
     /// Checks `pmirror sync`.
     pub fn of_sync(sync: cli::Sync, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        cli::choose::check(&sync.choose)?;
         let keep = &sync.keep;
         let policy = Policy {
             owner: !keep.no_owner,
@@ -78,6 +81,7 @@ impl Config {
             source: operand("SRC", sync.source)?,
             target: operand("DST", sync.target)?,
             policy,
+            choose: sync.choose,
             threads,
             state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
             run_id: run_id.unwrap_or_else(|| default_run_id(environment)),
@@ -94,7 +98,8 @@ impl Config {
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let told = format!("{:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.copying);
+        let told =
+            format!("{:?} {:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.copying, self.choose);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
 }

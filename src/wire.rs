@@ -135,6 +135,7 @@ fn is_sound(item: &Item) -> bool {
         }
         Item::Publish { file, .. } => file_is_sound(file),
         Item::Link(group) => group.members.iter().all(path_is_sound),
+        Item::Listed { directory, extent, .. } => path_is_sound(&directory.path) && extent.start <= extent.end,
     }
 }
 
@@ -200,6 +201,18 @@ mod tests {
             let tell: Post = Envelope { epoch: Epoch(3), message: Message::Tell(Note::Link(note(path))) };
             assert!(decode_post(&encode(&tell)).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_list_that_ends_before_it_begins_is_garbage() {
+        let Item::Batch { directory, .. } = item(b"a") else { return };
+        let listed = |start, end| Item::Listed {
+            directory: directory.clone(),
+            extent: crate::tree::listed::Extent { start, end },
+            settles: true,
+        };
+        assert!(decode_items(&encode(&vec![listed(1, 1)])).is_ok());
+        assert!(decode_items(&encode(&vec![listed(2, 1)])).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+pub mod choose;
 pub mod compare;
 mod content;
 mod size;
@@ -31,6 +32,7 @@ failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or chan
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // Made once a run.
 pub enum Command {
     /// Copy and update DST to be a mirror of SRC; delete nothing.
     ///
@@ -82,6 +84,9 @@ pub struct Sync {
     /// Options for how the content of files is copied.
     #[command(flatten, next_help_heading = "How content is copied")]
     pub content: Content,
+    /// Options for what is chosen.
+    #[command(flatten, next_help_heading = "What is chosen")]
+    pub choose: choose::Choose,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

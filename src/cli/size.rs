@@ -27,7 +27,7 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1.5G"), Ok(3 << 29));
         assert_eq!(size("1MB"), Ok(1_000_000));
-        for bad in ["", "x", "-1", "1X"] {
+        for bad in ["", "K", "-1", "ten", "10X", "1 0"] {
             assert!(size(bad).is_err(), "{bad}");
         }
         assert!(some_size("0").is_err());

@@ -8,6 +8,7 @@ pub mod list;
 pub mod names;
 pub mod open;
 pub mod operator;
+pub mod path_list;
 pub mod private;
 pub mod probe;
 pub mod roots;

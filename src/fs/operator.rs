@@ -2,6 +2,7 @@
 //! named it.
 #![allow(clippy::disallowed_methods)]
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -138,6 +139,19 @@ impl RunDirectory {
 fn unusable(path: &Path, error: &io::Error) -> Error {
     let path = crate::tree::path::escaped(path.as_os_str().as_encoded_bytes());
     Error::Fatal(format!("the state directory can not be used: {path}: {error}; choose another with --state-dir"))
+}
+
+/// Opens a file that the operator named, for reading; `-` is the standard input.
+pub fn open_named(path: &OsStr) -> io::Result<Box<dyn Read>> {
+    if path == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(File::open(path)?))
+}
+
+/// Whether a file that the operator named is there. It may be a FIFO, which can be opened only once.
+pub fn look_for_named(path: &OsStr) -> io::Result<()> {
+    if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
 /// A line of a file of the system, such as the boot id. Empty where it can not be read.

@@ -125,6 +125,16 @@ pub fn make_target(path: &CStr) -> Result<(), Error> {
     names::make_directory(&parent, &name).map_err(|f| refused(f, "can not be made"))
 }
 
+/// Takes a DST that was just made away again: the run is refused after all. Only if it is empty.
+pub fn unmake_target(path: &CStr) {
+    if let Some((parent, name)) = split(path)
+        && let Ok(parent) = open::operand(Side::Target, &parent)
+    {
+        // An empty directory that stays harms nobody.
+        let _ = names::remove_directory(&parent, &name);
+    }
+}
+
 /// The directory in which DST is to be made.
 pub fn target_parent(path: &CStr) -> Option<Fd> {
     open::operand(Side::Target, &split(path)?.0).ok()

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
+use super::chosen::{self, Chosen};
 use super::mirror::{note, outcome_of};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects};
@@ -41,6 +42,8 @@ pub struct Listings {
     pub broken: Option<Outcome>,
     /// Names that only the target has.
     pub target_only: Names,
+    /// Likewise, but the rules leave them out: they are none of our business.
+    pub left_out: Names,
 }
 
 /// A directory too large to be held at once.
@@ -94,11 +97,12 @@ pub fn both_listings(
         joined.source = with_unknown_twins(&joined.source);
     }
     effects.count(Number::Listed, joined.source.len() as u64);
+    let Chosen { names, target_only, left_out } = chosen::of_listings(context, pair, joined, effects);
     if broken.is_none() {
-        effects.count(Number::TargetOnly, joined.target_only.len() as u64);
+        effects.count(Number::TargetOnly, target_only.len() as u64);
     }
     let broken = broken.map(|(outcome, _)| outcome);
-    Ok(Listings { names: joined.source, broken, target_only: joined.target_only })
+    Ok(Listings { names, broken, target_only, left_out })
 }
 
 /// getdents(2): ENOENT means that the directory was removed after it was opened.

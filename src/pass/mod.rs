@@ -1,6 +1,7 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod chosen;
 pub mod chunk;
 pub mod effects;
 pub mod link;
@@ -16,10 +17,13 @@ pub use effects::Effects;
 pub use temporary::Temporaries;
 pub use watch::Watch;
 
+use self::mirror::listed::Part;
 use crate::fs::data::Copying;
+use crate::fs::path_list::PathList;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
+use crate::tree::filter::Filter;
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -58,6 +62,10 @@ pub struct Context {
     pub trees: Trees,
     /// What is kept, and how things are compared.
     pub policy: Policy,
+    /// What of the source is chosen.
+    pub filter: Filter,
+    /// `--files-from`: the paths that are to be mirrored, and no others.
+    pub list: Option<PathList>,
     /// How finely work is cut.
     pub grain: Grain,
     /// How the content of files is moved.
@@ -74,6 +82,9 @@ impl Context {
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);
+            }
+            Item::Listed { directory, extent, settles } => {
+                mirror::listed::listed(self, Part { directory, extent, settles }, watch, &mut effects);
             }
             Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),

@@ -31,7 +31,7 @@ pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outc
 pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: bool, effects: &mut Effects) {
     let after_below =
         closes_itself(context, &pair.source_was).then(|| u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX));
-    let has_directories = effects.items.iter().any(|item| matches!(item, Item::Directory(_)));
+    let has_directories = effects.items.iter().any(|item| matches!(item, Item::Directory(_) | Item::Listed { .. }));
     let waits_for_below = after_below.is_some() && has_directories;
     if !whole || waits_for_below || pair.item.path.is_root() {
         return defer(pair.item, outcome, after_below, effects);

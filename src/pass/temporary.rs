@@ -35,6 +35,11 @@ impl Temporaries {
         CString::new(name).unwrap_or_default()
     }
 
+    /// There were runs on this target that died.
+    pub fn may_find_left_overs(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
     /// Whether a dead run left this name behind.
     pub fn is_left_over(&self, name: &CStr) -> bool {
         attempt_of(name).is_some_and(|attempt| self.dead.contains(&attempt))

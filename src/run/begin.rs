@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use super::agree::{Roster, agree, from_root, same_everywhere};
+use super::choose;
 use super::lock::{Holder, Lock};
 use crate::comm::Comm;
 use crate::config::{self, Config};
@@ -14,11 +15,12 @@ use crate::fault::{Error, Failure, Side};
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
-use crate::fs::{Fd, probe};
+use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Temporaries};
 use crate::sched::Rank;
 use crate::slurm::Job;
+use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
 use crate::tree::{DirectoryItem, Item, TreePath};
 
@@ -31,6 +33,8 @@ pub struct Begun {
     pub context: Arc<Context>,
     /// The item from which all others come.
     pub root: DirectoryItem,
+    /// What of it is listed, if only that is to be mirrored.
+    pub listed: Option<Extent>,
     /// The run's directory.
     pub run_directory: RunDirectory,
     /// Rank 0: the lock, and the directory that holds it.
@@ -42,7 +46,10 @@ pub struct Begun {
 impl Begun {
     /// The first item.
     pub fn seed(&self) -> Item {
-        Item::Directory(self.root.clone())
+        match self.listed {
+            None => Item::Directory(self.root.clone()),
+            Some(extent) => Item::Listed { directory: self.root.clone(), extent, settles: true },
+        }
     }
 }
 
@@ -59,6 +66,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         .map_err(|error| Error::Usage(error.to_string()))?;
 
     let names = Names { source: escaped(config.source.to_bytes()), target: escaped(config.target.to_bytes()) };
+    let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
@@ -71,6 +79,13 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
+    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
+    let files_from = files_from.inspect_err(|_| {
+        forget(&run_directory, comm.rank());
+        if made && comm.rank() == Rank::ROOT {
+            roots::unmake_target(&config.target);
+        }
+    })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = job.map_or("", |job| job.job_id.as_str());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job);
@@ -79,7 +94,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         Lock::take(make, holder)
     };
     let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
-    let (held, abilities, dead) = ready?;
+    let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
     let fs_types = (source.view.fs_type, target.view.fs_type);
     let root = DirectoryItem {
@@ -97,8 +112,19 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let threads = config::threads(config.threads, roster.ranks_here());
     let mut grain = config.grain.clone();
     grain.listing_bytes_max = grain.listing_bytes_max.min(config::listing_bytes_max(threads));
-    let context = Arc::new(Context { trees, policy, grain, copying: config.copying.clone(), temporaries });
-    Ok(Begun { context, root, run_directory, held, fs_types })
+    let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+    let copying = config.copying.clone();
+    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries });
+    Ok(Begun { context, root, listed, run_directory, held, fs_types })
+}
+
+/// A run that does not begin leaves nothing in its directory.
+fn forget(run_directory: &RunDirectory, rank: Rank) {
+    if rank == Rank::ROOT {
+        path_list::remove(run_directory);
+        let _ = run_directory.remove(NONCE_IN_STATE);
+        run_directory.remove_if_empty();
+    }
 }
 
 /// Opens SRC on every rank. While users work, names in it may change between two looks: look again.

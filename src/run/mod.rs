@@ -2,6 +2,7 @@
 
 mod agree;
 mod begin;
+mod choose;
 mod end;
 mod lock;
 mod record;
@@ -17,7 +18,7 @@ use crate::config::{self, Config};
 use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Engine, Finished, Setup};
 use crate::fault::{Error, Side};
-use crate::fs::data;
+use crate::fs::{data, path_list};
 use crate::pass::{Effects, Watch, chunk, settle};
 use crate::report::summary::Seconds;
 use crate::report::{self, Progress, Summary};
@@ -273,6 +274,7 @@ fn conclude(
     let mut root_faults = Vec::new();
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     if comm.rank() == Rank::ROOT {
+        path_list::remove(&run_directory);
         counters.count(Number::Listed, 1);
         counters.add(Slot::Seen(Kind::Directory), 1);
         if let Some((private, lock)) = begun.held {

@@ -102,11 +102,30 @@ pub enum Skip {
     MountPoint,
     /// `-u`: the target is newer.
     Newer,
+    /// `--exclude`, `--exclude-from`.
+    Excluded,
+    /// `--min-age`.
+    TooYoung,
+    /// `--max-age`.
+    TooOld,
+    /// `--min-size`.
+    TooSmall,
+    /// `--max-size`.
+    TooLarge,
 }
 
 impl Skip {
     /// All reasons, in the order of the summary.
-    pub const ALL: [Skip; 3] = [Skip::Special, Skip::MountPoint, Skip::Newer];
+    pub const ALL: [Skip; 8] = [
+        Skip::Special,
+        Skip::MountPoint,
+        Skip::Newer,
+        Skip::Excluded,
+        Skip::TooYoung,
+        Skip::TooOld,
+        Skip::TooSmall,
+        Skip::TooLarge,
+    ];
 
     /// The word for it in the summary.
     pub fn word(self) -> &'static str {
@@ -114,6 +133,11 @@ impl Skip {
             Skip::Special => "no_specials",
             Skip::MountPoint => "one_file_system",
             Skip::Newer => "update",
+            Skip::Excluded => "exclude",
+            Skip::TooYoung => "min_age",
+            Skip::TooOld => "max_age",
+            Skip::TooSmall => "min_size",
+            Skip::TooLarge => "max_size",
         }
     }
 }

@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
 use super::chunk::{ChunkFate, ChunkNews, ChunkedFile};
+use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
 use super::path::TreePath;
@@ -47,6 +48,15 @@ pub enum Item {
         /// What is to be done of it.
         names: Names,
     },
+    /// What a list of paths names in a directory and below it.
+    Listed {
+        /// The directory.
+        directory: DirectoryItem,
+        /// The part of the list: paths below the directory.
+        extent: Extent,
+        /// The directory is settled with this item; else it is with another of its items.
+        settles: bool,
+    },
     /// Set a directory's final metadata.
     Settle {
         /// The directory.
@@ -84,6 +94,8 @@ impl Item {
             Item::Batch { names, .. } => names.len() as u64,
             Item::Settle { .. } | Item::Publish { .. } => 1,
             Item::Chunks { count, .. } => 1_024 * u64::from(*count),
+            // A path takes about 64 bytes; what lies below a listed directory is unknown.
+            Item::Listed { extent, .. } => (extent.bytes() / 64).max(64),
             Item::Link(group) => group.members.len() as u64,
         }
     }
@@ -92,9 +104,10 @@ impl Item {
     pub fn bytes(&self) -> usize {
         let path = |directory: &DirectoryItem| directory.path.as_bytes().len();
         let content = match self {
-            Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
-                path(directory)
-            }
+            Item::Directory(directory)
+            | Item::Round { directory, .. }
+            | Item::Listed { directory, .. }
+            | Item::Settle { directory, .. } => path(directory),
             Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,
             Item::Link(group) => group.bytes(),
@@ -107,6 +120,7 @@ impl Item {
     pub fn entries(&self) -> (Kind, u64) {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
+            Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
             Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
             // The owner's tally has it.
             Item::Chunks { .. } => (Kind::File, 0),

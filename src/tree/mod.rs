@@ -3,11 +3,14 @@
 pub mod attributes;
 pub mod chunk;
 pub mod decide;
+pub mod filter;
 pub mod item;
 pub mod join;
+pub mod listed;
 pub mod names;
 pub mod outcome;
 pub mod path;
+pub mod pattern;
 pub mod side;
 pub mod time;
 

@@ -21,6 +21,13 @@ impl Time {
             nanoseconds: u32::try_from(sum % NANOSECONDS).unwrap_or(0),
         }
     }
+
+    /// The time so many nanoseconds earlier.
+    pub fn minus(self, nanoseconds: u64) -> Self {
+        let seconds = self.seconds.saturating_sub_unsigned(nanoseconds.div_ceil(NANOSECONDS));
+        let whole = Self { seconds, nanoseconds: self.nanoseconds };
+        whole.plus((NANOSECONDS - nanoseconds % NANOSECONDS) % NANOSECONDS)
+    }
 }
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -98,6 +105,11 @@ mod tests {
             let sum = at(seconds, nanoseconds).plus(add);
             let wide = |t: Time| i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanoseconds);
             prop_assert_eq!(wide(sum), wide(at(seconds, nanoseconds)) + i128::from(add));
+        }
+
+        #[test]
+        fn earlier_and_later_again_is_the_same(seconds in -1_000_000i64..1_000_000, nanoseconds in 0u32..1_000_000_000, n in 0u64..1 << 60) {
+            prop_assert_eq!(at(seconds, nanoseconds).minus(n).plus(n), at(seconds, nanoseconds));
         }
     }
 }

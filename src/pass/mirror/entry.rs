@@ -10,6 +10,7 @@ use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
+use crate::pass::chosen;
 use crate::pass::pair::{Pair, key};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
@@ -26,8 +27,9 @@ pub struct Entry<'n> {
 
 /// Works on one name.
 pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
-    // A new regular file is opened at once and looked at through its descriptor.
-    if listed.kind == Some(Kind::File) && !listed.on_target {
+    // A new regular file is opened at once and looked at through its descriptor. Not so where age or
+    // size may leave it out: what is left out is not opened.
+    if listed.kind == Some(Kind::File) && !listed.on_target && !work.context.filter.looks_at_attributes() {
         work.effects.see(Kind::File);
         let entry = Entry { name, kind: Kind::File };
         if file::create(work, &entry).is_done() {
@@ -39,16 +41,27 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     let seen = source.as_ref().map_or(Kind::Unknown, |source| source.kind);
     let entry = Entry { name, kind: listed.kind.unwrap_or(seen) };
     work.effects.see(entry.kind);
+    if listed.kind.is_none() && source.is_ok() && chosen::leaves_out(work.context, work.pair, name, seen) {
+        return work.effects.skip(entry.kind, Skip::Excluded);
+    }
     look_and_act(work, &entry, Some(source), listed.on_target);
 }
 
 /// Looks at what has not been looked at, and acts.
-fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<Attributes, Failure>>, on_target: bool) {
+pub fn look_and_act(
+    work: &mut Work<'_>,
+    entry: &Entry<'_>,
+    source: Option<Result<Attributes, Failure>>,
+    on_target: bool,
+) {
     let source = source.unwrap_or_else(|| attributes::of_name(&work.pair.source, entry.name));
     let source = match source {
         Ok(source) => source,
         Err(failure) => return failed(work, entry, failure),
     };
+    if let Some(skip) = work.context.filter.of_attributes(&source) {
+        return work.effects.skip(entry.kind, skip);
+    }
     if source.kind == Kind::File {
         work.effects.count(Number::BytesLogical, source.size);
         work.effects.count(Number::BytesAllocated, source.allocated);

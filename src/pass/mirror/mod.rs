@@ -3,6 +3,7 @@
 mod content;
 pub(super) mod entry;
 pub(super) mod file;
+pub(super) mod listed;
 pub(super) mod node;
 mod repair;
 mod sweep;
@@ -150,6 +151,7 @@ fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effec
 fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, effects: &mut Effects) -> bool {
     if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
+        sweep::left_overs(context, pair, &listings.left_out, effects);
     }
     if listings.names.len() <= context.grain.batch_names_max {
         return work_on(context, pair, &listings.names, watch, effects);

@@ -1,0 +1,64 @@
+//! What the operator's choice lets through of the names that were found.
+
+use std::ffi::CStr;
+
+use super::pair::Pair;
+use super::{Context, Effects};
+use crate::fs::attributes;
+use crate::tree::decide::Skip;
+use crate::tree::filter::{NamesIn, Verdict};
+use crate::tree::names::Listed;
+use crate::tree::{Joined, Kind, Names};
+
+/// Names of both sides of a directory, sorted out.
+pub struct Chosen {
+    /// The source's names that are let through.
+    pub names: Names,
+    /// Names that only the target has, and that no rule leaves out.
+    pub target_only: Names,
+    /// Names that only the target has, and that a rule leaves out.
+    pub left_out: Names,
+}
+
+/// Sorts out the names of both listings. What is left out of the source stands in the books at once. A
+/// name whose type the listing did not tell stays in: it is judged when it was looked at.
+pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: &mut Effects) -> Chosen {
+    let Joined { source, target_only } = joined;
+    let Some(mut rules) = context.filter.names_in(&pair.item.path) else {
+        return Chosen { names: source, target_only, left_out: Names::new() };
+    };
+    let mut chosen = Chosen { names: Names::new(), target_only: Names::new(), left_out: Names::new() };
+    for (name, listed) in source.iter() {
+        match listed.kind {
+            Some(kind) if rules.leaves_out(name, kind == Kind::Directory) => {
+                effects.see(kind);
+                effects.skip(kind, Skip::Excluded);
+            }
+            _ => chosen.names.push(name, listed),
+        }
+    }
+    for (name, listed) in target_only.iter() {
+        let place = if is_left_out_of_target(pair, &mut rules, name, listed) {
+            &mut chosen.left_out
+        } else {
+            &mut chosen.target_only
+        };
+        place.push(name, listed);
+    }
+    chosen
+}
+
+/// What can not be looked at is left alone.
+fn is_left_out_of_target(pair: &Pair<'_>, rules: &mut NamesIn<'_>, name: &CStr, listed: Listed) -> bool {
+    match rules.verdict(name, listed.kind) {
+        Verdict::In => false,
+        Verdict::Out => true,
+        Verdict::LookAtKind => attributes::of_name(&pair.target, name)
+            .map_or(true, |found| rules.leaves_out(name, found.kind == Kind::Directory)),
+    }
+}
+
+/// Whether the rules leave out a name whose type the listing did not tell.
+pub fn leaves_out(context: &Context, pair: &Pair<'_>, name: &CStr, kind: Kind) -> bool {
+    context.filter.names_in(&pair.item.path).is_some_and(|mut rules| rules.leaves_out(name, kind == Kind::Directory))
+}

@@ -1,0 +1,243 @@
+//! What `--files-from` lists of one directory: its names are looked up one by one, and neither side is
+//! listed.
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::entry::{self, Entry};
+use super::file;
+use super::{Work, note, outcome_of, report, sweep};
+use crate::counters::Number;
+use crate::fault::{Failure, Fault, Side};
+use crate::fs::path_list::PathList;
+use crate::fs::{attributes, list};
+use crate::pass::pair::{Pair, Trouble};
+use crate::pass::{Context, Effects, Watch, settle};
+use crate::tree::listed::{Extent, Group, Groups, for_each_path};
+use crate::tree::names::Listed;
+use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
+
+/// A longer part of the list is cut into several, so that several ranks can take of it.
+const PART_BYTES: u64 = 256 << 10;
+
+/// The directory's names in a part of the list.
+pub struct Part {
+    /// The directory.
+    pub directory: DirectoryItem,
+    /// Its paths.
+    pub extent: Extent,
+    /// The directory is settled with this part.
+    pub settles: bool,
+}
+
+/// Mirrors what a part of the list names in a directory.
+pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effects) {
+    let Part { directory, extent, settles } = part;
+    watch.begin("open", &directory.path, None);
+    let list = match context.list.as_ref() {
+        Some(list) => list,
+        None => return lost(&directory.path, no_list(), effects),
+    };
+    let pair = match Pair::open(context, directory.clone()) {
+        Ok(pair) => pair,
+        Err(trouble) if settles => return report(&directory, trouble, effects),
+        Err(trouble) => return abandon(list, &directory, extent, trouble, effects),
+    };
+    let outcome = settles.then(|| before_changes(context, &pair, effects));
+    if settles {
+        sweep_left_overs(context, &pair, effects);
+    }
+    let whole = if settles && extent.bytes() > 2 * PART_BYTES {
+        cut(list, &pair, extent, effects)
+    } else {
+        work_on(context, &pair, list, extent, watch, effects)
+    };
+    if let Some(outcome) = outcome {
+        watch.begin("settle", &pair.item.path, None);
+        settle::now_or_later(context, pair, outcome, whole, effects);
+    }
+}
+
+fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
+    settle::outcome_before_changes(context, pair).unwrap_or_else(|failure| {
+        effects.fault(Fault::of(pair.item.path.clone(), failure));
+        Outcome::Failed
+    })
+}
+
+/// Left-overs of dead runs are found by listing only, and only where there was such a run.
+fn sweep_left_overs(context: &Context, pair: &Pair<'_>, effects: &mut Effects) {
+    if pair.item.made || !context.temporaries.may_find_left_overs() {
+        return;
+    }
+    let mut names = Names::new();
+    let visit = |name: &CStr, kind, _inode| {
+        if context.temporaries.is_left_over(name) {
+            names.push(name, Listed { kind, on_target: true });
+        }
+    };
+    // What can not be listed keeps its left-overs: they are in nobody's way.
+    let _ = list::list(&pair.target, visit);
+    sweep::left_overs(context, pair, &names, effects);
+}
+
+/// Cuts a long part; what can not be cut, as one name has it all, is worked on as it is.
+fn cut(list: &PathList, pair: &Pair<'_>, extent: Extent, effects: &mut Effects) -> bool {
+    match Groups::new(list, &pair.item.path, extent).cut(PART_BYTES) {
+        Ok(parts) => effects.items.extend(parts.into_iter().map(|extent| Item::Listed {
+            directory: pair.item.clone(),
+            extent,
+            settles: false,
+        })),
+        Err(failure) => lost(&pair.item.path, failure, effects),
+    }
+    false
+}
+
+/// Works on names until they are done or it is time to let others have the rest. Returns whether
+/// nothing is left for others, and no hard link is left to be made.
+fn work_on(
+    context: &Context,
+    pair: &Pair<'_>,
+    list: &PathList,
+    extent: Extent,
+    watch: &Watch,
+    effects: &mut Effects,
+) -> bool {
+    let started = Instant::now();
+    let notes_before = effects.notes.len();
+    watch.begin("copy", &pair.item.path, None);
+    let mut work = Work::new(context, pair, watch, effects);
+    let mut groups = Groups::new(list, &pair.item.path, extent);
+    let mut left = Extent::default();
+    loop {
+        match groups.next() {
+            Ok(None) => break,
+            Ok(Some(group)) => {
+                watch.next_name("copy", &group.name);
+                one(&mut work, list, &group);
+            }
+            Err(failure) => {
+                lost(&pair.item.path, failure, work.effects);
+                break;
+            }
+        }
+        let is_enough = started.elapsed() > context.grain.item_time_max || !work.chunks.is_empty();
+        if watch.must_stop() || is_enough {
+            left = groups.rest();
+            break;
+        }
+    }
+    file::finish_group(&mut work);
+    let chunks = work.chunks;
+    if !left.is_empty() {
+        effects.items.push(Item::Listed { directory: pair.item.clone(), extent: left, settles: false });
+    }
+    // Last, as a rank takes its newest item.
+    effects.items.extend(chunks);
+    left.is_empty() && effects.notes.len() == notes_before
+}
+
+/// One name: an entry that is listed itself, or a directory on the way to such entries.
+fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
+    let name = group.name.as_c_str();
+    let source = match attributes::of_name(&work.pair.source, name) {
+        Ok(source) => source,
+        Err(failure) => {
+            if group.listed || failure.errno != Errno::ENOENT as i32 {
+                miss(&work.pair.path(name), failure, work.effects);
+            }
+            if failure.errno == Errno::ENOENT as i32 {
+                miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
+            }
+            return;
+        }
+    };
+    let is_directory = source.kind == Kind::Directory;
+    if !is_directory {
+        let failure = Failure { side: Side::Source, operation: "statx", errno: Errno::ENOTDIR as i32 };
+        miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
+    }
+    if !is_directory && !group.listed {
+        return;
+    }
+    let entry = Entry { name, kind: source.kind };
+    work.effects.count(Number::Listed, 1);
+    work.effects.see(entry.kind);
+    let items_before = work.effects.items.len();
+    let on_target = !work.pair.item.made;
+    entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
+    if is_directory && !group.listed {
+        only_what_is_listed(work.effects, items_before, group.below);
+    }
+}
+
+/// A directory on the way is entered for what is listed below it, not walked.
+fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Extent) {
+    for item in effects.items.iter_mut().skip(items_before) {
+        if let Item::Directory(directory) = item {
+            *item = Item::Listed { directory: directory.clone(), extent: below, settles: true };
+        }
+    }
+}
+
+const NOT_THERE: &str = "listed in --files-from, but not found";
+
+/// Paths below one missing directory that are listed as faults, each by itself; the effects of an item
+/// are held in memory.
+const FAULTS_MAX: u64 = 1_000;
+
+/// A listed path that is not there has failed: the operator asked for it.
+fn miss(path: &TreePath, failure: Failure, effects: &mut Effects) {
+    miss_in_books(effects);
+    let is_absent = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR);
+    effects.fault(Fault { note: if is_absent { NOT_THERE } else { "" }, ..Fault::of(path.clone(), failure) });
+}
+
+fn miss_in_books(effects: &mut Effects) {
+    effects.count(Number::Listed, 1);
+    effects.see(Kind::Unknown);
+    effects.end(Kind::Unknown, Outcome::Failed);
+}
+
+/// The same for all that is listed below a name which is no directory.
+fn miss_below(list: &PathList, name: &TreePath, extent: Extent, failure: Failure, effects: &mut Effects) {
+    let mut missed = 0;
+    let paths = for_each_path(list, extent, |path| {
+        missed += 1;
+        if missed <= FAULTS_MAX { miss(&TreePath::from(path), failure, effects) } else { miss_in_books(effects) }
+    });
+    if missed > FAULTS_MAX {
+        let note = "listed in --files-from, but not found, nor the other paths below it";
+        effects.fault(Fault { note, ..Fault::of(name.clone(), failure) });
+    }
+    if let Err(failure) = paths {
+        lost(name, failure, effects);
+    }
+}
+
+/// Paths whose directory can no longer be opened share its fate.
+fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, trouble: Trouble, effects: &mut Effects) {
+    note(directory, trouble, effects);
+    let paths = for_each_path(list, extent, |_| {
+        effects.count(Number::Listed, 1);
+        effects.see(Kind::Unknown);
+        effects.end(Kind::Unknown, outcome_of(trouble));
+    });
+    if let Err(failure) = paths {
+        lost(&directory.path, failure, effects);
+    }
+}
+
+/// The list can not be read: what it still named is not known.
+fn lost(path: &TreePath, failure: Failure, effects: &mut Effects) {
+    miss_in_books(effects);
+    let note = "the list of --files-from can not be read in the run directory";
+    effects.fault(Fault { note, ..Fault::of(path.clone(), failure) });
+}
+
+fn no_list() -> Failure {
+    Failure { side: Side::Source, operation: "pread64", errno: Errno::EBADF as i32 }
+}
