@@ -28,6 +28,11 @@ pub struct Content {
     #[arg(long, env = "PMIRROR_DIRECT")]
     pub direct: bool,
 
+    /// Leave large files in the page cache of the node. Otherwise they are dropped from it as they
+    /// are done with, which is faster, and what other programs have there stays.
+    #[arg(long, env = "PMIRROR_KEEP_CACHE")]
+    pub keep_cache: bool,
+
     /// What one read and one write move at most, such as 256K or 4M [default: 1M].
     #[arg(long, value_name = "SIZE", value_parser = buffer_size, env = "PMIRROR_BUFFER_SIZE")]
     pub buffer_size: Option<usize>,
@@ -71,6 +76,7 @@ impl Content {
         };
         copying.sparse = !self.no_sparse;
         copying.direct = self.direct;
+        copying.forget = !self.keep_cache;
         copying.hashing = self.verify.map(|hash| match hash {
             Hash::Xxh3 => Hashing::Xxh3,
             Hash::Blake3 => Hashing::Blake3,

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -101,9 +102,24 @@ pub fn child_directory(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
 }
 
 /// A regular file for reading. The caller looks at what was opened: it may be anything but a link.
+/// Somebody may hold a lease on it: asking has told him to give it up, and the kernel takes it from
+/// him in time (fcntl(2), F_SETLEASE). We never wait inside open: a FIFO may have come in its place.
 pub fn file_for_reading(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
-    opened(parent, name, READ)
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match opened(parent, name, READ) {
+            Err(failure) if failure.errno == Errno::EAGAIN as i32 && started.elapsed() < LEASE_TIME_MAX => {
+                std::thread::sleep(pause);
+                pause = (2 * pause).min(Duration::from_millis(500));
+            }
+            result => return result,
+        }
+    }
 }
+
+/// More than the kernel leaves to the holder of a lease: 45 s, /proc/sys/fs/lease-break-time.
+const LEASE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Creates a regular file, 0600: EEXIST when the name is taken, by a link too.
 pub fn new_file(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {

@@ -21,9 +21,20 @@ impl Pair {
         pair
     }
 
+    /// An empty source and an empty target on a file system of its own.
+    pub fn below(dir: impl AsRef<Path>) -> Pair {
+        let pair = Pair::without_target_below(dir.as_ref());
+        std::fs::create_dir(pair.target_path()).unwrap();
+        pair
+    }
+
     /// An empty source and no target yet.
     pub fn without_target() -> Pair {
-        let top = tempfile::TempDir::with_prefix_in("pmirror-test-", super::needs::test_dir());
+        Pair::without_target_below(&super::needs::test_dir())
+    }
+
+    fn without_target_below(dir: &Path) -> Pair {
+        let top = tempfile::TempDir::with_prefix_in("pmirror-test-", dir);
         let top = top.unwrap().keep();
         for name in ["source", "state", "canary"] {
             std::fs::create_dir(top.join(name)).unwrap();

@@ -106,7 +106,7 @@ pub fn read_all(file: &Fd, bytes_max: usize) -> Result<Vec<u8>, Failure> {
 
 /// Starts writing what is dirty of a range, and drops from the page cache what is clean. Advice: that
 /// a file system does not take it is no error (posix_fadvise(2)).
-pub fn forget(file: &Fd, range: &Range<u64>) {
+pub(super) fn forget(file: &Fd, range: &Range<u64>) {
     advise(file, range, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 

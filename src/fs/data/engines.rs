@@ -45,8 +45,9 @@ pub(super) struct Pair {
     pub knows_holes: bool,
     /// The block of the target, for zeros that become holes.
     pub block_bytes: usize,
-    /// The kernel has nothing better to do than we have, see `may`.
-    splices: bool,
+    /// What the kernel copies there is read and written too, only by the kernel, unless blocks can be
+    /// shared; and that was tried before. Not so where a server can copy.
+    is_local: bool,
     refusals: [AtomicU32; Engine::ALL.len()],
 }
 
@@ -54,7 +55,7 @@ impl Pair {
     /// Whether an engine is worth a try. `asked`: the operator wants it.
     pub(super) fn may(&self, engine: Engine, asked: bool) -> bool {
         let refused = self.counter(engine).is_none_or(|count| count.load(Ordering::Relaxed) >= REFUSALS_MAX);
-        !refused && (asked || engine != Engine::CopyFileRange || !self.splices)
+        !refused && (asked || engine != Engine::CopyFileRange || !self.is_local)
     }
 
     /// It worked.
@@ -108,7 +109,7 @@ fn look(ends: &Ends<'_>, block: u32) -> Pair {
     Pair {
         knows_holes: trust::is_known(ends.source),
         block_bytes: usize::try_from(block).unwrap_or(4096),
-        splices: trust::splices(ends.target),
+        is_local: trust::is_known(ends.target),
         refusals: Default::default(),
     }
 }
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     fn pair() -> Pair {
-        Pair { knows_holes: true, block_bytes: 4096, splices: false, refusals: Default::default() }
+        Pair { knows_holes: true, block_bytes: 4096, is_local: false, refusals: Default::default() }
     }
 
     #[test]

@@ -19,9 +19,10 @@ mod tests;
 mod trust;
 mod verify;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-pub use self::calls::{append, flush, flush_file_system, forget, read_all, set_size};
+pub use self::calls::{append, flush, flush_file_system, read_all, set_size};
 pub use self::compare::same_content;
 pub use self::digest::{Digest, Hashing};
 pub use self::engines::Engine;
@@ -46,7 +47,7 @@ pub struct Copying {
     pub sparse: bool,
     /// Large files pass by the page cache (O_DIRECT).
     pub direct: bool,
-    /// Large files leave the page cache again when they are copied.
+    /// Large files leave the page cache as they are copied.
     pub forget: bool,
     /// The content is hashed while it is read, to be compared with what is read back.
     pub hashing: Option<Hashing>,
@@ -62,7 +63,7 @@ impl Default for Copying {
             engine: None,
             sparse: true,
             direct: false,
-            forget: false,
+            forget: true,
             hashing: None,
             buffer_bytes: BUFFER_BYTES,
             known: Arc::default(),
@@ -119,4 +120,16 @@ impl Copied {
 /// opened.
 pub fn copy(ends: &Ends<'_>, how: &Copying, progress: &mut dyn FnMut(u64)) -> Result<Copied, Failure> {
     copy_range(ends, 0..ends.source_was.size, how, progress)
+}
+
+/// So much is copied before it is dropped from the page cache; less stays there.
+const FORGET_BYTES: u64 = 8 << 20;
+
+/// Makes what was copied into a range durable, see `flush`; a large range leaves the page cache then.
+pub fn flush_range(target: &Fd, range: &Range<u64>, how: &Copying) -> Result<(), Failure> {
+    flush(target)?;
+    if how.forget && range.end.saturating_sub(range.start) > FORGET_BYTES {
+        calls::forget(target, range);
+    }
+    Ok(())
 }

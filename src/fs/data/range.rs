@@ -15,9 +15,10 @@ use crate::fault::Failure;
 /// A file not larger than this is copied whole: a hole in it would save nothing.
 const HOLE_BYTES_MIN: u64 = 4096;
 
-/// A file not larger than this is read and written: asking the file systems for something better
-/// costs more than it saves. `docs/internals/performance.md` has the measurements.
-const ENGINE_BYTES_MIN: u64 = 64 << 10;
+/// A file not larger than this is read and written, unless the operator asks for another engine: it
+/// needs no flush then, and a flush costs more than the copy. `docs/internals/performance.md` has the
+/// measurements, `docs/internals/durability.md` says why.
+const ENGINE_BYTES_MIN: u64 = 1 << 20;
 
 /// What one copy_file_range(2) moves at most, so that progress is seen and the call comes back.
 const CALL_BYTES_MAX: u64 = 64 << 20;
@@ -34,7 +35,8 @@ pub fn copy_range(
 ) -> Result<Copied, Failure> {
     let was = ends.source_was;
     let mut stream = Stream::new(ends, how, progress);
-    if was.size <= ENGINE_BYTES_MIN && !may_have_holes(ends) {
+    let engine_bytes_min = if how.engine.is_some() { HOLE_BYTES_MIN } else { ENGINE_BYTES_MIN };
+    if was.size <= engine_bytes_min && !may_have_holes(ends) {
         stream.copy(range, Zeros::Written)?;
         return Ok(stream.finish());
     }
@@ -125,7 +127,7 @@ fn copy_extents(
             }
         }
     }
-    stream.hole_up_to(range.end);
+    stream.rest_is_hole(&range);
     let size = ends.source_was.size;
     if range == (0..size) && stream.target_end() < size {
         set_size(ends.target, size)?;

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::buffers::{data_runs, with_buffer};
+use super::calls::forget;
 use super::digest::Hasher;
 use super::direct::{End, wanted};
 use super::engines::Engine;
-use super::{Copied, Copying, Ends};
+use super::{Copied, Copying, Ends, FORGET_BYTES};
 use crate::fault::Failure;
 
 /// What becomes of zeros that are read.
@@ -57,12 +58,12 @@ impl<'s> Stream<'s> {
         (self.progress)(range.end - range.start);
     }
 
-    /// All up to `end` that was not moved is a hole.
-    pub(super) fn hole_up_to(&mut self, end: u64) {
+    /// All of the range that was not moved is a hole.
+    pub(super) fn rest_is_hole(&mut self, range: &Range<u64>) {
         if !self.is_short {
-            self.copied.end = self.copied.end.max(end);
+            self.copied.end = self.copied.end.max(range.end);
         }
-        self.copied.size_set_apart = true;
+        self.copied.size_set_apart |= self.copied.written < range.end - range.start;
     }
 
     /// Reads and writes a range; stops at the end of the source.
@@ -76,6 +77,7 @@ impl<'s> Stream<'s> {
         let (mut from, mut to) = (end(self.ends.source), end(self.ends.target));
         let is_last = range.end == self.ends.source_was.size;
         let mut offset = range.start;
+        let mut forgotten = offset;
         loop {
             let left = range.end - offset;
             let want = usize::try_from(wanted(left, is_last, direct)).unwrap_or(usize::MAX).min(buffer.len());
@@ -91,7 +93,12 @@ impl<'s> Stream<'s> {
             offset += got as u64;
             self.copied.read += got as u64;
             (self.progress)(keep as u64);
-            if offset >= range.end {
+            let is_done = offset >= range.end;
+            if self.how.forget && (offset - forgotten >= FORGET_BYTES || is_done && forgotten > range.start) {
+                self.forget(&(forgotten..offset));
+                forgotten = offset;
+            }
+            if is_done {
                 break;
             }
         }
@@ -99,6 +106,13 @@ impl<'s> Stream<'s> {
         to.end();
         self.copied.end = self.copied.end.max(offset);
         Ok(())
+    }
+
+    /// The kernel need not keep what was read, and begins to write what was written: until the flush
+    /// most of that is on disk (`docs/internals/performance.md`).
+    fn forget(&self, range: &Range<u64>) {
+        forget(self.ends.source, range);
+        forget(self.ends.target, range);
     }
 
     fn write(&mut self, to: &mut End<'_>, data: &[u8], offset: u64, zeros: Zeros) -> Result<(), Failure> {

@@ -16,18 +16,9 @@ const KNOWN: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
 /// yet on disk (openzfs/zfs#15526).
 const RECENT: Duration = Duration::from_secs(60);
 
-/// Whether a file system knows the holes of its files under all circumstances.
+/// Whether it is one of them.
 pub(super) fn is_known(file: &Fd) -> bool {
     fs_type(file).is_some_and(|found| KNOWN.contains(&found))
-}
-
-/// File systems on which copy_file_range(2) is no more than reading and writing in the kernel: ext4
-/// and tmpfs. `docs/internals/performance.md` has the measurements.
-const SPLICES: [u64; 2] = [0xEF53, 0x0102_1994];
-
-/// Whether copy_file_range(2) has nothing to offer there.
-pub(super) fn splices(file: &Fd) -> bool {
-    fs_type(file).is_some_and(|found| SPLICES.contains(&found))
 }
 
 #[allow(clippy::cast_sign_loss)] // A magic number, kept in a signed type by libc.

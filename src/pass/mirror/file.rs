@@ -151,7 +151,7 @@ pub fn finish_group(work: &mut Work<'_>) {
     let mut durable = Vec::with_capacity(drafts.len());
     for draft in drafts {
         work.watch.next_name("flush", &draft.name);
-        match data::flush(&draft.target) {
+        match data::flush_range(&draft.target, &(0..draft.copied.end), &work.context.copying) {
             Ok(()) => durable.push(draft),
             Err(failure) => discard(work, draft, failure),
         }
