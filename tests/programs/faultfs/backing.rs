@@ -139,13 +139,7 @@ impl Backing {
         if (made.st_uid, made.st_gid) == (user.uid, gid) {
             return Ok(());
         }
-        rustix::fs::chownat(
-            inode,
-            "",
-            Some(Uid::from_raw(user.uid)),
-            Some(Gid::from_raw(gid)),
-            AtFlags::EMPTY_PATH,
-        )?;
+        rustix::fs::chownat(inode, "", Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?;
         if FileType::from_raw_mode(made.st_mode) != FileType::Symlink && made.st_mode & 0o6000 != 0 {
             rustix::fs::chmod(inode.path(), Mode::from_raw_mode(made.st_mode & 0o7777))?;
         }
@@ -171,9 +165,8 @@ impl Backing {
     pub fn make_node(&self, parent: u64, name: &OsStr, mode: u32, device: u32, user: User) -> Result<Entry> {
         let device = self.ways.limits.device(device);
         let (kind, permissions) = (FileType::from_raw_mode(mode), Mode::from_raw_mode(mode & 0o7777));
-        let told = self.make(parent, name, user, |parent, name| {
-            rustix::fs::mknodat(parent, name, kind, permissions, device)
-        })?;
+        let told =
+            self.make(parent, name, user, |parent, name| rustix::fs::mknodat(parent, name, kind, permissions, device))?;
         if self.ways.lustre && kind == FileType::RegularFile {
             layout::begin(&told.inode)?;
         }
@@ -233,14 +226,7 @@ impl Backing {
         Ok(file)
     }
 
-    pub fn create(
-        &self,
-        parent: u64,
-        name: &OsStr,
-        mode: u32,
-        flags: i32,
-        user: User,
-    ) -> Result<(OwnedFd, Entry)> {
+    pub fn create(&self, parent: u64, name: &OsStr, mode: u32, flags: i32, user: User) -> Result<(OwnedFd, Entry)> {
         let (parent, name) = self.place(parent, name)?;
         let flags = Self::own_flags(flags) | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, &*name, flags, Mode::from_raw_mode(mode & 0o7777))?;
@@ -313,4 +299,3 @@ impl Backing {
         self.inodes.name(number)
     }
 }
-

@@ -349,16 +349,7 @@ impl Filesystem for PassThrough {
         ));
     }
 
-    fn setxattr(
-        &self,
-        _: &Request,
-        inode: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-        _: u32,
-        reply: ReplyEmpty,
-    ) {
+    fn setxattr(&self, _: &Request, inode: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
         let passed = self.on_inode(Operation::Setxattr, inode, &name.to_string_lossy());
         done(reply, passed.and_then(|_| self.backing.set_xattr(inode.0, name, value, flags)));
     }
@@ -451,4 +442,3 @@ impl Filesystem for PassThrough {
         answer!(reply, copied, length => reply.written(u32::try_from(length).unwrap_or(0)));
     }
 }
-

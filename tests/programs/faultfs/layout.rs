@@ -128,15 +128,8 @@ fn plain(stripes: u16, stripe_bytes: u32) -> Vec<u8> {
     let pattern = 1u32.to_le_bytes();
     let id = [0; 16];
     let generation = [0; 2];
-    [
-        &MAGIC_PLAIN.to_le_bytes()[..],
-        &pattern,
-        &id,
-        &stripe_bytes.to_le_bytes(),
-        &stripes.to_le_bytes(),
-        &generation,
-    ]
-    .concat()
+    [&MAGIC_PLAIN.to_le_bytes()[..], &pattern, &id, &stripe_bytes.to_le_bytes(), &stripes.to_le_bytes(), &generation]
+        .concat()
 }
 
 /// The layout that a request leads to: same stripes, but an id and objects of the file's own. Plain

@@ -9,8 +9,8 @@
 
 mod attributes;
 mod backing;
-mod filesystem;
 mod files;
+mod filesystem;
 mod gate;
 mod handles;
 mod inodes;

@@ -84,9 +84,7 @@ impl Shape {
         let file = |directory| (Node::File { directory, file: index }, format!("file-{index:010}"));
         match parent {
             Node::Root if self.directories == 0 => (index < self.files).then(|| file(0)),
-            Node::Root => {
-                (index < self.directories).then(|| (Node::Directory(index), format!("directory-{index:06}")))
-            }
+            Node::Root => (index < self.directories).then(|| (Node::Directory(index), format!("directory-{index:06}"))),
             Node::Directory(directory) => (index < self.files).then(|| file(directory)),
             Node::File { .. } => None,
         }
