@@ -1,9 +1,13 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+mod extras;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::extras::{Extras, Layout};
 
 /// Mirror a file system with all ranks of a job.
 #[derive(Debug, Parser)]
@@ -68,6 +72,10 @@ pub struct Sync {
     /// Options for what is kept and compared.
     #[command(flatten, next_help_heading = "What is kept")]
     pub keep: Keep,
+
+    /// Options for what only some file systems have.
+    #[command(flatten, next_help_heading = "Kept where both sides have it")]
+    pub extras: Extras,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

@@ -4,13 +4,16 @@
 pub mod attributes;
 pub mod data;
 pub mod fd;
+pub mod layout;
 pub mod list;
 pub mod names;
 pub mod open;
 pub mod operator;
 pub mod private;
 pub mod probe;
+pub mod project;
 pub mod roots;
+mod sys;
 pub mod xattr;
 
 pub use fd::Fd;

@@ -2,11 +2,13 @@
 //! it knows no rank and no message.
 
 pub mod effects;
+pub mod layout;
 pub mod link;
 mod listing;
 pub mod metadata;
 pub mod mirror;
 pub mod pair;
+pub mod project;
 pub mod settle;
 pub mod temporary;
 pub mod watch;

@@ -4,6 +4,7 @@
 use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
+use super::project;
 use super::{Context, Effects, Watch};
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
@@ -101,6 +102,8 @@ fn make_right(
     } else if pair.item.made {
         metadata::count_unset(context, source, &mine, effects);
     }
+    // It counts as an attribute.
+    found.xattrs |= project::keep(context, Kind::Directory, &pair.source, &pair.target)?;
     if found.times {
         metadata::set_times(context, &pair.target, source)?;
     }

@@ -184,7 +184,12 @@ pub fn skipped(counters: &Counters) -> BTreeMap<&'static str, u64> {
 
 /// What an ordinary user may not set, by kind.
 pub fn unset(counters: &Counters) -> BTreeMap<&'static str, u64> {
-    let kinds = [("owner", Number::OwnerUnset), ("group", Number::GroupUnset), ("xattrs", Number::XattrsUnset)];
+    let kinds = [
+        ("owner", Number::OwnerUnset),
+        ("group", Number::GroupUnset),
+        ("xattrs", Number::XattrsUnset),
+        ("layout", Number::LayoutUnset),
+    ];
     kinds.into_iter().map(|(word, number)| (word, counters.number(number))).filter(|&(_, n)| n > 0).collect()
 }
 

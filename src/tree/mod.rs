@@ -2,14 +2,18 @@
 
 pub mod attributes;
 pub mod decide;
+pub mod extras;
 pub mod item;
+pub mod layout;
 pub mod names;
 pub mod outcome;
 pub mod path;
+pub mod project;
 pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
+pub use extras::Extras;
 pub use item::{DirectoryItem, Item, LinkGroup, LinkMember, Note};
 pub use names::{Names, join};
 pub use outcome::Outcome;

@@ -10,9 +10,9 @@ use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{self, Copied};
 use crate::fs::{Fd, attributes, names, open, xattr};
-use crate::pass::Context;
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
+use crate::pass::{Context, layout, project};
 use crate::tree::decide::Times;
 use crate::tree::{Attributes, Kind, Outcome, Time};
 
@@ -71,7 +71,7 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
             return Err(failure);
         }
     }
-    names::rename(&pair.target, temporary, name)?;
+    project::rename(&pair.target, temporary, name)?;
     Ok(true)
 }
 
@@ -164,15 +164,14 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
         }
     };
     let place = Place::new(work.context);
-    let target =
-        match work.pair.prepare_for_change().and_then(|()| open::new_file(&work.pair.target, place.name(entry.name))) {
-            Ok(target) => target,
-            Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
-            Err(failure) => {
-                work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
-                return Quick::Done;
-            }
-        };
+    let target = match work.pair.prepare_for_change().and_then(|()| new_target(work, &source, place.name(entry.name))) {
+        Ok(target) => target,
+        Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
+        Err(failure) => {
+            work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+            return Quick::Done;
+        }
+    };
     work.effects.count(Number::BytesLogical, source_was.size);
     work.effects.count(Number::BytesAllocated, source_was.allocated);
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
@@ -181,7 +180,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
 
 /// Copies a file to `place`.
 pub fn copy(work: &mut Work<'_>, entry: &Entry<'_>, place: Place, outcome: Outcome) {
-    match open_both(work.pair, entry, place) {
+    match open_both(work, entry, place) {
         Ok(Some(sources)) => fill(work, entry, sources, outcome),
         Ok(None) => {
             let note = "no longer a regular file";
@@ -199,13 +198,17 @@ struct Sources {
     place: Place,
 }
 
-fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
-    let source = open::file_for_reading(&pair.source, entry.name)?;
+fn new_target(work: &mut Work<'_>, source: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    layout::new_file(work.context, source, &work.pair.target, name, work.effects)
+}
+
+fn open_both(work: &mut Work<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
+    let source = open::file_for_reading(&work.pair.source, entry.name)?;
     let source_was = attributes::of_fd(&source)?;
     if source_was.kind != Kind::File {
         return Ok(None);
     }
-    let target = open::new_file(&pair.target, place.name(entry.name))?;
+    let target = new_target(work, &source, place.name(entry.name))?;
     Ok(Some(Sources { source, source_was, target, place }))
 }
 
@@ -232,7 +235,8 @@ fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     work.effects.count(Number::BytesWritten, draft.copied.written);
     let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
     let inherits_acl = work.pair.inherits_acl()?;
-    metadata::apply(work.context, &draft.target, &was, &xattrs, &Current::Fresh { inherits_acl }, work.effects)
+    metadata::apply(work.context, &draft.target, &was, &xattrs, &Current::Fresh { inherits_acl }, work.effects)?;
+    project::keep(work.context, Kind::File, &draft.source, &draft.target).map(|_| ())
 }
 
 /// Takes a failed draft away again: what was to be replaced stays as it was.
