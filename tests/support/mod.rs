@@ -9,6 +9,7 @@
 pub mod acl;
 pub mod compare;
 pub mod faultfs;
+pub mod image;
 pub mod needs;
 pub mod outcome;
 pub mod pair;
@@ -20,6 +21,7 @@ pub mod tree;
 
 pub use compare::{Clamp, assert_no_litter, assert_same, assert_same_links, rsync_finds_no_difference};
 pub use faultfs::{FaultFs, Rule};
+pub use image::Image;
 pub use outcome::Outcome;
 pub use pair::Pair;
 pub use random::RandomTree;

@@ -39,6 +39,7 @@ use crate::synthetic::{Shape, Synthetic};
 /// Mount a folder as a file system that is slow or broken on demand.
 #[derive(Debug, Parser)]
 #[command(name = "faultfs")]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
 struct Options {
     /// The folder whose content is shown; with --synthetic it is not looked at.
     backing: OsString,
@@ -53,6 +54,10 @@ struct Options {
     /// No extended attributes and no ACLs.
     #[arg(long)]
     no_xattrs: bool,
+
+    /// Extended attributes are accepted without an error, and forgotten.
+    #[arg(long)]
+    forget_xattrs: bool,
 
     /// No hard links.
     #[arg(long)]
@@ -173,6 +178,7 @@ fn run(options: &Options) -> std::io::Result<()> {
     let ways = Ways {
         limits: Limits { time_seconds, short_devices: options.lustre },
         no_xattrs: options.no_xattrs,
+        forget_xattrs: options.forget_xattrs,
         no_links: options.no_links,
         fold_case: options.fold_case,
         lustre: options.lustre,

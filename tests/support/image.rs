@@ -1,0 +1,57 @@
+//! File systems of their own for tests: an image in a file, mounted by a loop device.
+
+use super::needs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted image; it is unmounted and removed with the value.
+pub struct Image {
+    top: PathBuf,
+}
+
+impl Image {
+    /// An XFS of 400 MiB, which takes little of the disk. It keeps project ids, with quotas or without.
+    pub fn xfs() -> Image {
+        Image::new(&["mkfs.xfs", "-q"], 400)
+    }
+
+    fn new(make: &[&str], mebibytes: u64) -> Image {
+        let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
+        let image = Image { top };
+        let (file, mountpoint) = (image.file(), image.path());
+        std::fs::File::create(&file).unwrap().set_len(mebibytes << 20).unwrap();
+        needs::run_ok(Command::new(make[0]).args(&make[1..]).arg(&file));
+        std::fs::create_dir(&mountpoint).unwrap();
+        needs::run_ok(Command::new("mount").args(["-o", "loop"]).arg(&file).arg(&mountpoint));
+        image
+    }
+
+    fn file(&self) -> PathBuf {
+        self.top.join("image")
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.top.join("mounted")
+    }
+
+    /// A new directory in it.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // The mount alone holds the loop device: it goes with it.
+        let unmounted = |path: &Path, lazily: &[&str]| {
+            Command::new("umount").args(lazily).arg("-q").arg(path).status().is_ok_and(|status| status.success())
+        };
+        if !unmounted(&self.path(), &[]) {
+            unmounted(&self.path(), &["-l"]);
+        }
+        let _ = Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(&self.top).status();
+    }
+}
