@@ -41,7 +41,7 @@ pub enum Number {
     GroupUnset,
     /// Extended attributes that an ordinary user may not set.
     XattrsUnset,
-    /// Files that did not get the layout of their source.
+    /// Files and directories that did not get the layout of their source.
     LayoutUnset,
     /// Groups of hard links.
     LinkGroups,

@@ -127,6 +127,19 @@ fn a_user_keeps_the_layout_of_his_own_files() {
 }
 
 #[test]
+fn a_new_directory_hands_down_the_layout_that_its_source_does() {
+    let lustre = Lustre::new();
+    std::fs::create_dir(lustre.source.path().join("wide")).unwrap();
+    std::fs::create_dir(lustre.source.path().join("plain")).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(lustre.source.path().join("wide"), "lustre.lov", &request(2), flags).unwrap();
+    lustre.sync().run().exits(0);
+    assert_eq!(stripes(&lustre.target, "wide"), 2);
+    let plain = rustix::fs::getxattr(lustre.target.path().join("plain"), "lustre.lov", &mut [0; 64][..]);
+    assert_eq!(plain, Err(rustix::io::Errno::NODATA));
+}
+
+#[test]
 fn what_lies_elsewhere_than_on_lustre_costs_no_call_for_layouts() {
     let pair = Pair::new();
     pair.source().file("a", "content");

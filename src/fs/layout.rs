@@ -19,7 +19,8 @@ const LAYOUT: &CStr = c"lustre.lov";
 /// A layout of more components than fit in it is no layout that we can ask for.
 const BYTES_MAX: usize = 64 << 10;
 
-/// The layout of an open file. `None`: it has none, or its file system knows none.
+/// The layout of an open file, or that of new files of a directory. `None`: it has none, or its file
+/// system knows none.
 pub fn read(file: &Fd) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = vec![0u8; 4096];
     loop {
@@ -33,6 +34,13 @@ pub fn read(file: &Fd) -> Result<Option<Vec<u8>>, Failure> {
             Err(errno) => return Err(file.failure("fgetxattr", errno)),
         }
     }
+}
+
+/// Sets the layout that new files of a directory get.
+pub fn set_default(directory: &Fd, layout: &[u8]) -> Result<(), Failure> {
+    let flags = XattrFlags::empty();
+    uninterrupted(|| rustix::fs::fsetxattr(directory.as_fd(), LAYOUT, layout, flags).map_err(errno))
+        .map_err(|errno| directory.failure("fsetxattr", errno))
 }
 
 /// Whether a file system has layouts: a directory without a default for its files answers ENODATA, and

@@ -1,4 +1,4 @@
-//! New files with the layout of their source, where both file systems have layouts.
+//! New files with the layout of their source, and new directories with what theirs hands down, where both file systems have layouts.
 
 use std::ffi::CStr;
 
@@ -38,4 +38,18 @@ pub fn new_file(
         // It was made a moment ago, and is empty.
         let _ = names::remove(parent, name);
     })
+}
+
+/// Gives a new directory what its source hands down to new files, where that is not the file system's
+/// default.
+pub fn keep_default(context: &Context, source: &Fd, target: &Fd, effects: &mut Effects) {
+    if !context.policy.extras.layouts {
+        return;
+    }
+    let kept = match layout::read(source) {
+        Ok(None) => Ok(()),
+        Ok(Some(handed_down)) => layout::set_default(target, &handed_down),
+        Err(failure) => Err(failure),
+    };
+    effects.count(Number::LayoutUnset, u64::from(kept.is_err()));
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::Context;
 use super::pair::{Pair, is_still};
 use crate::fault::Failure;
-use crate::fs::{Fd, names, open, project};
+use crate::fs::{Fd, attributes, names, open, project};
 use crate::tree::project::{Project, wanted};
 use crate::tree::{Attributes, Kind};
 
@@ -57,18 +57,24 @@ pub fn missing_by_name(
     Ok(missing(context, Kind::File, &source, &file)?.map(|project| (file, project)))
 }
 
-/// Renames within a directory whose project its new entries inherit: XFS and ext4 refuse that with
-/// EXDEV for a file of another project, so the file has the directory's while it is renamed.
-pub fn rename(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure> {
-    let refused = match names::rename(directory, from, to) {
-        Err(failure) if failure.errno == Errno::EXDEV as i32 => failure,
-        result => return result,
+/// Renames within the target directory of a pair. Where new entries inherit the directory's project, XFS
+/// and ext4 refuse that with EXDEV for a file of another project, and Lustre gives it the directory's:
+/// so it has that while it is renamed, and its own again afterwards.
+pub fn rename(pair: &Pair<'_>, from: &CStr, to: &CStr) -> Result<(), Failure> {
+    let directory = &pair.target;
+    let theirs = if pair.keeps_projects() { project::of_fd(directory)? } else { None };
+    let Some(theirs) = theirs.filter(|project| project.inherits) else {
+        return names::rename(directory, from, to);
     };
+    // Only regular files have got a project of their own so far.
+    if attributes::of_name(directory, from)?.kind != Kind::File {
+        return names::rename(directory, from, to);
+    }
     let file = open::file_for_reading(directory, from)?;
-    let (Some(own), Some(theirs)) = (project::of_fd(&file)?, project::of_fd(directory)?) else {
-        return Err(refused);
-    };
-    project::set(&file, Project { id: theirs.id, inherits: false })?;
+    let own = project::of_fd(&file)?.filter(|project| project.id != theirs.id);
+    if own.is_some() {
+        project::set(&file, Project { id: theirs.id, inherits: false })?;
+    }
     names::rename(directory, from, to)?;
-    project::set(&file, own)
+    own.map_or(Ok(()), |own| project::set(&file, own))
 }

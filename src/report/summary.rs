@@ -48,7 +48,7 @@ pub struct Summary {
     pub swept: u64,
     /// Hard links.
     pub links: Links,
-    /// What an ordinary user may not set, by kind.
+    /// What could not be set, by kind.
     pub unset: BTreeMap<&'static str, u64>,
     /// Faults by cause, the most frequent first.
     pub faults: Vec<FaultCount>,
@@ -182,7 +182,7 @@ pub fn skipped(counters: &Counters) -> BTreeMap<&'static str, u64> {
     Skip::ALL.iter().map(count).filter(|&(_, n)| n > 0).collect()
 }
 
-/// What an ordinary user may not set, by kind.
+/// What could not be set, by kind.
 pub fn unset(counters: &Counters) -> BTreeMap<&'static str, u64> {
     let kinds = [
         ("owner", Number::OwnerUnset),

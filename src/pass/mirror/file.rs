@@ -71,7 +71,7 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
             return Err(failure);
         }
     }
-    project::rename(&pair.target, temporary, name)?;
+    project::rename(pair, temporary, name)?;
     Ok(true)
 }
 
