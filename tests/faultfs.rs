@@ -60,22 +60,22 @@ fn latencies_add_up_call_by_call() {
     mounted.fault_fs.rule(Rule::on("getattr").latency(Duration::from_millis(15)));
     mounted.fault_fs.rule(Rule::on("all").latency(Duration::from_millis(5)));
     let took = time_of(|| (0..10).for_each(|_| assert!(file.metadata().is_ok())));
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(600), "{took:?}");
+    assert!(took >= Duration::from_millis(200), "{took:?}");
 }
 
 #[test]
 fn sixteen_threads_take_a_sixteenth_of_the_time() {
     let mounted = Mounted::with_file(&[]);
-    mounted.fault_fs.rule(Rule::on("getattr").latency(Duration::from_millis(10)));
+    mounted.fault_fs.rule(Rule::on("getattr").latency(Duration::from_millis(200)));
     let look = || {
         let file = File::open(mounted.at("file")).unwrap();
-        (0..20).for_each(|_| assert!(file.metadata().is_ok()));
+        (0..5).for_each(|_| assert!(file.metadata().is_ok()));
     };
     let took = time_of(|| {
         std::thread::scope(|scope| (0..16).for_each(|_| drop(scope.spawn(look))));
     });
-    // One thread would need 3.2 s; a busy machine may double what sixteen do.
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(800), "{took:?}");
+    // One thread would need 16 s, sixteen need 1 s; the machine may be busy.
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(6), "{took:?}");
 }
 
 #[test]
@@ -204,24 +204,37 @@ fn names_of_one_inode_are_one_inode_and_a_reused_number_is_not() {
 
 #[test]
 fn a_synthetic_directory_of_a_million_names_lists_completely() {
-    let fault_fs = FaultFs::synthetic("1000000:0:20");
-    let mut names: Vec<_> =
-        std::fs::read_dir(fault_fs.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mounted = Mounted::new(&["--synthetic", "1000000:1:20"]);
+    let directory = mounted.at("synthetic-000000");
+    let mut names: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names.dedup();
     assert_eq!((names.len(), names[999_999].to_str().unwrap()), (1_000_000, "file-0000999999"));
-    let content = |name: &str| std::fs::read(fault_fs.path().join(name)).unwrap();
+    let content = |name: &str| std::fs::read(directory.join(name)).unwrap();
     assert_eq!(content("file-0000000005").len(), 20);
     assert_ne!(content("file-0000000005"), content("file-0000000006"));
-    assert_eq!(errno(File::open(fault_fs.path().join("file-0001000000"))), Errno::ENOENT);
-    assert_eq!(errno(File::open(fault_fs.path().join("file-5"))), Errno::ENOENT);
+    assert_eq!(errno(File::open(directory.join("file-0001000000"))), Errno::ENOENT);
+    assert_eq!(errno(File::open(directory.join("file-5"))), Errno::ENOENT);
 }
 
 #[test]
-fn a_synthetic_tree_has_directories() {
-    let fault_fs = FaultFs::synthetic("3:2");
-    let seen = Snapshot::take(fault_fs.path()).without_root();
-    assert_eq!((seen.count("directory"), seen.count("file")), (2, 6));
+fn synthetic_directories_lie_beside_the_folder_and_can_not_be_changed() {
+    let mounted = Mounted::with_file(&["--synthetic", "3:200"]);
+    let seen = Snapshot::take(mounted.fault_fs.path()).without_root();
+    assert_eq!((seen.count("directory"), seen.count("file")), (200, 601));
+    assert_eq!(errno(File::create(mounted.at("synthetic-000007/new"))), Errno::EROFS);
+    assert_eq!(errno(std::fs::remove_file(mounted.at("synthetic-000007/file-0000000001"))), Errno::EROFS);
+    std::fs::create_dir(mounted.at("new")).unwrap();
+    assert!(mounted.behind("new").is_dir());
+}
+
+#[test]
+fn pmirror_finds_two_synthetic_trees_equal() {
+    let pair = Pair::new();
+    let source = FaultFs::synthetic(pair.source_path(), "500:4:10");
+    let target = FaultFs::synthetic(pair.target_path(), "500:4:10");
+    let run = sync(&pair, &source, &target).run().exits(0);
+    assert_eq!((run.count("file", "same"), run.number("/bytes/written")), (2_000, 0));
 }
 
 fn layout_of(mounted: &Mounted, name: &str) -> rustix::io::Result<Vec<u8>> {

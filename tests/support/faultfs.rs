@@ -99,9 +99,10 @@ impl FaultFs {
         mount
     }
 
-    /// A tree that exists in arithmetic only: `FILES[:DIRECTORIES[:BYTES]]`.
-    pub fn synthetic(shape: &str) -> FaultFs {
-        FaultFs::mount_with("/", &["--synthetic", shape])
+    /// A folder, and in its root directories that exist in arithmetic only, `synthetic-000000` and so on:
+    /// `FILES[:DIRECTORIES[:BYTES]]`.
+    pub fn synthetic(backing: impl AsRef<Path>, shape: &str) -> FaultFs {
+        FaultFs::mount_with(backing, &["--synthetic", shape])
     }
 
     /// Where it is mounted.

@@ -11,8 +11,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, T
 use rustix::io::{Errno, Result};
 
 use crate::attributes::Limits;
-use crate::inodes::{Inode, Inodes, Told};
+use crate::files::{Listed, Open};
+use crate::inodes::{Inode, Inodes, SYNTHETIC, Told};
 use crate::layout;
+use crate::synthetic::{Node, Shape};
 
 /// What the mount is like.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +31,8 @@ pub struct Ways {
     pub fold_case: bool,
     /// Layouts as on Lustre.
     pub lustre: bool,
+    /// Directories that are not in the backing folder.
+    pub synthetic: Option<Shape>,
 }
 
 /// Who asks.
@@ -97,11 +101,21 @@ impl Backing {
     }
 
     pub fn look_up(&self, parent: u64, name: &OsStr) -> Result<Entry> {
+        if let Some(shape) = self.ways.synthetic {
+            match shape.find(parent, name) {
+                Some(node) => return Ok((shape.attributes(node), 0)),
+                None if parent >= SYNTHETIC => return Err(Errno::NOENT),
+                None => {}
+            }
+        }
         let (parent, name) = self.place(parent, name)?;
         Ok(self.entry(&self.inodes.look_up(&parent, &name)?))
     }
 
     pub fn attributes(&self, number: u64) -> Result<FileAttr> {
+        if let Some((shape, node)) = self.synthetic(number) {
+            return Ok(shape.attributes(node));
+        }
         Ok(self.ways.limits.attributes(&self.inodes.get(number)?.stat()?))
     }
 
@@ -258,6 +272,9 @@ impl Backing {
     }
 
     pub fn xattr(&self, number: u64, name: &OsStr) -> Result<Vec<u8>> {
+        if self.synthetic(number).is_some() {
+            return Err(Errno::NODATA);
+        }
         let inode = self.xattr_inode(number)?;
         if let Some(answer) = self.ways.lustre.then(|| layout::get(&inode, name)).flatten() {
             return answer;
@@ -270,6 +287,9 @@ impl Backing {
 
     /// The names, each with its NUL.
     pub fn xattr_names(&self, number: u64, user: User) -> Result<Vec<u8>> {
+        if self.synthetic(number).is_some() {
+            return Ok(Vec::new());
+        }
         let inode = self.xattr_inode(number)?;
         let mut list = vec![0; 64 << 10];
         let length = rustix::fs::listxattr(inode.path(), &mut list[..])?;
@@ -301,6 +321,32 @@ impl Backing {
 
     /// The name of an inode, for the rules.
     pub fn name(&self, number: u64) -> OsString {
-        self.inodes.name(number)
+        Node::of(number).map_or_else(|| self.inodes.name(number), Node::name)
+    }
+
+    /// The synthetic entry of a number.
+    pub fn synthetic(&self, number: u64) -> Option<(Shape, Node)> {
+        Some((self.ways.synthetic?, Node::of(number)?))
+    }
+
+    /// What a directory shows at `offset`: names from the backing folder, then the synthetic ones. In the
+    /// root beside them offsets are counted, as the backing folder's may be any.
+    pub fn list(&self, number: u64, open: &Open, offset: u64, mut add: impl FnMut(Listed<'_>) -> bool) -> Result<()> {
+        let Some(shape) = self.ways.synthetic else {
+            return open.list(offset, add);
+        };
+        let mut behind = 0;
+        let mut full = false;
+        open.list(0, |one| {
+            behind += 1;
+            full = behind > offset && add(Listed { next: behind, ..one });
+            full
+        })?;
+        let mut index = offset.saturating_sub(behind);
+        while let Some(node) = shape.child(number, index).filter(|_| !full) {
+            index += 1;
+            full = add(node.listed(&node.name(), behind + index));
+        }
+        Ok(())
     }
 }

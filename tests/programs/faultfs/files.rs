@@ -6,8 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fuser::FileType;
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::{Errno, Result};
+
+use crate::attributes::file_type;
 
 /// An open file or directory; the lock keeps the position of a listing together with its reading.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct Listed<'l> {
     /// From where a listing goes on behind it.
     pub next: u64,
     /// The type.
-    pub kind: rustix::fs::FileType,
+    pub kind: FileType,
     /// The name.
     pub name: &'l [u8],
 }
@@ -39,7 +42,8 @@ impl Open {
         while let Some(entry) = lister.next() {
             let entry = entry?;
             let (number, next) = (entry.ino(), entry.next_entry_cookie());
-            let listed = Listed { number, next, kind: entry.file_type(), name: entry.file_name().to_bytes() };
+            let listed =
+                Listed { number, next, kind: file_type(entry.file_type()), name: entry.file_name().to_bytes() };
             if take(listed) {
                 break;
             }

@@ -14,17 +14,20 @@ use fuser::{
 use rustix::fs::{AtFlags, FallocateFlags, SeekFrom};
 use rustix::io::{Errno, Result};
 
-use crate::attributes::file_type;
 use crate::backing::{Backing, Changes, Entry, User};
-use crate::files::Files;
+use crate::files::{Files, Listed};
 use crate::gate::Gate;
+use crate::inodes::ROOT;
 use crate::rules::Operation;
 
 /// Nothing is cached: each call of a program comes here.
-pub const NO_TIME: Duration = Duration::ZERO;
+const NO_TIME: Duration = Duration::ZERO;
 
 /// Each read and write of a program is one of ours, as long as it asked for.
-pub const DIRECT: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
+const DIRECT: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
+
+/// The number of what needs no descriptor.
+const NOTHING_OPEN: u64 = 0;
 
 /// The file system.
 pub struct PassThrough {
@@ -34,7 +37,7 @@ pub struct PassThrough {
 }
 
 /// An error for the kernel.
-pub fn refused(errno: Errno) -> fuser::Errno {
+fn refused(errno: Errno) -> fuser::Errno {
     fuser::Errno::from_i32(errno.raw_os_error())
 }
 
@@ -47,7 +50,6 @@ macro_rules! answer {
         }
     };
 }
-pub(crate) use answer;
 
 fn user(request: &Request) -> User {
     User { uid: request.uid(), gid: request.gid() }
@@ -76,7 +78,7 @@ fn give_value(reply: ReplyXattr, size: u32, value: Result<Vec<u8>>) {
 }
 
 /// What the kernel is asked for at the mount; the ACLs are the backing folder's.
-pub fn prefer(config: &mut KernelConfig, acls: bool) {
+fn prefer(config: &mut KernelConfig, acls: bool) {
     // One by one: an older kernel lacks some.
     let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
     let _ = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO);
@@ -99,8 +101,11 @@ impl PassThrough {
     }
 
     fn read(&self, inode: INodeNo, file: FileHandle, offset: u64, size: u32) -> Result<Vec<u8>> {
-        let bytes_max = self.on_inode(Operation::Read, inode, "")?;
-        let mut data = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(bytes_max)];
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(self.on_inode(Operation::Read, inode, "")?);
+        if let Some((shape, node)) = self.backing.synthetic(inode.0) {
+            return Ok(shape.read(node, offset, size));
+        }
+        let mut data = vec![0; size];
         let length = rustix::io::pread(&self.files.get(file.0)?.fd, &mut data[..], offset)?;
         data.truncate(length);
         Ok(data)
@@ -118,6 +123,9 @@ impl PassThrough {
 
     fn open(&self, inode: INodeNo, flags: OpenFlags, operation: Operation) -> Result<u64> {
         self.on_inode(operation, inode, "")?;
+        if self.backing.synthetic(inode.0).is_some() && operation != Operation::OpenWrite {
+            return Ok(NOTHING_OPEN);
+        }
         self.backing.open(inode.0, flags.0).map(|fd| self.files.add(fd))
     }
 
@@ -316,10 +324,13 @@ impl Filesystem for PassThrough {
 
     fn readdir(&self, _: &Request, inode: INodeNo, file: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let passed = self.on_inode(Operation::Readdir, inode, "");
-        let listed = passed.and_then(|_| self.files.get(file.0)).and_then(|open| {
-            open.list(offset, |one| {
-                reply.add(INodeNo(one.number), one.next, file_type(one.kind), OsStr::from_bytes(one.name))
-            })
+        let mut add = |one: Listed<'_>| reply.add(INodeNo(one.number), one.next, one.kind, OsStr::from_bytes(one.name));
+        let listed = passed.and_then(|_| match self.backing.synthetic(inode.0) {
+            Some((shape, node)) => {
+                shape.list(node, offset, &mut add);
+                Ok(())
+            }
+            None => self.backing.list(inode.0, &*self.files.get(file.0)?, offset, &mut add),
         });
         answer!(reply, listed, () => reply.ok());
     }
@@ -335,7 +346,8 @@ impl Filesystem for PassThrough {
 
     fn statfs(&self, _: &Request, inode: INodeNo, reply: ReplyStatfs) {
         let passed = self.on_inode(Operation::Statfs, inode, "");
-        let found = passed.and_then(|_| rustix::fs::fstatvfs(self.backing.inodes.get(inode.0)?));
+        let number = if self.backing.synthetic(inode.0).is_some() { ROOT } else { inode.0 };
+        let found = passed.and_then(|_| rustix::fs::fstatvfs(self.backing.inodes.get(number)?));
         let short = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         answer!(reply, found, found => reply.statfs(
             found.f_blocks,

@@ -14,6 +14,9 @@ use crate::handles::Handle;
 /// The number of the root, whatever it has in the backing folder.
 pub const ROOT: u64 = 1;
 
+/// From here on numbers are those of synthetic entries, which can not be changed.
+pub const SYNTHETIC: u64 = 1 << 61;
+
 const BY_NAME: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An inode of the backing folder, opened with O_PATH for the time of a call.
@@ -93,6 +96,9 @@ impl Inodes {
 
     /// The inode of a number that the kernel was told.
     pub fn get(&self, number: u64) -> Result<Inode> {
+        if number >= SYNTHETIC {
+            return Err(Errno::ROFS);
+        }
         if number == ROOT {
             let fd = rustix::fs::openat(&self.root, ".", BY_NAME, Mode::empty())?;
             return Ok(Inode { fd });
@@ -116,8 +122,8 @@ impl Inodes {
         let handle = Handle::of(fd.as_fd())?;
         let inode = Inode { fd };
         let stat = inode.stat()?;
-        // Numbers are of one file system only, and 1 is taken.
-        if stat.st_dev != self.device || stat.st_ino == ROOT {
+        // Numbers are of one file system only, and some are taken.
+        if stat.st_dev != self.device || stat.st_ino == ROOT || stat.st_ino >= SYNTHETIC {
             return Err(Errno::XDEV);
         }
         let generation = handle.generation();

@@ -34,14 +34,14 @@ use crate::filesystem::PassThrough;
 use crate::gate::Gate;
 use crate::inodes::Inodes;
 use crate::rules::Rule;
-use crate::synthetic::{Shape, Synthetic};
+use crate::synthetic::Shape;
 
 /// Mount a folder as a file system that is slow or broken on demand.
 #[derive(Debug, Parser)]
 #[command(name = "faultfs")]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
 struct Options {
-    /// The folder whose content is shown; with --synthetic it is not looked at.
+    /// The folder whose content is shown.
     backing: OsString,
 
     /// Where.
@@ -71,7 +71,8 @@ struct Options {
     #[arg(long)]
     lustre: bool,
 
-    /// No folder: so many files in each of so many directories, of so many bytes.
+    /// In the root also so many files in each of so many directories, of so many bytes, that take no
+    /// memory and can not be changed.
     #[arg(long, value_name = "FILES[:DIRECTORIES[:BYTES]]")]
     synthetic: Option<Shape>,
 
@@ -166,9 +167,6 @@ fn run(options: &Options) -> std::io::Result<()> {
     // Modes are what the kernel says.
     rustix::process::umask(rustix::fs::Mode::empty());
     let gate = Arc::new(Gate::default());
-    if let Some(shape) = options.synthetic {
-        return mount(options, Synthetic { gate: Arc::clone(&gate), shape }, &gate);
-    }
     let time_seconds = match options.times {
         _ if options.lustre => 1,
         Times::Nanoseconds => 0,
@@ -182,6 +180,7 @@ fn run(options: &Options) -> std::io::Result<()> {
         no_links: options.no_links,
         fold_case: options.fold_case,
         lustre: options.lustre,
+        synthetic: options.synthetic,
     };
     let backing = Backing { inodes: Inodes::new(&options.backing)?, ways };
     let file_system = PassThrough { gate: Arc::clone(&gate), backing, files: files::Files::default() };
