@@ -17,7 +17,7 @@ use rustix::io::{Errno, Result};
 use crate::backing::{Backing, Changes, Entry, User};
 use crate::files::{Files, Listed};
 use crate::gate::Gate;
-use crate::inodes::ROOT;
+use crate::inodes::{ROOT, SYNTHETIC};
 use crate::rules::Operation;
 
 /// Nothing is cached: each call of a program comes here.
@@ -55,8 +55,16 @@ fn user(request: &Request) -> User {
     User { uid: request.uid(), gid: request.gid() }
 }
 
+/// Synthetic entries never change, so one call is enough to look at one.
+fn time_of_attributes(inode: INodeNo) -> Duration {
+    if inode.0 >= SYNTHETIC { Duration::from_secs(1) } else { NO_TIME }
+}
+
 fn give(reply: ReplyEntry, entry: Result<Entry>) {
-    answer!(reply, entry, (attributes, generation) => reply.entry(&NO_TIME, &attributes, Generation(generation)));
+    answer!(reply, entry, (attributes, generation) => {
+        let generation = Generation(generation);
+        reply.entry_with_ttls(&time_of_attributes(attributes.ino), &NO_TIME, &attributes, generation);
+    });
 }
 
 fn done(reply: ReplyEmpty, result: Result<()>) {
@@ -165,7 +173,7 @@ impl Filesystem for PassThrough {
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let passed = self.on_inode(Operation::Getattr, inode, "");
         let attributes = passed.and_then(|_| self.backing.attributes(inode.0));
-        answer!(reply, attributes, attributes => reply.attr(&NO_TIME, &attributes));
+        answer!(reply, attributes, attributes => reply.attr(&time_of_attributes(inode), &attributes));
     }
 
     fn setattr(
