@@ -15,6 +15,16 @@ impl Image {
         Image::new(&["mkfs.xfs", "-q"], 400)
     }
 
+    /// A Btrfs.
+    pub fn btrfs() -> Image {
+        Image::new(&["mkfs.btrfs", "-q"], 256)
+    }
+
+    /// A small ext4.
+    pub fn ext4() -> Image {
+        Image::new(&["mkfs.ext4", "-q"], 64)
+    }
+
     fn new(make: &[&str], mebibytes: u64) -> Image {
         let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
         let image = Image { top };
@@ -26,7 +36,8 @@ impl Image {
         image
     }
 
-    fn file(&self) -> PathBuf {
+    /// The file that holds it.
+    pub fn file(&self) -> PathBuf {
         self.top.join("image")
     }
 
