@@ -27,7 +27,7 @@ test: ## lint, build, and run all tests on a Slurm cluster of four nodes on this
 
 bench: build ## measure beside other tools, for half an hour: benchmarks/README.md
 	@tests/install.sh bench
-	cargo build --release --example floor
+	cargo build --release --example floor --example faultfs
 	python3 benchmarks/bench.py
 
 campaign: ## run the long tests, those marked #[ignore]

@@ -19,6 +19,7 @@ from parts.machine import describe_machine, describe_versions
 from parts.measure import count_calls, run_case
 from parts.report import render, update_readme
 from parts.shell import HERE, REPO, remove, say, shorten
+from parts.slow import leftovers
 from parts.tools import CASES, TOOLS, Tool, missing_tools
 
 STAMP = ".pmirror-benchmark"
@@ -78,6 +79,7 @@ def claim(work: Path) -> None:
         sys.exit(f"{work} holds files of somebody else: choose an empty directory with --work")
     (work / STAMP).touch()
     # What an interrupted run left.
+    leftovers(work)
     for name in ("disk.img", "state", "logs"):
         remove(work / name)
     for name in ("state", "logs", "trees"):
@@ -101,6 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of one process; ranks share them (2)")
     parser.add_argument("--pmirror", type=Path, default=REPO / "target/release/pmirror", metavar="PATH")
     parser.add_argument("--floor", type=Path, default=REPO / "target/release/examples/floor", metavar="PATH")
+    parser.add_argument("--faultfs", type=Path, default=REPO / "target/release/examples/faultfs", metavar="PATH")
     parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="where the trees are made")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the record goes (benchmarks/runs/DATE)")
     parser.add_argument(
@@ -131,7 +134,7 @@ def settled(options: argparse.Namespace, tools: dict[str, Tool]) -> argparse.Nam
     options.publish = options.publish and len(options.cases) == len(CASES)
     options.tools = [tool for tool in TOOLS if tool.name in options.tools]
     options.out = options.out or free_folder(HERE / "runs" / datetime.date.today().isoformat())
-    for name in ("work", "out", "pmirror", "floor", "render"):
+    for name in ("work", "out", "pmirror", "floor", "faultfs", "render"):
         if getattr(options, name):
             setattr(options, name, getattr(options, name).absolute())
     return options

@@ -68,6 +68,7 @@ impl Config {
             hard_links: !keep.no_hard_links,
             specials: !keep.no_specials,
             one_file_system: keep.one_file_system,
+            extras: sync.extras.kept(),
             clock_skew: u64::from(keep.clock_skew) * 1_000_000_000,
             content: sync.compare.content_rule(),
             update: sync.compare.update,

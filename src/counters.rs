@@ -59,6 +59,8 @@ pub enum Number {
     GroupUnset,
     /// Extended attributes that an ordinary user may not set.
     XattrsUnset,
+    /// Files and directories that did not get the layout of their source.
+    LayoutUnset,
     /// Groups of hard links.
     LinkGroups,
     /// Groups with names outside the tree.

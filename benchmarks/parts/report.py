@@ -27,6 +27,8 @@ GOALS = [
     Goal("first copy of many small files, one process", "small", "pmirror", "rsync", 0.40),
     Goal("first copy of many small files, one process", "small", "pmirror", "floor", 1.4),
     Goal("unchanged pass, one process", "unchanged", "pmirror", "rsync", 0.8),
+    Goal("1 ms an operation, 16 ranks of 2 threads", "slow", "pmirror-16x2", "rsync", 0.06),
+    Goal("1 ms an operation, 32 workers against one", "slow", "pmirror-16x2", "pmirror-1x1", 0.05),
     Goal("empty sync with 8 ranks, after MPI_Init", "empty", "pmirror-8", None, 0.3),
 ]
 

@@ -48,10 +48,10 @@ class Tool:
         return self.ranks > 0
 
 
-def pmirror(ranks: int) -> Command:
+def pmirror(ranks: int, threads_of_each: int | None = None) -> Command:
     def command(place: Place) -> list[str]:
         options = place.options
-        threads = max(options.threads // ranks, 1)
+        threads = threads_of_each or max(options.threads // ranks, 1)
         words = [options.pmirror, "sync", "--threads", threads, "--state-dir", place.state]
         words += ["--run-id", place.run_id, place.source, place.target]
         return strings(mpirun(ranks) + words if ranks > 1 else words)
@@ -104,14 +104,24 @@ TOOLS = [
     Tool("pmirror-2", MPI, pmirror(2), ranks=2),
     Tool("pmirror-4", MPI, pmirror(4), ranks=4),
     Tool("pmirror-8", MPI, pmirror(8), cases=("empty",), ranks=8),
-    Tool("rsync", {"rsync": "rsync"}, rsync, cases=("small", "large", "wide", "deep", "unchanged", "empty")),
+    Tool("pmirror-1x1", {}, pmirror(1, 1), cases=("slow",), ranks=1),
+    Tool("pmirror-16x2", MPI, pmirror(16, 2), cases=("slow",), ranks=16),
+    Tool("rsync", {"rsync": "rsync"}, rsync, cases=("small", "large", "wide", "deep", "unchanged", "slow", "empty")),
     Tool("cp", {"cp": "coreutils"}, cp),
     Tool("tar", {"tar": "tar", "bash": "bash"}, tar),
     Tool("fpsync", {"fpsync": "fpart"}, fpsync),
     Tool("rclone", {"rclone": "rclone"}, rclone),
     Tool("floor", {}, floor),
 ]
-CASES = {"small": "small", "large": "large", "wide": "wide", "deep": "deep", "unchanged": "small", "empty": "empty"}
+CASES = {
+    "small": "small",
+    "large": "large",
+    "wide": "wide",
+    "deep": "deep",
+    "unchanged": "small",
+    "slow": "slow",
+    "empty": "empty",
+}
 
 
 def missing_tools(options: argparse.Namespace) -> list[str]:
@@ -131,6 +141,8 @@ def missing_tools(options: argparse.Namespace) -> list[str]:
     names = {tool.name for tool in options.tools}
     if "floor" in names and not options.floor.exists():
         lines.append(f"{shorten(options.floor)} is missing: cargo build --release --example floor")
+    if "slow" in options.cases and not options.faultfs.exists():
+        lines.append(f"{shorten(options.faultfs)} is missing: cargo build --release --example faultfs")
     if any(tool.is_pmirror for tool in options.tools) and not options.pmirror.exists():
         lines.append(f"{shorten(options.pmirror)} is missing: cargo build --release")
     return lines

@@ -116,6 +116,14 @@ def make_deep(tree: Tree, scale: float) -> None:
             tree.file(os.path.join(place, f"{index}"), tree.rng.randrange(4096))
 
 
+def make_slow(tree: Tree, scale: float) -> None:
+    """20,000 files of up to 4 KiB in 200 directories."""
+    for directory in range(200):
+        tree.directory(f"run-{directory:03}")
+        for index in range(max(int(100 * scale), 1)):
+            tree.file(f"run-{directory:03}/{index}", tree.rng.randrange(4096))
+
+
 def make_empty(_tree: Tree, _scale: float) -> None:
     """Nothing: what is left is starting, agreeing and stopping."""
 
@@ -125,6 +133,7 @@ MAKERS: dict[str, Callable[[Tree, float], None]] = {
     "large": make_large,
     "wide": make_wide,
     "deep": make_deep,
+    "slow": make_slow,
     "empty": make_empty,
 }
 

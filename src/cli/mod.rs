@@ -3,6 +3,7 @@
 pub mod choose;
 pub mod compare;
 mod content;
+mod extras;
 mod size;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::content::Content;
+pub use self::extras::{Extras, Layout};
 
 /// Mirror a file system with all ranks of a job.
 #[derive(Debug, Parser)]
@@ -87,6 +89,9 @@ pub struct Sync {
     /// Options for what is chosen.
     #[command(flatten, next_help_heading = "What is chosen")]
     pub choose: choose::Choose,
+    /// Options for what only some file systems have.
+    #[command(flatten, next_help_heading = "Kept where both sides have it")]
+    pub extras: Extras,
 
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]

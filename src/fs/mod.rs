@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod data;
 pub mod fd;
+pub mod layout;
 pub mod list;
 pub mod names;
 pub mod open;
@@ -11,6 +12,7 @@ pub mod operator;
 pub mod path_list;
 pub mod private;
 pub mod probe;
+pub mod project;
 pub mod roots;
 mod sys;
 pub mod xattr;

@@ -6,17 +6,25 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, getegid, geteuid, getgroups};
 
 use super::private::Private;
-use super::{Fd, attributes, names, open};
+use super::{Fd, attributes, layout, names, open, project, xattr};
 use crate::fault::Failure;
 use crate::tree::decide::{Abilities, Times};
-use crate::tree::{Time, TimeLimits};
+use crate::tree::{Extras, Time, TimeLimits};
 
 const PROBE: &std::ffi::CStr = c"probe";
 
 /// What we are allowed without a target to try it on: for runs that write nothing.
 pub fn assumed() -> Abilities {
     let uid = geteuid().as_raw();
-    Abilities { times: TimeLimits::EXACT, chown: uid == 0, uid, groups: our_groups(), overrides_permissions: uid == 0 }
+    Abilities {
+        times: TimeLimits::EXACT,
+        chown: uid == 0,
+        uid,
+        groups: our_groups(),
+        overrides_permissions: uid == 0,
+        extras: Extras::default(),
+        forgets_xattrs: false,
+    }
 }
 
 /// Tries it on a file in the private directory.
@@ -26,9 +34,25 @@ pub fn measure(private: &Private) -> Result<Abilities, Failure> {
     let times = time_limits(&file)?;
     let chown = may_chown(&file)?;
     let overrides_permissions = overrides_permissions(private, &file)?;
+    let forgets_xattrs = xattr::is_forgotten(&file)?;
+    let projects = project::can_be_set(&file, || open::file_for_reading(private.directory(), PROBE))?;
     drop(file);
     names::remove(private.directory(), PROBE)?;
-    Ok(Abilities { times, chown, uid: geteuid().as_raw(), groups: our_groups(), overrides_permissions })
+    let (uid, groups) = (geteuid().as_raw(), our_groups());
+    let extras = Extras { layouts: has_layouts(private, uid), projects };
+    Ok(Abilities { times, chown, uid, groups, overrides_permissions, extras, forgets_xattrs })
+}
+
+/// Whether a file that mknod made waits for a layout. A file system without mknod has none.
+fn has_layouts(private: &Private, uid: u32) -> bool {
+    let made = layout::make(private.directory(), PROBE, uid);
+    let waits = made.as_ref().is_ok_and(layout::Unopened::waits);
+    made.is_ok_and(|_| names::remove(private.directory(), PROBE).is_ok()) && waits
+}
+
+/// What a tree has that only some file systems have, as far as its root tells.
+pub fn extras_of(root: &Fd) -> Extras {
+    Extras { layouts: layout::is_known(root), projects: matches!(project::of_fd(root), Ok(Some(_))) }
 }
 
 fn our_groups() -> BTreeSet<u32> {

@@ -175,6 +175,30 @@ pub fn make_equal(fd: &Fd, wanted: &Xattrs, current: &Xattrs) -> Result<(), Fail
     Ok(())
 }
 
+/// Whether a file of ours loses an attribute that was set on it without an error.
+pub fn is_forgotten(file: &Fd) -> Result<bool, Failure> {
+    let (name, value) = (c"user.pmirror", b"probe");
+    match set(file, name, value) {
+        Ok(()) => {
+            let found = read_value(file, name)?;
+            remove(file, name)?;
+            Ok(found.as_deref() != Some(value))
+        }
+        // No attributes, or no room: then setting one says so.
+        Err(_) => Ok(false),
+    }
+}
+
+/// Fails unless the attributes that were set are there, ACLs left aside.
+pub fn read_back(fd: &Fd, wanted: &Xattrs) -> Result<(), Failure> {
+    for (name, value) in wanted.kept.iter().filter(|(name, _)| !is_acl(name)) {
+        if read_value(fd, name)?.as_ref() != Some(value) {
+            return Err(fd.failure("fsetxattr", Errno::ENODATA));
+        }
+    }
+    Ok(())
+}
+
 /// Sets an ACL, or removes what is there.
 pub fn set_acl(fd: &Fd, name: &CStr, value: Option<&Vec<u8>>) -> Result<(), Failure> {
     match value {

@@ -48,6 +48,9 @@ pub fn apply(
             Current::Existing { xattrs: Some(theirs), .. } => xattr::make_equal(target, xattrs, theirs)?,
             Current::Existing { xattrs: None, .. } => {}
         }
+        if context.policy.target.forgets_xattrs {
+            xattr::read_back(target, xattrs)?;
+        }
     }
     if source.kind == Kind::Symlink {
         return Ok(());

@@ -4,11 +4,13 @@
 mod chosen;
 pub mod chunk;
 pub mod effects;
+pub mod layout;
 pub mod link;
 mod listing;
 pub mod metadata;
 pub mod mirror;
 pub mod pair;
+pub mod project;
 pub mod settle;
 pub mod temporary;
 pub mod watch;

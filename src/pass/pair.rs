@@ -91,6 +91,11 @@ impl<'c> Pair<'c> {
         Ok(Self { context, item, source, source_was, target, target_was, default_acl, widened })
     }
 
+    /// Project ids are kept.
+    pub fn keeps_projects(&self) -> bool {
+        self.context.policy.extras.projects
+    }
+
     /// The path of a name in it.
     pub fn path(&self, name: &CStr) -> TreePath {
         self.item.path.join(name)

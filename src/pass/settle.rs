@@ -5,6 +5,7 @@ use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch};
+use super::{layout, project};
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
 use crate::fs::xattr::{self, Xattrs};
@@ -101,6 +102,11 @@ fn make_right(
     } else if pair.item.made {
         metadata::count_unset(context, source, &mine, effects);
     }
+    if pair.item.made {
+        layout::keep_default(context, &pair.source, &pair.target, effects);
+    }
+    // It counts as an attribute.
+    found.xattrs |= project::keep(context, Kind::Directory, &pair.source, &pair.target)?;
     if found.times {
         metadata::set_times(context, &pair.target, source)?;
     }

@@ -52,7 +52,7 @@ pub struct Summary {
     pub swept: u64,
     /// Hard links.
     pub links: Links,
-    /// What an ordinary user may not set, by kind.
+    /// What could not be set, by kind.
     pub unset: BTreeMap<&'static str, u64>,
     /// Faults by cause, the most frequent first.
     pub faults: Vec<FaultCount>,
@@ -214,9 +214,14 @@ pub fn verified(counters: &Counters) -> Content {
     Content { files: counters.number(Number::VerifiedFiles), bytes: counters.number(Number::VerifiedBytes) }
 }
 
-/// What an ordinary user may not set, by kind.
+/// What could not be set, by kind.
 pub fn unset(counters: &Counters) -> BTreeMap<&'static str, u64> {
-    let kinds = [("owner", Number::OwnerUnset), ("group", Number::GroupUnset), ("xattrs", Number::XattrsUnset)];
+    let kinds = [
+        ("owner", Number::OwnerUnset),
+        ("group", Number::GroupUnset),
+        ("xattrs", Number::XattrsUnset),
+        ("layout", Number::LayoutUnset),
+    ];
     kinds.into_iter().map(|(word, number)| (word, counters.number(number))).filter(|&(_, n)| n > 0).collect()
 }
 

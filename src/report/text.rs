@@ -117,6 +117,7 @@ fn remarks(summary: &Summary) -> Option<String> {
         let (what, remedy) = match *what {
             "owner" => ("owner", "only root gives files to others"),
             "group" => ("group", "you are not in it"),
+            "layout" => ("layout", "it can not be had on DST, so the default was taken"),
             _ => ("capabilities or other attributes of root", "only root sets them"),
         };
         lines.push(format!("{} without their {what}: {remedy}", plural(*n, "entry", "entries")));

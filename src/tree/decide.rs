@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bincode::{Decode, Encode};
 
 use super::attributes::{Attributes, Kind};
+use super::extras::Extras;
 use super::time::{Time, TimeLimits};
 
 /// What is kept, and how things are compared. Equal on all ranks.
@@ -29,6 +30,8 @@ pub struct Policy {
     pub specials: bool,
     /// Stay in the file system of the root.
     pub one_file_system: bool,
+    /// What only some file systems have; after the probe, what both have.
+    pub extras: Extras,
     /// How far the clocks of source and target may differ, in nanoseconds.
     pub clock_skew: u64,
     /// What shows that the content of a file is right.
@@ -91,6 +94,10 @@ pub struct Abilities {
     pub groups: BTreeSet<u32>,
     /// Permissions do not stop us (CAP_DAC_OVERRIDE).
     pub overrides_permissions: bool,
+    /// What it has that only some file systems have.
+    pub extras: Extras,
+    /// It accepts extended attributes that it then does not have: they are read back.
+    pub forgets_xattrs: bool,
 }
 
 /// Why an entry is passed over on purpose.
@@ -235,11 +242,11 @@ pub fn differences(policy: &Policy, source: &Attributes, target: &Attributes) ->
     }
 }
 
-/// Whether xattrs and ACLs must be looked at: not if the target was born after the last change of
+/// Whether xattrs, ACLs and projects must be looked at: not if the target was born after the last change of
 /// the source, for then it was made from what the source is now. No rename, link, chown or touch
 /// moves the birth of an inode. A target without its source's time may have been left unfinished.
 pub fn must_look_at_xattrs(policy: &Policy, source: &Attributes, target: &Attributes) -> bool {
-    if !policy.xattrs && !policy.acls {
+    if !policy.xattrs && !policy.acls && !policy.extras.projects {
         return false;
     }
     if policy.times && !policy.is_same_time(source.mtime, target.mtime) {
@@ -396,6 +403,7 @@ mod tests {
             hard_links: true,
             specials: true,
             one_file_system: false,
+            extras: Extras::default(),
             clock_skew: 2_000_000_000,
             content: ContentRule::Times,
             update: false,
@@ -407,6 +415,8 @@ mod tests {
                 uid: 1000,
                 groups: BTreeSet::from([1000]),
                 overrides_permissions: chown,
+                extras: Extras::default(),
+                forgets_xattrs: false,
             },
         }
     }

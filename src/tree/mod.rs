@@ -3,19 +3,23 @@
 pub mod attributes;
 pub mod chunk;
 pub mod decide;
+pub mod extras;
 pub mod filter;
 pub mod item;
 pub mod join;
+pub mod layout;
 pub mod listed;
 pub mod names;
 pub mod outcome;
 pub mod path;
 pub mod pattern;
+pub mod project;
 pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
+pub use extras::Extras;
 pub use item::{DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
 pub use names::Names;

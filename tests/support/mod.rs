@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod compare;
+pub mod faultfs;
 pub mod image;
 pub mod needs;
 pub mod outcome;
@@ -19,6 +20,7 @@ pub mod text;
 pub mod tree;
 
 pub use compare::{Clamp, assert_no_litter, assert_same, assert_same_links, rsync_finds_no_difference};
+pub use faultfs::{FaultFs, Rule};
 pub use image::Image;
 pub use outcome::Outcome;
 pub use pair::Pair;

@@ -12,7 +12,7 @@ use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
-use crate::pass::{Context, chunk};
+use crate::pass::{Context, chunk, layout, project};
 use crate::tree::decide::{ContentRule, Times};
 use crate::tree::{Attributes, Kind, Outcome, Time};
 
@@ -79,7 +79,7 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
             return Err(failure);
         }
     }
-    names::rename(&pair.target, temporary, name)?;
+    project::rename(pair, temporary, name)?;
     Ok(true)
 }
 
@@ -206,15 +206,14 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
         }
     };
     let place = Place::new(work.context, &source_was);
-    let target =
-        match work.pair.prepare_for_change().and_then(|()| open::new_file(&work.pair.target, place.name(entry.name))) {
-            Ok(target) => target,
-            Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
-            Err(failure) => {
-                work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
-                return Quick::Done;
-            }
-        };
+    let target = match work.pair.prepare_for_change().and_then(|()| new_target(work, &source, place.name(entry.name))) {
+        Ok(target) => target,
+        Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
+        Err(failure) => {
+            work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+            return Quick::Done;
+        }
+    };
     work.effects.count(Number::BytesLogical, source_was.size);
     work.effects.count(Number::BytesAllocated, source_was.allocated);
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
@@ -223,7 +222,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
 
 /// Copies a file to `place`.
 pub fn copy(work: &mut Work<'_>, entry: &Entry<'_>, place: Place, outcome: Outcome) {
-    match open_both(work.pair, entry, place) {
+    match open_both(work, entry, place) {
         Ok(Some(sources)) => fill(work, entry, sources, outcome),
         Ok(None) => {
             let note = "no longer a regular file";
@@ -245,13 +244,17 @@ pub struct Sources {
     pub place: Place,
 }
 
-fn open_both(pair: &Pair<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
-    let source = open::file_for_reading(&pair.source, entry.name)?;
+fn new_target(work: &mut Work<'_>, source: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    layout::new_file(work.context, source, &work.pair.target, name, work.effects)
+}
+
+fn open_both(work: &mut Work<'_>, entry: &Entry<'_>, place: Place) -> Result<Option<Sources>, Failure> {
+    let source = open::file_for_reading(&work.pair.source, entry.name)?;
     let source_was = attributes::of_fd(&source)?;
     if source_was.kind != Kind::File {
         return Ok(None);
     }
-    let target = open::new_file(&pair.target, place.name(entry.name))?;
+    let target = new_target(work, &source, place.name(entry.name))?;
     Ok(Some(Sources { source, source_was, target, place }))
 }
 
@@ -314,7 +317,8 @@ fn give_metadata(work: &mut Work<'_>, draft: &Draft) -> Result<(), Failure> {
     let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;
     let inherits_acl = work.pair.inherits_acl()?;
     let fresh = Current::Fresh { inherits_acl };
-    metadata::apply(work.context, &draft.target, &draft.source_was, &xattrs, &fresh, work.effects)
+    metadata::apply(work.context, &draft.target, &draft.source_was, &xattrs, &fresh, work.effects)?;
+    project::keep(work.context, Kind::File, &draft.source, &draft.target).map(|_| ())
 }
 
 /// Content and all metadata but the times.

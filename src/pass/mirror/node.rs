@@ -36,6 +36,7 @@ pub fn make(work: &mut Work<'_>, name: &CStr, source: &Attributes, place: &Place
         names::make_special(&work.pair.target, at, source.kind, source.rdev)?;
     }
     let made = fresh(work, at, source).and_then(|node| {
+        refuse_other_device(&node, source)?;
         let inherits_acl = source.kind != Kind::Symlink && work.pair.inherits_acl()?;
         metadata::apply(work.context, &node, source, &xattrs, &Current::Fresh { inherits_acl }, work.effects)?;
         metadata::set_times(work.context, &node, source)
@@ -60,12 +61,17 @@ fn fresh(work: &Work<'_>, name: &CStr, source: &Attributes) -> Result<Fd, Failur
     let found = attributes::of_fd(&node)?;
     let ours =
         found.uid == work.context.policy.target.uid || !work.context.policy.target.chown || found.uid == source.uid;
-    // Lustre cuts large device numbers without an error.
-    let is_device = matches!(source.kind, Kind::CharacterDevice | Kind::BlockDevice);
-    let right_device = !is_device || found.rdev == source.rdev;
-    if found.kind != source.kind || found.links != 1 || !ours || !right_device {
-        let errno = if right_device { Errno::ESTALE } else { Errno::ERANGE };
-        return Err(Failure { side: Side::Target, operation: "mknodat", errno: errno as i32 });
+    if found.kind != source.kind || found.links != 1 || !ours {
+        return Err(Failure { side: Side::Target, operation: "mknodat", errno: Errno::ESTALE as i32 });
     }
     Ok(node)
+}
+
+/// Lustre cuts large device numbers without an error.
+fn refuse_other_device(node: &Fd, source: &Attributes) -> Result<(), Failure> {
+    let is_device = matches!(source.kind, Kind::CharacterDevice | Kind::BlockDevice);
+    if is_device && attributes::of_fd(node)?.rdev != source.rdev {
+        return Err(node.failure("mknodat", Errno::ERANGE));
+    }
+    Ok(())
 }

@@ -8,10 +8,11 @@ use crate::fault::{Failure, Side};
 use crate::fs::{Fd, attributes, open, xattr};
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
+use crate::pass::project;
 use crate::tree::decide::{Action, differences, repair as how_to_repair};
 use crate::tree::{Attributes, Outcome};
 
-/// Compares extended attributes too, and mends what differs. Returns what is still to be done:
+/// Compares extended attributes and projects too, and mends what differs. Returns what is still to be done:
 /// `Replace` where the inode may not be altered in place.
 pub fn compare_and_repair(
     work: &mut Work<'_>,
@@ -23,12 +24,16 @@ pub fn compare_and_repair(
     let (from, to) = (open::entry(&work.pair.source, entry.name)?, open_meant(work.pair, entry, target)?);
     let (wanted, current) = (xattr::read(&from, choice)?, xattr::read(&to, choice)?);
     let mut found = differences(&work.context.policy, source, target);
-    found.xattrs = wanted != current;
+    let project = project::missing_by_name(work.context, work.pair, entry.name, target)?;
+    found.xattrs = wanted != current || project.is_some();
     let action = how_to_repair(found, target, work.known_links);
     match action {
         Action::Repair(_) => {
             let existing = Current::Existing { was: target, xattrs: Some(&current) };
             metadata::apply(work.context, &to, source, &wanted, &existing, work.effects)?;
+            if let Some((file, project)) = project {
+                project::set(&file, project)?;
+            }
             metadata::set_times(work.context, &to, source)?;
             work.effects.end(entry.kind, Outcome::MetadataOnly);
         }
