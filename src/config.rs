@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
 use crate::fs::probe;
+use crate::pass::limits::Rates;
 use crate::slurm::Environment;
 use crate::tree::decide::Policy;
 use crate::tree::path::escaped;
@@ -41,6 +42,8 @@ pub struct Config {
     pub grain: crate::pass::Grain,
     /// Bytes of items that each table of a rank holds in memory.
     pub bag_bytes_max: usize,
+    /// What all ranks together may use a second.
+    pub limits: Rates,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -79,12 +82,13 @@ impl Config {
             arguments,
             grain: crate::pass::Grain::default(),
             bag_bytes_max: BAG_BYTES_MAX,
+            limits: sync.limits.rates(),
         })
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let told = format!("{:?} {:?} {:?}", self.source, self.target, self.policy);
+        let told = format!("{:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.limits);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
 }

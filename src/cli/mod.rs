@@ -1,5 +1,7 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+pub mod limits;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -72,6 +74,10 @@ pub struct Sync {
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]
     pub run: RunOptions,
+
+    /// Options for what it may use.
+    #[command(flatten, next_help_heading = "Holding back")]
+    pub limits: limits::Limits,
 
     /// Options of rsync that change nothing here.
     #[command(flatten, next_help_heading = "Accepted for the sake of rsync's users: always on")]

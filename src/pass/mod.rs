@@ -1,7 +1,9 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod bucket;
 pub mod effects;
+pub mod limits;
 pub mod link;
 mod listing;
 pub mod metadata;
@@ -12,6 +14,7 @@ pub mod temporary;
 pub mod watch;
 
 pub use effects::Effects;
+pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::Watch;
 
@@ -57,6 +60,8 @@ pub struct Context {
     pub grain: Grain,
     /// Temporary names of this run, and of dead ones.
     pub temporaries: Temporaries,
+    /// What this rank may use a second.
+    pub limits: Limits,
 }
 
 impl Context {

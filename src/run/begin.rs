@@ -16,7 +16,7 @@ use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
 use crate::fs::{Fd, probe};
 use crate::pass::temporary::Attempt;
-use crate::pass::{Context, Temporaries};
+use crate::pass::{Context, Limits, Temporaries};
 use crate::sched::Rank;
 use crate::slurm::Job;
 use crate::tree::path::escaped;
@@ -94,7 +94,8 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let mut policy = config.policy.clone();
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries });
+    let limits = Limits::new(config.limits, comm.ranks());
+    let context = Arc::new(Context { trees, policy, grain: config.grain.clone(), temporaries, limits });
     Ok(Begun { context, root, run_directory, held, fs_types })
 }
 

@@ -49,6 +49,7 @@ pub fn group(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &m
         .into_iter()
         .filter_map(|path| {
             watch.begin("link", &path, None);
+            context.limits.entry(watch);
             look(context, path, Some(inode), kind, effects)
         })
         .collect();

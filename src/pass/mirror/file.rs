@@ -227,7 +227,12 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
 /// Content and all metadata but the times.
 fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
-    draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || work.watch.alive())?;
+    let mut pace = work.context.limits.pace(was.size.min(was.allocated), work.watch);
+    draft.copied = data::copy(&draft.source, &draft.target, was.size, was.allocated, || {
+        work.watch.alive();
+        pace.next();
+    })?;
+    pace.end(draft.copied.read);
     work.effects.count(Number::BytesRead, draft.copied.read);
     work.effects.count(Number::BytesWritten, draft.copied.written);
     let xattrs = xattr::read(&draft.source, metadata::choice(work.context))?;

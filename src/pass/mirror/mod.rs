@@ -179,6 +179,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let mut work = Work { context, pair, watch, group: FlushGroup::default(), effects, known_links: 1, may_tell: true };
     for (name, listed) in names.iter() {
         watch.next_name("copy", name);
+        context.limits.entry(watch);
         entry::one(&mut work, name, listed);
         done += 1;
         if watch.must_stop() || started.elapsed() > context.grain.item_time_max {
