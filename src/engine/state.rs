@@ -125,8 +125,9 @@ impl Local for Desk {
         Some(Demand { rank: self.rank, holds: usage.map(|usage| usage.holds), wants: usage.map(|usage| usage.wants) })
     }
 
-    fn take_share(&mut self, [bytes, operations]: share::Rates) {
-        self.context.limits.set_share(Rates { bytes, operations });
+    fn hear_wave(&mut self, share: Option<share::Rates>) {
+        let share = share.map(|[bytes, operations]| Rates { bytes, operations });
+        self.context.limits.renew(share, share::SHARE_HOLDS_FOR);
     }
 }
 

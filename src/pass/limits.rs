@@ -46,6 +46,8 @@ struct Meter {
 #[derive(Debug)]
 struct State {
     bucket: Bucket,
+    /// Until then the rate holds; later it is nothing, until there is a new one.
+    until: Duration,
     /// When a worker last had to wait.
     waited: Option<Duration>,
     /// Since `window` so much was used; in the time of the same length before that, so much.
@@ -69,13 +71,18 @@ impl State {
 impl Meter {
     fn new(rate: u64) -> Self {
         let (bucket, window) = (Bucket::new(rate), Duration::ZERO);
-        let state = State { bucket, waited: None, window, used: 0, used_before: 0 };
+        let state = State { bucket, until: Duration::MAX, waited: None, window, used: 0, used_before: 0 };
         Self { started: Instant::now(), state: state.into() }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut state, self.started.elapsed())
+        let now = self.started.elapsed();
+        if now > state.until {
+            let until = state.until;
+            state.bucket.set_rate(until, 0);
+        }
+        act(&mut state, now)
     }
 
     /// Sleeps until there are tokens, in small pieces: a stop ends it at once.
@@ -157,12 +164,18 @@ impl Limits {
         Some([of(&self.bytes), of(&self.operations)])
     }
 
-    /// From now on the rank may use so much.
-    pub fn set_share(&self, share: Rates) {
-        for (meter, rate) in [(&self.bytes, share.bytes), (&self.operations, share.operations)] {
-            if let Some(meter) = meter {
-                meter.with(|state, now| state.bucket.set_rate(now, rate));
-            }
+    /// What the rank may use holds for so long; `None`: what it holds now does. Where nobody says so in
+    /// time, the rank may use nothing: others may have its share.
+    pub fn renew(&self, share: Option<Rates>, holds_for: Duration) {
+        let rates = [share.map(|share| share.bytes), share.map(|share| share.operations)];
+        for (meter, rate) in [&self.bytes, &self.operations].into_iter().zip(rates) {
+            let Some(meter) = meter else { continue };
+            meter.with(|state, now| {
+                if let Some(rate) = rate {
+                    state.bucket.set_rate(now, rate);
+                }
+                state.until = now + holds_for;
+            });
         }
     }
 }
@@ -224,8 +237,21 @@ mod tests {
         let (limits, watch) = (Limits::new(SLOW, 2), Watch::new(stop));
         assert_eq!(limits.usage(), Some([Usage { holds: 500, wants: 0 }, Usage { holds: u64::MAX, wants: 0 }]));
         limits.data(1, &watch);
-        limits.set_share(Rates { bytes: 900, ..SLOW });
+        limits.renew(Some(Rates { bytes: 900, ..SLOW }), Duration::from_secs(60));
         assert_eq!(limits.usage().map(|[bytes, _]| bytes), Some(Usage { holds: 900, wants: u64::MAX }));
+    }
+
+    #[test]
+    fn a_share_that_nobody_renews_is_lost() {
+        let limits = Limits::new(SLOW, 1);
+        let holds = || limits.usage().map(|[bytes, _]| bytes.holds);
+        limits.renew(None, Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(holds(), Some(0));
+        limits.renew(None, Duration::from_secs(60));
+        assert_eq!(holds(), Some(0), "it was given away");
+        limits.renew(Some(SLOW), Duration::from_secs(60));
+        assert_eq!(holds(), Some(1_000));
     }
 
     #[test]

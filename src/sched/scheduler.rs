@@ -34,8 +34,8 @@ pub trait Local {
     fn demand(&self) -> Option<Demand> {
         None
     }
-    /// From now on this rank may use so much.
-    fn take_share(&mut self, _rates: Rates) {}
+    /// A wave came: what this rank may use holds for a while longer, or from now on it is this.
+    fn hear_wave(&mut self, _share: Option<Rates>) {}
 }
 
 /// What ranks with such a `Local` send each other.
@@ -247,9 +247,8 @@ impl<L: Local> Scheduler<L> {
 
     /// Takes in what rank 0 asks of all, and passes it on. An older wave's shares do not count any more.
     fn control(&mut self, local: &mut L, wave: u64, control: &Control, to: Vec<Rank>) {
-        if let Some(share) = control.shares.iter().find(|share| share.rank == self.me) {
-            local.take_share(share.rates);
-        }
+        let mine = control.shares.iter().find(|share| share.rank == self.me);
+        local.hear_wave(mine.map(|share| share.rates));
         for child in to {
             self.send(child, Message::WaveDown { wave, control: control.clone() });
         }
@@ -290,7 +289,7 @@ impl<L: Local> Scheduler<L> {
         }
         self.stop = self.stop.max(self.stop_wanted);
         let (wave, to) = self.waves.begin(now, &self.settings);
-        let shares = self.ledger.as_mut().map(Ledger::share_out).unwrap_or_default();
+        let shares = self.ledger.as_mut().map(|ledger| ledger.share_out(now)).unwrap_or_default();
         let control = Control { stop: self.stop, shares };
         self.control(local, wave, &control, to);
         self.answer_wave(now, local);
@@ -334,7 +333,7 @@ impl<L: Local> Scheduler<L> {
         self.stop_wanted = self.stop_wanted.max(report.stop);
         self.waves.adopt_children_of(&report.silent, &self.settings);
         let starving = self.ledger.as_mut().is_some_and(|ledger| {
-            report.demands.iter().for_each(|demand| ledger.hear(demand));
+            report.demands.iter().for_each(|demand| ledger.hear(now, demand));
             ledger.has_starving()
         });
         let pause = match () {

@@ -1,5 +1,7 @@
 //! How ranks share what the whole job may use a second: pure, on rank 0, in step with the waves.
 
+use std::time::Duration;
+
 use bincode::{Decode, Encode};
 
 use super::message::Rank;
@@ -9,6 +11,13 @@ pub type Rates = [u64; 2];
 
 /// No limit.
 pub const UNLIMITED: u64 = u64::MAX;
+
+/// A rank that hears no wave for so long uses nothing until it is given a share again.
+pub const SHARE_HOLDS_FOR: Duration = Duration::from_secs(5);
+
+/// A rank that was not heard for so long has lost its share: others may have it. Longer than
+/// `SHARE_HOLDS_FOR`, as the rank counts from the last wave and rank 0 from the last answer.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// What a rank answers a wave.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
@@ -37,7 +46,8 @@ pub fn first_share(limits: Rates, ranks: u32) -> Rates {
 
 /// Rank 0's account of who may use what. A rank that is told to use less is believed only when it says
 /// so; until then nobody gets what it gives up. So the ranks together never have more than the limit,
-/// whatever message is late or lost.
+/// whatever message is late or lost. Only a rank that was stopped for long may find, when it goes on,
+/// that its share has been given away, and that for one wave at most.
 #[derive(Debug, Clone, Hash)]
 pub struct Ledger {
     limits: Rates,
@@ -51,20 +61,21 @@ struct Account {
     /// What it said last that it holds.
     holds: Rates,
     wants: Rates,
+    heard: Duration,
 }
 
 impl Ledger {
     /// Before the first wave.
     pub fn new(limits: Rates, ranks: u32) -> Self {
         let most = first_share(limits, ranks);
-        let account = Account { most, holds: most, wants: [0; 2] };
+        let account = Account { most, holds: most, wants: [0; 2], heard: Duration::ZERO };
         Self { limits, accounts: vec![account; ranks as usize] }
     }
 
     /// A rank has answered the last wave, with what it holds since it got that.
-    pub fn hear(&mut self, demand: &Demand) {
+    pub fn hear(&mut self, heard: Duration, demand: &Demand) {
         if let Some(account) = self.accounts.get_mut(demand.rank.0 as usize) {
-            *account = Account { most: demand.holds, holds: demand.holds, wants: demand.wants };
+            *account = Account { most: demand.holds, holds: demand.holds, wants: demand.wants, heard };
         }
     }
 
@@ -76,7 +87,11 @@ impl Ledger {
     }
 
     /// What the next wave tells the ranks: nothing to those that hold what they are to have.
-    pub fn share_out(&mut self) -> Vec<Share> {
+    pub fn share_out(&mut self, now: Duration) -> Vec<Share> {
+        let nothing = self.limits.map(|limit| if limit == UNLIMITED { UNLIMITED } else { 0 });
+        for account in self.accounts.iter_mut().filter(|account| now > account.heard + FORGOTTEN_AFTER) {
+            *account = Account { most: nothing, holds: nothing, wants: [0; 2], heard: account.heard };
+        }
         let mut next: Vec<Rates> = self.accounts.iter().map(|account| account.holds).collect();
         for (resource, limit) in self.limits.into_iter().enumerate() {
             if limit != UNLIMITED {
@@ -91,9 +106,9 @@ impl Ledger {
     fn share_out_one(&mut self, resource: usize, limit: u64, next: &mut [Rates]) {
         let of = |rates: &Rates| rates.get(resource).copied().unwrap_or(0);
         let wants: Vec<u64> = self.accounts.iter().map(|account| of(&account.wants)).collect();
-        let used: u64 = self.accounts.iter().map(|account| of(&account.most)).sum();
-        assert!(used <= limit);
-        let mut free = limit - used;
+        let used = self.accounts.iter().map(|account| of(&account.most)).fold(0, u64::saturating_add);
+        // More only when a rank comes back whose share was given away.
+        let mut free = limit.saturating_sub(used);
         for ((account, rates), fair) in self.accounts.iter_mut().zip(next).zip(fair_shares(limit, &wants)) {
             let (Some(most), Some(rate)) = (account.most.get_mut(resource), rates.get_mut(resource)) else { continue };
             if fair > *most {
@@ -158,7 +173,7 @@ mod tests {
             let mut ledger = Ledger::new([limit, UNLIMITED], ranks as u32);
             let mut held = vec![first_share([limit, UNLIMITED], ranks as u32); ranks];
             for (demands, _) in waves {
-                let shares = ledger.share_out();
+                let shares = ledger.share_out(Duration::ZERO);
                 let mut answers = VecDeque::new();
                 for (index, &(want, luck)) in demands.iter().take(ranks).enumerate() {
                     // 0: the wave is lost. 1: its answer is.
@@ -174,7 +189,7 @@ mod tests {
                     prop_assert!(held.iter().map(|held| held[0]).sum::<u64>() <= limit);
                     prop_assert!(held.iter().all(|held| held[1] == UNLIMITED));
                 }
-                answers.iter().for_each(|demand| ledger.hear(demand));
+                answers.iter().for_each(|demand| ledger.hear(Duration::ZERO, demand));
             }
         }
     }
@@ -184,15 +199,33 @@ mod tests {
         let mut ledger = Ledger::new([1_000, UNLIMITED], 4);
         let mut held = [250; 4];
         for _ in 0..3 {
-            for share in ledger.share_out() {
+            for share in ledger.share_out(Duration::ZERO) {
                 held[share.rank.0 as usize] = share.rates[0];
             }
             for (rank, &holds) in (0..).zip(&held) {
                 let wants = [if rank == 2 { UNLIMITED } else { 0 }, 0];
-                ledger.hear(&Demand { rank: Rank(rank), holds: [holds, UNLIMITED], wants });
+                ledger.hear(Duration::ZERO, &Demand { rank: Rank(rank), holds: [holds, UNLIMITED], wants });
             }
         }
         assert_eq!(held, [0, 0, 1_000, 0]);
-        assert!(ledger.share_out().is_empty(), "nothing is left to say");
+        assert!(ledger.share_out(Duration::ZERO).is_empty(), "nothing is left to say");
+    }
+
+    #[test]
+    fn what_a_silent_rank_holds_is_given_to_others_after_a_while() {
+        let mut ledger = Ledger::new([1_000, UNLIMITED], 2);
+        let mut held = 500;
+        for second in 0..20 {
+            let now = Duration::from_secs(second);
+            for share in ledger.share_out(now).iter().filter(|share| share.rank == Rank(0)) {
+                held = share.rates[0];
+            }
+            ledger.hear(now, &Demand { rank: Rank(0), holds: [held, UNLIMITED], wants: [UNLIMITED, 0] });
+            assert_eq!(held, if second > 10 { 1_000 } else { 500 }, "after {second} s");
+        }
+        let stale = Demand { rank: Rank(1), holds: [500, UNLIMITED], wants: [UNLIMITED, 0] };
+        ledger.hear(Duration::from_secs(20), &stale);
+        let back = ledger.share_out(Duration::from_secs(20));
+        assert_eq!(back, [Share { rank: Rank(0), rates: [500, UNLIMITED] }]);
     }
 }

@@ -100,7 +100,7 @@ impl Local for Bag {
         Some(Demand { rank, holds, wants })
     }
 
-    fn take_share(&mut self, rates: Rates) {
-        self.share = self.share.map(|(rank, _)| (rank, rates));
+    fn hear_wave(&mut self, share: Option<Rates>) {
+        self.share = self.share.map(|(rank, before)| (rank, share.unwrap_or(before)));
     }
 }
