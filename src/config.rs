@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
-use crate::fs::data::Copying;
+use crate::fs::data::{BUFFER_BYTES, Copying};
 use crate::fs::probe;
 use crate::pass::Grain;
+use crate::pass::limits::Rates;
 use crate::slurm::Environment;
 use crate::tree::decide::Policy;
 use crate::tree::path::escaped;
@@ -47,6 +48,8 @@ pub struct Config {
     pub copying: Copying,
     /// Bytes of items that each table of a rank holds in memory.
     pub bag_bytes_max: usize,
+    /// What all ranks together may use a second.
+    pub limits: Rates,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -92,15 +95,16 @@ impl Config {
             verbose,
             arguments,
             grain: Grain { chunk_bytes: sync.content.chunk_size, ..Grain::default() },
-            copying: sync.content.copying(),
+            copying: held_back(sync.content.copying(), &sync.limits.rates()),
             bag_bytes_max: BAG_BYTES_MAX,
+            limits: sync.limits.rates(),
         })
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let told =
-            format!("{:?} {:?} {:?} {:?} {:?}", self.source, self.target, self.policy, self.copying, self.choose);
+        let how = (&self.policy, &self.copying, &self.choose, &self.limits);
+        let told = format!("{:?} {:?} {how:?}", self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
 }
@@ -116,6 +120,15 @@ pub fn threads(asked: Option<u32>, ranks_on_node: u32) -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cpus = u32::try_from(cpus).unwrap_or(1);
     asked.unwrap_or_else(|| (cpus / ranks_on_node.max(1)).clamp(2, 16))
+}
+
+/// Where something is limited, no call moves more than what is paid for at once.
+fn held_back(mut copying: Copying, limits: &Rates) -> Copying {
+    if *limits != Rates::UNLIMITED {
+        copying.buffer_bytes = copying.buffer_bytes.min(BUFFER_BYTES);
+        copying.call_bytes_max = BUFFER_BYTES as u64;
+    }
+    copying
 }
 
 fn operand(name: &str, value: OsString) -> Result<CString, Error> {

@@ -384,3 +384,61 @@ fn a_stop_among_the_links_leaves_in_order_and_the_same_command_goes_on() {
     assert!(stopped.count("file", "linked") > 0, "it was stopped too early to show anything");
     mirrors(&pair);
 }
+
+/// The files of two copies of one file system, seen as one tree: different files have the same number and
+/// birth, as some servers have it.
+fn with_reused_numbers(pair: &Pair) -> Pmirror {
+    let make = "cd \"$0\" && mkdir one two && truncate -s 4M one.img && mkfs.ext4 -q one.img \
+        && mount -o loop one.img one && rmdir one/lost+found && echo short > one/a && ln one/a one/b && umount one \
+        && cp one.img two.img && mount -o loop two.img two && echo longer >> two/a && mv two/a two/c && mv two/b two/d \
+        && umount two";
+    needs::run_ok(std::process::Command::new("unshare").args(["--mount", "sh", "-c", make]).arg(pair.top_path()));
+    let (top, source) = (pair.top_path().display(), pair.source_path());
+    let see = format!(
+        "cd '{top}' && mount -o loop,ro one.img one && mount -o loop,ro two.img two \
+         && mount -t overlay none -o xino=off,lowerdir=one:two '{}' && cd / && exec \"$@\"",
+        source.display()
+    );
+    pair.sync().wrapped_by(&["unshare", "--mount", "sh", "-c", &see, "sh"])
+}
+
+#[test]
+fn files_that_only_share_a_number_are_copied_apart_and_reported() {
+    let pair = Pair::new();
+    let sync = with_reused_numbers(&pair);
+    let run = sync.run_unchecked().exits(0);
+    run.assert_books_balance();
+    run.counts("file", &[("created", 4)]);
+    assert_eq!(run.number("/links/split"), 1);
+    for (name, content) in [("a", "short\n"), ("b", "short\n"), ("c", "short\nlonger\n"), ("d", "short\nlonger\n")] {
+        assert_eq!(std::fs::read_to_string(pair.target_path().join(name)).unwrap(), content);
+    }
+    sync.run_unchecked().exits(0).counts("file", &[("same", 4)]);
+}
+
+#[test]
+fn a_group_that_is_written_while_we_look_stays_one_inode() {
+    let pair = Pair::new();
+    pair.source().file("0/first", "");
+    for name in 0..3_000 {
+        pair.source().hard_link("0/first", format!("{}/{name}", name % 5));
+    }
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let log = std::fs::File::options().write(true).open(pair.source_path().join("0/first")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 1.. {
+                log.set_len(turn % 5_000).unwrap();
+                if over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let run = pair.sync().run_unchecked();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        run.assert_books_balance();
+        assert_eq!(run.number("/links/split"), 0);
+        assert!([0, 24].contains(&run.code), "exit code {}", run.code);
+    });
+    mirrors(&pair);
+}

@@ -4,6 +4,7 @@ pub mod choose;
 pub mod compare;
 mod content;
 mod extras;
+pub mod limits;
 mod size;
 
 use std::ffi::OsString;
@@ -96,6 +97,10 @@ pub struct Sync {
     /// Options for how the run goes.
     #[command(flatten, next_help_heading = "How it runs")]
     pub run: RunOptions,
+
+    /// Options for what it may use.
+    #[command(flatten, next_help_heading = "Holding back")]
+    pub limits: limits::Limits,
 
     /// Options of rsync that change nothing here.
     #[command(flatten, next_help_heading = "Accepted for the sake of rsync's users: always on")]

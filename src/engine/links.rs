@@ -192,10 +192,12 @@ pub struct LinkGroups {
 }
 
 impl LinkGroups {
-    /// Groups of about so many bytes as may be in memory; none when all were taken.
+    /// About as many groups as may be in memory; none when all were taken.
     pub fn take(&mut self) -> Result<Vec<LinkGroup>, Error> {
         let (mut groups, mut bytes) = (Vec::new(), 0);
-        while groups.is_empty() || bytes < self.spill.bytes_max {
+        // Names that are no longer bytes take two to three times the memory.
+        let bytes_max = self.spill.bytes_max / 4;
+        while groups.is_empty() || bytes < bytes_max {
             if let Some(inner) = &mut self.inner {
                 let taken = inner.take()?;
                 if !taken.is_empty() {
@@ -207,7 +209,7 @@ impl LinkGroups {
                 self.close();
                 break;
             };
-            if partition.bytes > self.spill.bytes_max && self.level + 1 < LEVELS {
+            if partition.bytes > bytes_max && self.level + 1 < LEVELS {
                 self.inner = Some(Box::new(self.part(&partition)?));
                 if groups.is_empty() { continue } else { break }
             }
@@ -478,7 +480,7 @@ mod tests {
             }
             most = most.max(taken.iter().map(|group| group.members.len()).sum::<usize>());
         }
-        assert!(most < 6_000, "{most} names at a time");
+        assert!(most < 1_500, "{most} names at a time");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::comm::Comm;
 use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
+use crate::pass::limits::Rates;
 use crate::pass::{Context, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
@@ -42,6 +43,8 @@ pub struct Setup {
     pub threads: u32,
     /// Bytes of items held in memory by each of the rank's tables.
     pub bag_bytes_max: usize,
+    /// What all ranks together may use a second.
+    pub limits: Rates,
     /// Where items are spilled and faults listed.
     pub run_directory: RunDirectory,
     /// Set by a signal.
@@ -77,12 +80,13 @@ impl<'c> Engine<'c> {
         let stop = Arc::new(AtomicBool::new(false));
         let all = setup.threads + workers::SPARE;
         let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&stop))).collect());
-        let settings = Settings::default();
+        let limits = [setup.limits.bytes, setup.limits.operations];
+        let settings = Settings { limits, ..Settings::default() };
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
         let spill =
             Spill { directory: setup.run_directory.clone(), prefix: String::new(), bytes_max: setup.bag_bytes_max };
         let shared = Arc::new(Shared {
-            state: State::new(scheduler, me, ranks, Arc::clone(&watches), &spill).into(),
+            state: State::new(scheduler, me, ranks, Arc::clone(&watches), Arc::clone(&context), &spill).into(),
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),

@@ -11,8 +11,9 @@ use super::links::{LinkGroups, LinkTable};
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Fault, Side};
 use crate::pass::effects::Deferred;
+use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Watch};
-use crate::sched::{Local, Oldest, Rank, Scheduler, Stop};
+use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
 use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
@@ -89,6 +90,7 @@ pub struct Desk {
     /// All that was counted here.
     pub counters: Counters,
     watches: Arc<Vec<Watch>>,
+    context: Arc<Context>,
     rank: Rank,
 }
 
@@ -120,14 +122,31 @@ impl Local for Desk {
         let oldest = self.watches.iter().filter_map(Watch::oldest).max()?;
         Some(Oldest { rank: self.rank, age: oldest.0, what: oldest.1 })
     }
+
+    fn demand(&self) -> Option<Demand> {
+        let usage = self.context.limits.usage()?;
+        Some(Demand { rank: self.rank, holds: usage.map(|usage| usage.holds), wants: usage.map(|usage| usage.wants) })
+    }
+
+    fn hear_wave(&mut self, share: Option<share::Rates>) {
+        let share = share.map(|[bytes, operations]| Rates { bytes, operations });
+        self.context.limits.renew(share, share::SHARE_HOLDS_FOR);
+    }
 }
 
 impl State {
     /// A rank before its first pass.
-    pub fn new(scheduler: Scheduler<Desk>, rank: Rank, ranks: u32, watches: Arc<Vec<Watch>>, spill: &Spill) -> Self {
+    pub fn new(
+        scheduler: Scheduler<Desk>,
+        rank: Rank,
+        ranks: u32,
+        watches: Arc<Vec<Watch>>,
+        context: Arc<Context>,
+        spill: &Spill,
+    ) -> Self {
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
         let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
-        let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, rank };
+        let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, context, rank };
         Self {
             scheduler,
             desk,

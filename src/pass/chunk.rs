@@ -124,7 +124,8 @@ fn is_same(
     }
     let range = file.range(chunk);
     effects.count(Number::BytesCompared, range.end - range.start);
-    let same = data::same_content(&source, &target, range, &mut |_| watch.alive())?;
+    let mut pace = context.limits.pace(range.end - range.start, watch);
+    let same = data::same_content(&source, &target, range, &mut |bytes| pace.moved(bytes))?;
     Ok(if same { ChunkFate::Right } else { ChunkFate::Differs })
 }
 
@@ -142,7 +143,9 @@ fn copy(
     };
     let (range, target) = (file.range(chunk), open_target(context, file, temporary)?);
     let ends = Ends { source: &source, source_was: &file.source, target: &target };
-    let copied = data::copy_range(&ends, range.clone(), &context.copying, &mut |_| watch.alive())?;
+    let mut pace = context.limits.pace(range.end - range.start, watch);
+    let copied = data::copy_range(&ends, range.clone(), &context.copying, &mut |bytes| pace.moved(bytes))?;
+    pace.end(copied.read);
     effects.count_moved(&copied);
     if copied.end < range.end {
         return Ok(ChunkFate::Changed);

@@ -1,10 +1,12 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod bucket;
 mod chosen;
 pub mod chunk;
 pub mod effects;
 pub mod layout;
+pub mod limits;
 pub mod link;
 mod listing;
 pub mod metadata;
@@ -16,6 +18,7 @@ pub mod temporary;
 pub mod watch;
 
 pub use effects::Effects;
+pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::Watch;
 
@@ -74,6 +77,8 @@ pub struct Context {
     pub copying: Copying,
     /// Temporary names of this run, and of dead ones.
     pub temporaries: Temporaries,
+    /// What this rank may use a second.
+    pub limits: Limits,
 }
 
 impl Context {

@@ -17,7 +17,7 @@ use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
 use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
-use crate::pass::{Context, Temporaries};
+use crate::pass::{Context, Limits, Temporaries};
 use crate::sched::Rank;
 use crate::slurm::Job;
 use crate::tree::listed::Extent;
@@ -115,7 +115,8 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     grain.listing_bytes_max = grain.listing_bytes_max.min(config::listing_bytes_max(threads));
     let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
     let copying = config.copying.clone();
-    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries });
+    let limits = Limits::new(config.limits, comm.ranks());
+    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries, limits });
     Ok(Begun { context, root, listed, run_directory, held, fs_types })
 }
 

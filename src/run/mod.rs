@@ -59,6 +59,7 @@ pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
         host: roster.host().to_owned(),
         threads,
         bag_bytes_max: config.bag_bytes_max,
+        limits: config.limits,
         run_directory: begun.run_directory.clone(),
         interrupted: circumstances.interrupted,
         seed: begun.root.source.inode,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
+use super::share::{Demand, Share};
+
 /// The number of an MPI process, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Rank(pub u32);
@@ -80,10 +82,12 @@ pub enum Stop {
 }
 
 /// What rank 0 asks of all ranks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Control {
     /// Take no more items.
     pub stop: Option<Stop>,
+    /// Ranks that may use more or less than before. Empty without limits.
+    pub shares: Vec<Share>,
 }
 
 /// An operation that has been running for a while.
@@ -118,6 +122,8 @@ pub struct Report {
     pub silent: Vec<Rank>,
     /// A rank wants the run to stop.
     pub stop: Option<Stop>,
+    /// What each rank would use of what is limited. Empty without limits.
+    pub demands: Vec<Demand>,
 }
 
 impl Report {
@@ -141,5 +147,6 @@ impl Report {
         };
         self.silent.extend(other.silent);
         self.stop = self.stop.max(other.stop);
+        self.demands.extend(other.demands);
     }
 }

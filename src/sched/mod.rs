@@ -8,6 +8,7 @@ pub mod message;
 mod random;
 pub mod scheduler;
 pub mod settings;
+pub mod share;
 mod thief;
 mod wave;
 
@@ -17,3 +18,4 @@ mod sim;
 pub use message::{Control, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
 pub use scheduler::{Local, Scheduler};
 pub use settings::Settings;
+pub use share::{Demand, Share};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::line::{Line, Waiting};
 use super::message::{Control, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
 use super::settings::Settings;
+use super::share::{Demand, Ledger, Rates, UNLIMITED};
 use super::thief::{Ask, Thief};
 use super::wave::{Gathered, Passed, Waves, children};
 
@@ -29,6 +30,12 @@ pub trait Local {
     fn counters(&self) -> Vec<u64>;
     /// The operation of this rank that has been running longest.
     fn oldest(&self) -> Option<Oldest>;
+    /// What this rank uses and would use of what is limited; `None` without limits.
+    fn demand(&self) -> Option<Demand> {
+        None
+    }
+    /// A wave came: what this rank may use holds for a while longer, or from now on it is this.
+    fn hear_wave(&mut self, _share: Option<Rates>) {}
 }
 
 /// What ranks with such a `Local` send each other.
@@ -60,6 +67,8 @@ pub struct Scheduler<L: Local> {
     last_quiet: Option<(u64, u64)>,
     /// Rank 0: what the last wave brought, until it is polled.
     news: Option<Report>,
+    /// Rank 0: who may use what, if anything is limited.
+    ledger: Option<Ledger>,
     stop_wanted: Option<Stop>,
     stop: Option<Stop>,
 }
@@ -87,6 +96,8 @@ impl<L: Local> Scheduler<L> {
             next_wave: Duration::ZERO,
             last_quiet: None,
             news: None,
+            ledger: (me == Rank::ROOT && settings.limits != [UNLIMITED; 2])
+                .then(|| Ledger::new(settings.limits, ranks)),
             stop_wanted: None,
             stop: None,
             settings,
@@ -191,7 +202,7 @@ impl<L: Local> Scheduler<L> {
                 self.received += 1;
                 self.inbox.push_back(note);
             }
-            Message::WaveDown { wave, control } => self.pass_wave_down(now, from, wave, control),
+            Message::WaveDown { wave, control } => self.pass_wave_down(now, local, from, wave, &control),
             Message::WaveUp { wave, report } => self.waves.answered(from, wave, report),
             Message::Halt => self.halt(),
         }
@@ -226,15 +237,20 @@ impl<L: Local> Scheduler<L> {
         local.queued().saturating_sub(kept as usize)
     }
 
-    fn pass_wave_down(&mut self, now: Duration, from: Rank, wave: u64, control: Control) {
+    fn pass_wave_down(&mut self, now: Duration, local: &mut L, from: Rank, wave: u64, control: &Control) {
         self.stop = self.stop.max(control.stop);
         match self.waves.pass_down(now, wave, from, &self.settings) {
             Passed::Repeated => self.send(from, Message::WaveUp { wave, report: Report::default() }),
-            Passed::Down(to) => {
-                for child in to {
-                    self.send(child, Message::WaveDown { wave, control });
-                }
-            }
+            Passed::Down(to) => self.control(local, wave, control, to),
+        }
+    }
+
+    /// Takes in what rank 0 asks of all, and passes it on. An older wave's shares do not count any more.
+    fn control(&mut self, local: &mut L, wave: u64, control: &Control, to: Vec<Rank>) {
+        let mine = control.shares.iter().find(|share| share.rank == self.me);
+        local.hear_wave(mine.map(|share| share.rates));
+        for child in to {
+            self.send(child, Message::WaveDown { wave, control: control.clone() });
         }
     }
 
@@ -273,10 +289,9 @@ impl<L: Local> Scheduler<L> {
         }
         self.stop = self.stop.max(self.stop_wanted);
         let (wave, to) = self.waves.begin(now, &self.settings);
-        let control = Control { stop: self.stop };
-        for child in to {
-            self.send(child, Message::WaveDown { wave, control });
-        }
+        let shares = self.ledger.as_mut().map(|ledger| ledger.share_out(now)).unwrap_or_default();
+        let control = Control { stop: self.stop, shares };
+        self.control(local, wave, &control, to);
         self.answer_wave(now, local);
     }
 
@@ -293,9 +308,11 @@ impl<L: Local> Scheduler<L> {
     }
 
     fn status(&self, local: &L) -> Report {
+        let idle = self.is_idle(local);
+        let demand = local.demand().map(|demand| Demand { wants: if idle { [0; 2] } else { demand.wants }, ..demand });
         Report {
             ranks: 1,
-            idle_ranks: u32::from(self.is_idle(local)),
+            idle_ranks: u32::from(idle),
             sent: self.sent,
             received: self.received,
             queued: local.queued() as u64,
@@ -303,6 +320,7 @@ impl<L: Local> Scheduler<L> {
             oldest: local.oldest(),
             silent: Vec::new(),
             stop: self.stop_wanted,
+            demands: demand.into_iter().collect(),
         }
     }
 
@@ -314,10 +332,14 @@ impl<L: Local> Scheduler<L> {
         self.last_quiet = quiet;
         self.stop_wanted = self.stop_wanted.max(report.stop);
         self.waves.adopt_children_of(&report.silent, &self.settings);
+        let starving = self.ledger.as_mut().is_some_and(|ledger| {
+            report.demands.iter().for_each(|demand| ledger.hear(now, demand));
+            ledger.has_starving()
+        });
         let pause = match () {
             // The second look, at once. Were a message on its way, waves without a pause would not hurry it.
             () if quiet.is_some() => Duration::ZERO,
-            () if report.idle_ranks > 0 || self.stop_wanted > self.stop => self.pause_idle(),
+            () if report.idle_ranks > 0 || starving || self.stop_wanted > self.stop => self.pause_idle(),
             () => self.settings.wave_pause_busy,
         };
         self.next_wave = now + pause;

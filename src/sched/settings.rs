@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::share::{Rates, UNLIMITED};
+
 /// Times and bounds of the protocol.
 #[derive(Debug, Clone, Hash)]
 pub struct Settings {
@@ -19,6 +21,8 @@ pub struct Settings {
     pub wave_pause_idle: Duration,
     /// Pause between waves while all ranks are busy.
     pub wave_pause_busy: Duration,
+    /// What all ranks together may use.
+    pub limits: Rates,
 }
 
 impl Default for Settings {
@@ -31,6 +35,7 @@ impl Default for Settings {
             wave_patience: Duration::from_secs(1),
             wave_pause_idle: Duration::from_millis(5),
             wave_pause_busy: Duration::from_millis(500),
+            limits: [UNLIMITED; 2],
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Copying {
     pub hashing: Option<Hashing>,
     /// What one read and one write move at most.
     pub buffer_bytes: usize,
+    /// What one copy_file_range(2) moves at most, so that progress is seen and the call comes back.
+    pub call_bytes_max: u64,
     /// What pairs of file systems can do for each other, learnt as the run goes.
     known: Arc<engines::Table>,
 }
@@ -66,6 +68,7 @@ impl Default for Copying {
             forget: true,
             hashing: None,
             buffer_bytes: BUFFER_BYTES,
+            call_bytes_max: 64 << 20,
             known: Arc::default(),
         }
     }

@@ -20,9 +20,6 @@ const HOLE_BYTES_MIN: u64 = 4096;
 /// measurements, `docs/internals/durability.md` says why.
 const ENGINE_BYTES_MIN: u64 = 1 << 20;
 
-/// What one copy_file_range(2) moves at most, so that progress is seen and the call comes back.
-const CALL_BYTES_MAX: u64 = 64 << 20;
-
 /// Copies the range of the source into the same range of the target, which holds nothing there, and
 /// keeps its holes. A whole file is `0..size`, and its size is set too; for a part of a file the
 /// caller sets it. A source that grows is read no further than the range and one byte; the caller's
@@ -145,7 +142,7 @@ fn move_data(
 ) -> Result<(), Failure> {
     let mut left = range;
     while !left.is_empty() && !how.direct && may_hide(Engine::CopyFileRange, how, pair) {
-        let bytes = (left.end - left.start).min(CALL_BYTES_MAX);
+        let bytes = (left.end - left.start).min(how.call_bytes_max);
         match calls::copy_file_range(ends.source, ends.target, left.start, bytes) {
             // The end of the source, or a file whose size the kernel does not know, as in /proc.
             Ok(0) => break,

@@ -55,7 +55,8 @@ impl<'s> Stream<'s> {
         self.copied.size_set_apart = true;
         self.copied.end = self.copied.end.max(range.end);
         self.target_end = self.target_end.max(range.end);
-        (self.progress)(range.end - range.start);
+        // Sharing moves nothing.
+        (self.progress)(if engine == Engine::Reflink { 0 } else { range.end - range.start });
     }
 
     /// All of the range that was not moved is a hole.

@@ -18,7 +18,7 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::{Fd, attributes, names, open};
 use crate::tree::decide::{Action, Known, Skip, decide};
 use crate::tree::item::{Claim, LinkKey, Turn};
-use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkNote, Note, Outcome, TreePath};
+use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkNote, Note, Outcome, Time, TreePath};
 
 /// A name of the group, as it is now.
 struct Member {
@@ -44,17 +44,16 @@ pub fn group(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &m
         effects.count(Number::LinkGroups, 1);
         effects.count(Number::LinkGroupsOutside, u64::from(group.links as usize > group.members.len()));
     }
-    let (inode, kind) = (group.key.inode, group.kind);
-    let looked: Vec<Member> = std::mem::take(&mut group.members)
-        .into_iter()
-        .filter_map(|path| {
-            watch.begin("link", &path, None);
-            look(context, path, Some(inode), kind, effects)
-        })
-        .collect();
-    let alike = looked.windows(2).all(|pair| matches!(pair, [a, b] if are_one_inode(&a.source, &b.source)));
-    if !alike {
-        return copy_apart(context, &looked, kind, watch, effects);
+    let kind = group.kind;
+    let paths = std::mem::take(&mut group.members);
+    let mut looked = look_at_all(context, &group, paths, watch, effects);
+    if !are_alike(&looked) {
+        let paths = looked.iter().map(|member| member.path.clone()).collect();
+        let again = look_at_all(context, &group, paths, watch, effects);
+        if !are_alike(&again) && !is_being_written(&looked, &again) {
+            return copy_apart(context, &again, kind, watch, effects);
+        }
+        looked = again;
     }
     if let Some(path) = group.leader.take() {
         return follow(context, &group, path, looked, watch, effects);
@@ -87,9 +86,34 @@ fn wait<'m>(group: &LinkGroup, names: impl Iterator<Item = &'m TreePath>, effect
     effects.notes.extend(names.map(name));
 }
 
+fn look_at_all(
+    context: &Context,
+    group: &LinkGroup,
+    paths: Vec<TreePath>,
+    watch: &Watch,
+    effects: &mut Effects,
+) -> Vec<Member> {
+    let one = |path| {
+        watch.begin("link", &path, None);
+        context.limits.entry(watch);
+        look(context, path, Some(group.key.inode), group.kind, effects)
+    };
+    paths.into_iter().filter_map(one).collect()
+}
+
 /// One inode has one size and one modification time. Servers that give a number twice have been seen.
-fn are_one_inode(a: &Attributes, b: &Attributes) -> bool {
-    (a.kind, a.size, a.mtime) == (b.kind, b.size, b.mtime)
+fn are_alike(members: &[Member]) -> bool {
+    members.windows(2).all(|pair| matches!(pair, [a, b] if content(a) == content(b)))
+}
+
+fn content(member: &Member) -> (Kind, u64, Time) {
+    (member.source.kind, member.source.size, member.source.mtime)
+}
+
+/// An inode that is being written looks different from one moment to the next, under the same name.
+fn is_being_written(before: &[Member], now: &[Member]) -> bool {
+    let before: BTreeMap<&TreePath, _> = before.iter().map(|member| (&member.path, content(member))).collect();
+    now.iter().any(|member| before.get(&member.path).is_some_and(|before| *before != content(member)))
 }
 
 fn parts(path: &TreePath) -> Option<(TreePath, CString)> {

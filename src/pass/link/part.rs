@@ -20,6 +20,7 @@ pub fn judge(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut E
             continue;
         }
         watch.begin("part", &path, None);
+        context.limits.entry(watch);
         let Some(member) = look(context, path, None, kind, effects) else { continue };
         let shares = member.target.is_some_and(|target| target.identity == key.inode && target.links > 1);
         make(context, &member, kind, watch, effects, |work, entry| {

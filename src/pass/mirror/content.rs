@@ -51,5 +51,6 @@ fn is_same(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: 
         return Ok(false);
     }
     work.effects.count(Number::BytesCompared, source.size);
-    data::same_content(&ours, &theirs, 0..source.size, &mut |_| work.watch.alive())
+    let mut pace = work.context.limits.pace(source.size, work.watch);
+    data::same_content(&ours, &theirs, 0..source.size, &mut |bytes| pace.moved(bytes))
 }

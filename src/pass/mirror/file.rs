@@ -325,7 +325,9 @@ fn give_metadata(work: &mut Work<'_>, draft: &Draft) -> Result<(), Failure> {
 fn write(work: &mut Work<'_>, draft: &mut Draft) -> Result<(), Failure> {
     let was = draft.source_was;
     let ends = Ends { source: &draft.source, source_was: &was, target: &draft.target };
-    let copied = data::copy(&ends, &work.context.copying, &mut |_| work.watch.alive())?;
+    let mut pace = work.context.limits.pace(was.size.min(was.allocated), work.watch);
+    let copied = data::copy(&ends, &work.context.copying, &mut |bytes| pace.moved(bytes))?;
+    pace.end(copied.read);
     accept(work, draft, copied)
 }
 

@@ -117,6 +117,7 @@ fn work_on(
             Ok(None) => break,
             Ok(Some(group)) => {
                 watch.next_name("copy", &group.name);
+                context.limits.entry(watch);
                 one(&mut work, list, &group);
             }
             Err(failure) => {

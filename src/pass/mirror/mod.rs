@@ -216,6 +216,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let mut work = Work::new(context, pair, watch, effects);
     for (name, listed) in names.iter() {
         watch.next_name("copy", name);
+        context.limits.entry(watch);
         entry::one(&mut work, name, listed);
         done += 1;
         let is_enough = started.elapsed() > context.grain.item_time_max || !work.chunks.is_empty();

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::super::message::Oldest;
+use super::super::message::{Oldest, Rank};
 use super::super::scheduler::Local;
+use super::super::share::{Demand, Rates, UNLIMITED};
 use super::trees::{Item, Note};
 
 /// What happened to items of a bag.
@@ -39,12 +40,14 @@ pub struct Bag {
     pub moves: Vec<Move>,
     /// Loot that the checkers have not seen yet.
     pub loots: VecDeque<Loot>,
+    /// What the rank may use of what is limited, if anything is.
+    pub share: Option<(Rank, Rates)>,
 }
 
 impl Bag {
     /// An empty bag that gives away at most `loot_items_max` items at a time.
     pub fn new(loot_items_max: usize) -> Self {
-        Self { items: VecDeque::new(), loot_items_max, done: 0, moves: Vec::new(), loots: VecDeque::new() }
+        Self { items: VecDeque::new(), loot_items_max, done: 0, moves: Vec::new(), loots: VecDeque::new(), share: None }
     }
 
     /// Marks what a stopped rank holds.
@@ -87,5 +90,17 @@ impl Local for Bag {
 
     fn oldest(&self) -> Option<Oldest> {
         None
+    }
+
+    /// Some want everything, some little, and all change their minds.
+    fn demand(&self) -> Option<Demand> {
+        let (rank, holds) = self.share?;
+        let mood = self.done + u64::from(rank.0);
+        let wants = [[UNLIMITED, 10, 0][(mood % 3) as usize], mood * 100];
+        Some(Demand { rank, holds, wants })
+    }
+
+    fn hear_wave(&mut self, share: Option<Rates>) {
+        self.share = self.share.map(|(rank, before)| (rank, share.unwrap_or(before)));
     }
 }

@@ -445,6 +445,7 @@ mod tests {
             wave_patience: UNIT,
             wave_pause_idle: UNIT - Duration::from_micros(20) * ranks,
             wave_pause_busy: UNIT,
+            limits: Settings::default().limits,
         }
     }
 

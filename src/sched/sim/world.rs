@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::super::message::{Envelope, Epoch, Message, Rank, Stop};
 use super::super::random::Random;
 use super::super::scheduler::Scheduler;
+use super::super::share::{UNLIMITED, first_share};
 use super::bag::Bag;
-use super::checkers::{Check, Violation};
+use super::checkers::{Check, Violation, ensure};
 use super::events::{Event, Letter, Post, Queue};
 use super::network::Network;
 use super::plan::{Kind, Plan, Trouble};
@@ -45,10 +46,13 @@ impl Node {
         let end = (first + plan.ranks_per_node).min(plan.ranks);
         let neighbours = (first..end).map(Rank).filter(|&other| other != rank).collect();
         let settings = plan.settings.clone();
+        let mut bag = Bag::new(plan.loot_items_max);
+        let limits = settings.limits;
+        bag.share = (limits != [UNLIMITED; 2]).then(|| (rank, first_share(limits, plan.ranks)));
         let is_slow = plan.slow_one_in > 0 && random.below(plan.slow_one_in) == 0;
         Self {
             scheduler: Scheduler::new(rank, plan.ranks, plan.workers, neighbours, plan.seed, settings),
-            bag: Bag::new(plan.loot_items_max),
+            bag,
             inbox: VecDeque::new(),
             working: vec![None; plan.workers as usize],
             slowness: if is_slow { 10 } else { 1 },
@@ -254,6 +258,7 @@ impl World {
         node.scheduler.tick(now, &mut node.bag);
         self.seen(rank)?;
         self.take_news(rank)?;
+        self.check_shares()?;
         let sent = self.send_all(rank)?;
         let busy = self.plan.turn_time * self.node(rank).slowness * (handled + sent);
         self.node(rank).free_at = now + busy;
@@ -263,6 +268,21 @@ impl World {
         let node = self.node(rank);
         if let Some(time) = node.scheduler.next_wake(&node.bag) {
             self.plan_turn(rank, time);
+        }
+        Ok(())
+    }
+
+    /// All ranks together never may use more than the limit. A rank that was stopped for long may find
+    /// its share given away.
+    fn check_shares(&self) -> Check {
+        if self.plan.has_stopped_rank() && self.now > Duration::from_secs(10) {
+            return Ok(());
+        }
+        let limited = |(_, limit): &(usize, u64)| *limit != UNLIMITED;
+        for (resource, limit) in self.plan.settings.limits.into_iter().enumerate().filter(limited) {
+            let of = |node: &Node| node.bag.share.map_or(0, |(_, rates)| rates[resource]);
+            let sum: u128 = self.nodes.iter().map(|node| u128::from(of(node))).sum();
+            ensure!(sum <= u128::from(limit), "the ranks may use {sum} together, the limit is {limit}");
         }
         Ok(())
     }
