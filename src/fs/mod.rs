@@ -11,6 +11,7 @@ pub mod operator;
 pub mod private;
 pub mod probe;
 pub mod roots;
+pub mod same;
 pub mod xattr;
 
 pub use fd::Fd;
