@@ -34,7 +34,7 @@ fn sync(config: &Config, ranks: u32, exit_code: u8) -> Summary {
             let config = config.clone();
             std::thread::spawn(move || {
                 let interrupted = Arc::new(AtomicBool::new(false));
-                run::sync(&config, &mut end, Circumstances { job: None, interrupted })
+                run::run(&config, &mut end, Circumstances { job: None, interrupted })
             })
         })
         .collect();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPool;
 
 use super::bag::Spill;
+use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::state::{Shared, State};
 use super::workers;
@@ -44,6 +45,8 @@ pub struct Setup {
     pub bag_bytes_max: usize,
     /// Where items are spilled and faults listed.
     pub run_directory: RunDirectory,
+    /// How differences are listed.
+    pub list: ListSettings,
     /// Set by a signal.
     pub interrupted: Arc<AtomicBool>,
     /// For the choice of victims.
@@ -85,6 +88,7 @@ impl<'c> Engine<'c> {
             state: State::new(scheduler, me, ranks, Arc::clone(&watches), &spill).into(),
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
+            differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
             context,
             threads: setup.threads,
@@ -278,6 +282,9 @@ impl<'c> Engine<'c> {
                 Vec::new()
             }
         };
+        if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            error.get_or_insert(broken);
+        }
         Finished { counters: state.desk.counters.clone(), faults, error }
     }
 }

@@ -2,12 +2,15 @@
 //! place where scheduler, communication and passes meet.
 
 mod bag;
+mod difference_log;
 mod fault_log;
 mod main_thread;
 mod state;
 mod workers;
 
 pub use bag::{Bag, Spill};
+pub use difference_log::part_name as difference_part_name;
+pub use difference_log::{DifferenceLog, ListSettings};
 pub use fault_log::part_name as fault_part_name;
 pub use fault_log::{FaultGroup, FaultLog};
 pub use main_thread::{Ended, Engine, Finished, Setup};

@@ -11,7 +11,7 @@ use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{Fd, list};
 use crate::tree::names::Listed;
-use crate::tree::{Names, Outcome, join};
+use crate::tree::{DirectoryItem, Names, Outcome, join};
 
 /// A part of a directory that is looked at in rounds: names whose hash falls to it.
 #[derive(Debug, Clone, Copy)]
@@ -49,20 +49,32 @@ pub struct TooMany {
     pub names: usize,
 }
 
-/// Lists both sides and joins them. Faults of the listing are recorded; what only the target has
-/// counts only after two complete listings.
+/// Lists both sides of a pair and joins them. What this run made is empty: others keep out of 0700,
+/// and a name that is there all the same is met when it is to be created.
 pub fn both_listings(
     context: &Context,
     pair: &Pair<'_>,
     part: Part,
     effects: &mut Effects,
 ) -> Result<Listings, TooMany> {
+    let target = (!pair.item.made).then_some(&pair.target);
+    listings(context, &pair.item, &pair.source, target, part, effects)
+}
+
+/// Lists both sides and joins them; without a target every name is the source's alone. Faults of the
+/// listing are recorded; what only the target has counts only after two complete listings.
+pub fn listings(
+    context: &Context,
+    item: &DirectoryItem,
+    source: &Fd,
+    target: Option<&Fd>,
+    part: Part,
+    effects: &mut Effects,
+) -> Result<Listings, TooMany> {
     let names_max = context.grain.listing_names_max;
-    let source = listing(&pair.source, part, names_max, None);
-    // What this run made is empty: others keep out of 0700, and a name that is there all the same
-    // is met when it is to be created.
-    let private = pair.item.path.is_root().then_some(crate::fs::private::NAME);
-    let target = if pair.item.made { Listing::default() } else { listing(&pair.target, part, names_max, private) };
+    let source = listing(source, part, names_max, None);
+    let private = item.path.is_root().then_some(crate::fs::private::NAME);
+    let target = target.map_or_else(Listing::default, |target| listing(target, part, names_max, private));
     let most = source.count.max(target.count);
     if part.rounds == 1 && most > names_max {
         return Err(TooMany { names: most });
@@ -71,7 +83,7 @@ pub fn both_listings(
     for failure in [source.failure, target.failure].into_iter().flatten() {
         let trouble = if is_gone(failure) { Trouble::Vanished } else { Trouble::Failed(failure) };
         broken = broken.max(Some(outcome_of(trouble)));
-        note(&pair.item, trouble, effects);
+        note(item, trouble, effects);
     }
     let mut joined = join(&source.names, &target.names);
     if target.failure.is_some() {

@@ -1,6 +1,7 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+pub mod compare;
 pub mod effects;
 pub mod link;
 mod listing;
@@ -8,6 +9,7 @@ pub mod metadata;
 pub mod mirror;
 pub mod pair;
 pub mod settle;
+mod share;
 pub mod temporary;
 pub mod watch;
 
@@ -18,6 +20,7 @@ pub use watch::Watch;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
+use crate::tree::difference::Comparing;
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Context {
     pub grain: Grain,
     /// Temporary names of this run, and of dead ones.
     pub temporaries: Temporaries,
+    /// The trees are only compared, and nothing is written.
+    pub comparing: Option<Comparing>,
 }
 
 impl Context {
@@ -64,6 +69,7 @@ impl Context {
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();
         match item {
+            item if self.comparing.is_some() => compare::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);

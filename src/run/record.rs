@@ -1,10 +1,10 @@
 //! The record of a run: counters of all ranks, the fault list, the summary.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
 
 use super::agree::{Roster, agree};
-use super::{Conclusion, Done, end, total};
+use super::clock::Done;
+use super::{Conclusion, end, lists};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number};
@@ -34,22 +34,27 @@ pub struct Recorder<'r> {
     pub threads: u32,
 }
 
+/// What the passes left on a rank.
+pub struct Found {
+    /// All that was counted.
+    pub counters: Counters,
+    /// Faults by cause.
+    pub faults: Vec<(FaultGroup, u64)>,
+    /// Faults of the root, which is settled when the workers have ended.
+    pub root_faults: Vec<Fault>,
+    /// How the last pass ended.
+    pub ended: Ended,
+    /// Why the run gave up.
+    pub error: Option<Error>,
+}
+
 /// What one rank brings.
 type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
 
 impl Recorder<'_> {
     /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
-    #[allow(clippy::too_many_arguments)] // Each is a part of the record.
-    pub fn sum_up(
-        &self,
-        comm: &mut dyn Comm,
-        counters: Counters,
-        faults: Vec<(FaultGroup, u64)>,
-        root_faults: Vec<Fault>,
-        ended: Ended,
-        error: Option<Error>,
-        done: &Done,
-    ) -> Conclusion {
+    pub fn sum_up(&self, comm: &mut dyn Comm, found: Found, done: &Done) -> Conclusion {
+        let Found { counters, faults, root_faults, ended, error } = found;
         let root_faults = self.log_root_faults(&root_faults);
         let (mut faults, mut problem) = (faults, None);
         match root_faults {
@@ -99,7 +104,7 @@ impl Recorder<'_> {
         error: Option<&Error>,
         done: &Done,
     ) -> Summary {
-        let passes = done.seconds.mirror + done.seconds.link + done.seconds.settle;
+        let passes = done.seconds.mirror + done.seconds.compare + done.seconds.link + done.seconds.settle;
         let host = |rank: usize| self.roster.hosts.get(rank).map_or("", String::as_str);
         let work = |(rank, counters): (usize, &Counters)| {
             summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.threads, counters, passes)
@@ -107,6 +112,7 @@ impl Recorder<'_> {
         let number = |number| all.number(number);
         Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: self.config.command.word(),
             arguments: self.config.arguments.clone(),
             run_id: self.config.run_id.clone(),
             run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
@@ -120,6 +126,8 @@ impl Recorder<'_> {
             seconds: done.seconds,
             entries: summary::entries(all),
             skipped: summary::skipped(all),
+            differences: self.config.command.compare().map(|_| summary::differences(all)),
+            contents: self.config.command.compare().and_then(|cmp| summary::contents(all, &cmp.comparing)),
             bytes: Bytes {
                 logical: number(Number::BytesLogical),
                 allocated: number(Number::BytesAllocated),
@@ -144,38 +152,26 @@ impl Recorder<'_> {
 
     /// Joins the fault lists of the ranks, then writes the summary: it is the last file of a run.
     fn write(&self, summary: &Summary) -> Result<(), Error> {
-        let broken = |what: &str, error: &io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
+        let broken =
+            |what: &str, error: &std::io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
         self.join_fault_lists().map_err(|error| broken("fault list", &error))?;
         self.run_directory
             .write("summary.json", summary.to_json().as_bytes())
             .map_err(|error| broken("summary", &error))
     }
 
-    fn join_fault_lists(&self) -> io::Result<()> {
-        let mut list = None;
-        let ranks = u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX - 1);
-        for rank in (0..=ranks).map(Rank) {
-            let name = fault_part_name(rank);
-            let mut part = match self.run_directory.open(&name) {
-                Ok(part) => part,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let list = match &mut list {
-                Some(list) => list,
-                None => list.insert(self.run_directory.create("faults.jsonl")?),
-            };
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                match part.read(&mut buffer)? {
-                    0 => break,
-                    got => list.write_all(buffer.get(..got).unwrap_or_default())?,
-                }
-            }
-            self.run_directory.remove(&name)?;
-        }
-        list.map_or(Ok(()), |list| list.sync_all())
+    fn join_fault_lists(&self) -> std::io::Result<()> {
+        // One more than the ranks: the root's.
+        let parts = u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+        lists::join(&self.run_directory, (0..=parts).map(Rank).map(fault_part_name), "faults.jsonl")
     }
+}
+
+/// The counters of all ranks together.
+fn total(ranks: &[Counters]) -> Counters {
+    let mut total = Counters::default();
+    ranks.iter().for_each(|rank| total.merge(rank));
+    total
 }
 
 fn tree(path: &std::ffi::CStr, fs_type: u64) -> Tree {
@@ -187,7 +183,7 @@ fn rates(all: &Counters, seconds: f64) -> Rates {
     let seconds = seconds.max(1e-9);
     Rates {
         entries_per_second: all.seen() as f64 / seconds,
-        bytes_per_second: all.number(Number::BytesWritten) as f64 / seconds,
+        bytes_per_second: summary::bytes_done(all) as f64 / seconds,
     }
 }
 

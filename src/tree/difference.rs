@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::attributes::{Attributes, Kind};
 use super::decide::{Policy, wanted};
 use super::path::TreePath;
@@ -30,7 +32,8 @@ pub struct Comparing {
 }
 
 /// One thing in which the trees differ at a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Aspect {
     /// Only the source has the name.
     SourceOnly,
