@@ -197,10 +197,11 @@ impl<'c> Engine<'c> {
         if state.scheduler.is_over() {
             return true;
         }
-        let longest = if self.comm.ranks() == 1 {
-            SLEEP_MAX_ALONE
-        } else if state.busy == 0 {
+        // The last worker may have ended since this thread looked, and its wake was lost.
+        let longest = if state.busy == 0 {
             SLEEP_MAX_HUNGRY
+        } else if self.comm.ranks() == 1 {
+            SLEEP_MAX_ALONE
         } else {
             SLEEP_MAX
         };
