@@ -95,8 +95,10 @@ fn conclude(
 ) -> Conclusion {
     let Finished { mut counters, faults, error } = finished;
     clock.lap();
+    // All ranks have written their parts before rank 0 joins them.
+    let written = agree(comm, &crew.roster, error.map_or(Ok(()), Err));
     let joined = if crew.is_root() { join(&crew, &looking.run_directory) } else { Ok(()) };
-    let error = agree(comm, &crew.roster, error.map_or(joined, Err)).err();
+    let error = written.and(agree(comm, &crew.roster, joined)).err();
     if crew.is_root() {
         // Nothing lists the root.
         counters.count(Number::Listed, 1);

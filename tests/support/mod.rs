@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod compare;
+pub mod difference;
 pub mod needs;
 pub mod outcome;
 pub mod pair;
