@@ -212,6 +212,18 @@ fn a_signal_ends_it_in_order_with_balanced_books() {
     assert!(run.total("unfinished") > 0);
 }
 
+#[test]
+fn an_earlier_list_of_the_same_run_id_is_kept_and_a_torn_part_replaced() {
+    let pair = random_pair(606);
+    let cmp = pair.cmp().run_id("again").arg("--jsonl");
+    let first = look(&pair, &cmp).exits(26);
+    let directory = first.run_dir.clone().unwrap();
+    std::fs::write(directory.join("differences-0.jsonl"), "torn").unwrap();
+    let second = look(&pair, &cmp).exits(26);
+    assert_eq!(second.stdout, first.stdout);
+    assert_eq!(std::fs::read(directory.join("differences.1.jsonl")).unwrap(), first.stdout);
+}
+
 /// So many files of equal size and time; the contents of all but every tenth differ.
 fn spoilt(files: usize) -> Pair {
     let pair = Pair::new();

@@ -56,7 +56,7 @@ impl DifferenceLog {
     fn write(&mut self, line: &Line) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(self.directory.create(&part_name(self.rank))?)),
+            None => self.file.insert(BufWriter::new(self.directory.create_part(&part_name(self.rank))?)),
         };
         serde_json::to_writer(&mut *file, line)?;
         file.write_all(b"\n")

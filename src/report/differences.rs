@@ -88,8 +88,8 @@ impl Line {
             kind: difference.kind,
             differs: difference.aspects.iter().collect(),
             itemize: letters(difference.kind, difference.aspects, trigger),
-            source: difference.source.as_ref().map(Entry::from),
-            target: difference.target.as_ref().map(Entry::from),
+            source: difference.source.as_deref().map(Entry::from),
+            target: difference.target.as_deref().map(Entry::from),
             link_of,
             link_of_b64,
         }

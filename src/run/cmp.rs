@@ -22,7 +22,7 @@ use crate::tree::{Item, Kind};
 const LIST: &str = "differences.jsonl";
 
 /// A list up to this size is sorted by path, so that it does not tell how the work was shared.
-const SORTED_BYTES_MAX: u64 = 64 << 20;
+const SORTED_BYTES_MAX: u64 = 16 << 20;
 
 /// `pmirror cmp`.
 pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -104,12 +104,11 @@ fn conclude(
         counters.count(Number::Listed, 1);
         counters.add(Slot::Seen(Kind::Directory), 1);
     }
-    let Crew { config, roster, job, threads, .. } = &crew;
     let (run_directory, fs_types) = (looking.run_directory.clone(), looking.fs_types);
-    let recorder = Recorder { config, roster, run_directory, fs_types, job: job.clone(), threads: *threads };
+    let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let found = record::Found { counters, faults, root_faults: Vec::new(), ended, error };
     let conclusion = recorder.sum_up(comm, found, &clock.stop());
-    if crew.is_root() && !config.json {
+    if crew.is_root() && !crew.config.json {
         print(&looking.run_directory, cmp, &conclusion);
     }
     conclusion

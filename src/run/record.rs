@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::agree::{Roster, agree};
+use super::agree::agree;
 use super::clock::Done;
+use super::crew::Crew;
 use super::{Conclusion, end, lists};
 use crate::comm::Comm;
-use crate::config::Config;
 use crate::counters::{Counters, Number};
 use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
 use crate::fault::{Error, Fault};
@@ -15,23 +15,16 @@ use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
 use crate::report::summary::{self, Bytes, FaultCount, Links, Rates, Tree};
 use crate::sched::Rank;
-use crate::slurm::Job;
 use crate::tree::path::escaped;
 
 /// Makes the record.
 pub struct Recorder<'r> {
-    /// What was asked.
-    pub config: &'r Config,
-    /// Where the ranks were.
-    pub roster: &'r Roster,
+    /// What was asked, and of whom.
+    pub crew: &'r Crew<'r>,
     /// Where the record is kept.
     pub run_directory: RunDirectory,
     /// The types of both file systems.
     pub fs_types: (u64, u64),
-    /// The job.
-    pub job: Option<Job>,
-    /// Workers of each rank.
-    pub threads: u32,
 }
 
 /// What the passes left on a rank.
@@ -62,7 +55,7 @@ impl Recorder<'_> {
             Err(broken) => problem = Some(broken),
         }
         let part: Result<Part, Error> = problem.map_or_else(|| Ok((counters.to_vec(), faults)), Err);
-        let (parts, error) = match agree(comm, self.roster, part) {
+        let (parts, error) = match agree(comm, &self.crew.roster, part) {
             Ok(parts) => (parts, error),
             Err(broken) => (Vec::new(), error.or(Some(broken))),
         };
@@ -77,7 +70,7 @@ impl Recorder<'_> {
             written = self.write(&summary);
             conclusion.summary = Some(summary);
         }
-        if let Err(broken) = agree(comm, self.roster, written) {
+        if let Err(broken) = agree(comm, &self.crew.roster, written) {
             conclusion.exit_code = broken.exit_code();
             conclusion.error = Some(broken);
         }
@@ -89,8 +82,8 @@ impl Recorder<'_> {
         if faults.is_empty() {
             return Ok(Vec::new());
         }
-        let last = Rank(u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX));
-        let mut log = FaultLog::new(self.run_directory.clone(), last, self.roster.host().to_owned());
+        let last = Rank(u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX));
+        let mut log = FaultLog::new(self.run_directory.clone(), last, self.crew.roster.host().to_owned());
         faults.iter().try_for_each(|fault| log.add(fault))?;
         log.close()
     }
@@ -105,29 +98,29 @@ impl Recorder<'_> {
         done: &Done,
     ) -> Summary {
         let passes = done.seconds.mirror + done.seconds.compare + done.seconds.link + done.seconds.settle;
-        let host = |rank: usize| self.roster.hosts.get(rank).map_or("", String::as_str);
+        let host = |rank: usize| self.crew.roster.hosts.get(rank).map_or("", String::as_str);
         let work = |(rank, counters): (usize, &Counters)| {
-            summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.threads, counters, passes)
+            summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.crew.threads, counters, passes)
         };
         let number = |number| all.number(number);
         Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            command: self.config.command.word(),
-            arguments: self.config.arguments.clone(),
-            run_id: self.config.run_id.clone(),
+            command: self.crew.config.command.word(),
+            arguments: self.crew.config.arguments.clone(),
+            run_id: self.crew.config.run_id.clone(),
             run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
             exit_code,
             error: error.map(ToString::to_string),
-            slurm: self.job.clone(),
-            source: tree(&self.config.source, self.fs_types.0),
-            target: tree(&self.config.target, self.fs_types.1),
+            slurm: self.crew.job.clone(),
+            source: tree(&self.crew.config.source, self.fs_types.0),
+            target: tree(&self.crew.config.target, self.fs_types.1),
             started: done.started_at.to_string(),
             ended: done.ended_at.to_string(),
             seconds: done.seconds,
             entries: summary::entries(all),
             skipped: summary::skipped(all),
-            differences: self.config.command.compare().map(|_| summary::differences(all)),
-            contents: self.config.command.compare().and_then(|cmp| summary::contents(all, &cmp.comparing)),
+            differences: self.crew.config.command.compare().map(|_| summary::differences(all)),
+            contents: self.crew.config.command.compare().and_then(|cmp| summary::contents(all, &cmp.comparing)),
             bytes: Bytes {
                 logical: number(Number::BytesLogical),
                 allocated: number(Number::BytesAllocated),
@@ -145,7 +138,7 @@ impl Recorder<'_> {
             faults,
             rates: rates(all, done.seconds.total),
             ranks: ranks.iter().enumerate().map(work).collect(),
-            threads: self.threads,
+            threads: self.crew.threads,
             imbalances: imbalances(all),
         }
     }
@@ -162,7 +155,7 @@ impl Recorder<'_> {
 
     fn join_fault_lists(&self) -> std::io::Result<()> {
         // One more than the ranks: the root's.
-        let parts = u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+        let parts = u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
         lists::join(&self.run_directory, (0..=parts).map(Rank).map(fault_part_name), "faults.jsonl")
     }
 }

@@ -177,7 +177,5 @@ fn conclude(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -
         root_faults = effects.faults;
     }
     let found = Found { counters, faults, root_faults, ended, error };
-    let Crew { config, roster, job, threads, .. } = &crew;
-    let recorder = Recorder { config, roster, run_directory, fs_types, job: job.clone(), threads: *threads };
-    recorder.sum_up(comm, found, &clock.stop())
+    Recorder { crew: &crew, run_directory, fs_types }.sum_up(comm, found, &clock.stop())
 }

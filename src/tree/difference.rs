@@ -177,9 +177,9 @@ pub struct Difference {
     /// In what they differ.
     pub aspects: Aspects,
     /// The source entry, where it was looked at.
-    pub source: Option<Attributes>,
+    pub source: Option<Box<Attributes>>,
     /// The target entry, where it was looked at.
-    pub target: Option<Attributes>,
+    pub target: Option<Box<Attributes>>,
     /// With `Aspect::Links`: another name, of which this should be a link.
     pub leader: Option<TreePath>,
 }

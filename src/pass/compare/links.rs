@@ -17,7 +17,7 @@ use crate::fault::{Failure, Side};
 use crate::fs::attributes;
 use crate::pass::mirror::trouble_of_name;
 use crate::tree::item::LinkKey;
-use crate::tree::{Aspect, Attributes, Identity, Kind, LinkGroup, LinkMember, Note, Outcome, TreePath};
+use crate::tree::{Aspect, Attributes, Identity, Kind, LinkGroup, LinkMember, Note, Outcome, Time, TreePath};
 
 /// A name of the group, as it is now.
 struct Member {
@@ -129,6 +129,14 @@ fn parts(path: &TreePath) -> Option<(TreePath, CString)> {
     Some((directory, CString::new(name).ok()?))
 }
 
+/// What tells a pair of inodes from others. Servers that give an inode's number twice have been seen, so
+/// its size and time count, too.
+type Inodes = [(Identity, u64, Time); 2];
+
+fn inodes(member: &Member) -> Inodes {
+    [&member.source, &member.target].map(|of| (of.identity, of.size, of.mtime))
+}
+
 /// Judges names. Two names of the same two inodes agree in all but their links, so each such pair of
 /// inodes is compared once. `parted` tells whether the links of a name are wrong, and of which name it
 /// should be one.
@@ -138,9 +146,9 @@ fn judge_all(
     members: &[&Member],
     parted: impl Fn(&Member) -> Option<Option<TreePath>>,
 ) {
-    let mut known: BTreeMap<(Identity, Identity), Result<Found, Outcome>> = BTreeMap::new();
+    let mut known: BTreeMap<Inodes, Result<Found, Outcome>> = BTreeMap::new();
     for member in members {
-        let inodes = (member.source.identity, member.target.identity);
+        let inodes = inodes(member);
         let found = match known.get(&inodes) {
             Some(Ok(found)) => *found,
             Some(Err(outcome)) => {

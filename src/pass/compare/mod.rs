@@ -127,7 +127,14 @@ impl Look<'_> {
             let kind = listed.kind.or(looked.map(|found| found.kind)).unwrap_or(Kind::Unknown);
             let aspects = Aspect::TargetOnly.into();
             let path = sides.item.path.join(name);
-            self.effects.differ(Difference { path, kind, aspects, source: None, target: looked, leader: None });
+            self.effects.differ(Difference {
+                path,
+                kind,
+                aspects,
+                source: None,
+                target: looked.map(Box::new),
+                leader: None,
+            });
         }
     }
 
@@ -168,13 +175,27 @@ impl Look<'_> {
         }
         self.effects.end(kind, Outcome::Different);
         let (path, kind) = (path.clone(), source.kind);
-        self.effects.differ(Difference { path, kind, aspects, source: Some(source), target: Some(target), leader });
+        self.effects.differ(Difference {
+            path,
+            kind,
+            aspects,
+            source: Some(source.into()),
+            target: Some(target.into()),
+            leader,
+        });
     }
 
     /// Only the source has the name, or it has a directory where the target has something else.
     fn alone(&mut self, path: TreePath, aspect: Aspect, source: Attributes, target: Option<Attributes>) {
         let (kind, aspects) = (source.kind, aspect.into());
-        self.effects.differ(Difference { path, kind, aspects, source: Some(source), target, leader: None });
+        self.effects.differ(Difference {
+            path,
+            kind,
+            aspects,
+            source: Some(source.into()),
+            target: target.map(Box::new),
+            leader: None,
+        });
     }
 
     fn moving(&mut self, kind: Kind, path: &TreePath, side: Side) {
