@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek};
 
+use super::attributes;
 use super::fd::{Fd, uninterrupted};
 use crate::fault::Failure;
 
@@ -26,6 +27,9 @@ pub fn same_content(a: &Fd, b: &Fd, range: Range<u64>, mut progress: impl FnMut(
     BUFFERS.with_borrow_mut(|(left, right)| {
         left.resize(BUFFER_BYTES, 0);
         right.resize(BUFFER_BYTES, 0);
+        if has_parts(&range) && !end_alike(a, b, range.end)? {
+            return Ok(false);
+        }
         let mut offset = range.start;
         while offset < range.end {
             let part = next_part(a, b, offset, range.end)?;
@@ -38,10 +42,20 @@ pub fn same_content(a: &Fd, b: &Fd, range: Range<u64>, mut progress: impl FnMut(
     })
 }
 
-/// The next part from `offset` on that is not a hole on both sides; empty at the end if there is none.
 /// What one buffer holds is read without asking for holes.
+fn has_parts(range: &Range<u64>) -> bool {
+    range.end - range.start > BUFFER_BYTES as u64
+}
+
+/// Beyond the end of a file there is no data, just as in a hole: so its size must tell.
+fn end_alike(a: &Fd, b: &Fd, end: u64) -> Result<bool, Failure> {
+    let size = |file| Ok(attributes::of_fd(file)?.size.min(end));
+    Ok(size(a)? == size(b)?)
+}
+
+/// The next part from `offset` on that is not a hole on both sides; empty at the end if there is none.
 fn next_part(a: &Fd, b: &Fd, offset: u64, end: u64) -> Result<Range<u64>, Failure> {
-    if end - offset <= BUFFER_BYTES as u64 {
+    if !has_parts(&(offset..end)) {
         return Ok(offset..end);
     }
     let data = |file| Ok(seek(file, offset, Whence::SeekData)?.map_or(end, |found| found.clamp(offset, end)));
