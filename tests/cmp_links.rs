@@ -6,6 +6,7 @@
 mod support;
 
 use support::difference::{assert_found, found, look, shown};
+use support::random::Dice;
 use support::*;
 
 /// Each word is a file, and the names in it, parted by `=`, are its links.
@@ -30,7 +31,7 @@ fn assert_wrong(source: &str, target: &str, expected: &str) {
     assert_found(&pair, &["--level", "hash"], &wrong);
     let run = look(&pair, &pair.cmp().arg("--jsonl").ranks(Ranks::Mpirun(3)));
     let wrong: Vec<String> = wrong.iter().map(|(name, word)| format!("{name}: {word}")).collect();
-    assert_eq!(shown(&found(&run)), wrong, "on three ranks");
+    run.context(|| assert_eq!(shown(&found(&run)), wrong, "on three ranks"));
     assert_found(&pair, &["--no-hard-links"], &[]);
     assert_found(&pair, &["--level", "names"], &[]);
 }
@@ -69,6 +70,49 @@ fn a_group_and_a_single_file_that_are_one_on_the_target_are_found() {
 #[test]
 fn a_name_in_the_wrong_group_is_found() {
     assert_wrong("a=b=c d=e", "a=b d=e=c", "c");
+}
+
+/// The inode of each of so many names.
+fn random_groups(dice: &mut Dice, names: usize, inodes: u64) -> Vec<u64> {
+    (0..names).map(|_| dice.below(inodes)).collect()
+}
+
+/// The names that share an inode with this one.
+fn mates(groups: &[u64], name: usize) -> Vec<usize> {
+    (0..groups.len()).filter(|other| groups[*other] == groups[name]).collect()
+}
+
+fn words(groups: &[u64]) -> String {
+    let name = |index: &usize| format!("n{index}");
+    let first = |index: &usize| mates(groups, *index).first() == Some(index);
+    let word = |index| mates(groups, index).iter().map(name).collect::<Vec<_>>().join("=");
+    (0..groups.len()).filter(first).map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn random_groups_agree_exactly_when_nothing_is_found() {
+    let mut dice = Dice::new(7_100);
+    for round in 0..60 {
+        let source = random_groups(&mut dice, 8, 4);
+        let mut target = source.clone();
+        for _ in 0..round % 4 {
+            target[dice.below(8) as usize] = dice.below(5);
+        }
+        let pair = Pair::new();
+        tree(&pair.source(), &words(&source));
+        tree(&pair.target(), &words(&target));
+        let ranks = if round % 10 == 9 { Ranks::Mpirun(2) } else { Ranks::One };
+        let run = look(&pair, &pair.cmp().arg("--jsonl").ranks(ranks));
+        let found = found(&run);
+        run.context(|| {
+            let differs = |name: &usize| mates(&source, *name) != mates(&target, *name);
+            let wrong: Vec<String> = (0..8).filter(differs).map(|name| format!("n{name}")).collect();
+            assert_eq!(found.is_empty(), wrong.is_empty(), "{} against {}", words(&source), words(&target));
+            for name in found.keys().map(|name| String::from_utf8_lossy(name).into_owned()) {
+                assert!(wrong.contains(&name), "{name} is right: {} against {}", words(&source), words(&target));
+            }
+        });
+    }
 }
 
 #[test]

@@ -193,3 +193,77 @@ fn learn_xattrs(
     found.unset.2 = mine.beyond_rights != theirs.beyond_rights;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Aspect, Identity, Time};
+
+    /// A pair whose sides have these change times.
+    fn pair(source: i64, target: i64) -> (Attributes, Attributes) {
+        let at = |seconds| Attributes {
+            kind: Kind::File,
+            identity: Identity { inode: 1, birth: None },
+            device: 1,
+            links: 1,
+            uid: 0,
+            gid: 0,
+            mode: 0,
+            size: 0,
+            allocated: 0,
+            rdev: 0,
+            atime: Time::default(),
+            mtime: Time::default(),
+            ctime: Time { seconds, nanoseconds: 0 },
+        };
+        (at(source), at(target))
+    }
+
+    /// Judges a pair that differs while `differs`, and is `later` at each further look.
+    fn judge(differs: &[Option<bool>], later: &[(i64, i64)]) -> (Judged, usize) {
+        let (mut looks, mut again) = (0, 0);
+        let closely = |_: &(Attributes, Attributes)| {
+            looks += 1;
+            let aspects = |differs| if differs { Aspect::Size.into() } else { Aspects::NONE };
+            Ok(differs[looks - 1].map(|differs| Found { aspects: aspects(differs), ..Found::default() }))
+        };
+        let look_again = || {
+            again += 1;
+            let (source, target) = later[again - 1];
+            Ok(pair(source, target))
+        };
+        (until_still(pair(0, 0), closely, look_again).unwrap(), looks)
+    }
+
+    #[test]
+    fn what_agrees_is_looked_at_once() {
+        let (judged, looks) = judge(&[Some(false)], &[]);
+        assert!(matches!(judged, Judged::Found(found, _) if found.aspects.is_empty()));
+        assert_eq!(looks, 1);
+    }
+
+    #[test]
+    fn what_differs_and_holds_still_differs() {
+        let (judged, looks) = judge(&[Some(true)], &[(0, 0)]);
+        assert!(matches!(judged, Judged::Found(found, _) if found.aspects.has(Aspect::Size)));
+        assert_eq!(looks, 1);
+    }
+
+    #[test]
+    fn what_was_only_caught_in_a_change_agrees() {
+        for seen in [Some(true), None] {
+            let (judged, looks) = judge(&[seen, Some(false)], &[(1, 0)]);
+            assert!(matches!(judged, Judged::Found(found, _) if found.aspects.is_empty()));
+            assert_eq!(looks, 2);
+        }
+    }
+
+    #[test]
+    fn what_never_holds_still_is_no_difference_and_the_side_is_named() {
+        let differs = [Some(true); 3];
+        let (judged, _) = judge(&differs, &[(1, 0), (2, 0), (3, 0)]);
+        assert!(matches!(judged, Judged::Moving(Side::Source)));
+        let (judged, _) = judge(&differs, &[(0, 1), (0, 2), (0, 3)]);
+        assert!(matches!(judged, Judged::Moving(Side::Target)));
+    }
+}
