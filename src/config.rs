@@ -11,13 +11,20 @@ use crate::fs::data::{BUFFER_BYTES, Copying};
 use crate::fs::probe;
 use crate::pass::Grain;
 use crate::pass::limits::Rates;
+use crate::report::differences::Manner;
 use crate::slurm::Environment;
-use crate::tree::decide::Policy;
+use crate::tree::Extras;
+use crate::tree::decide::{ContentRule, CtimeRule, Policy};
+use crate::tree::difference::{Comparing, Level};
+use crate::tree::itemize::Trigger;
 use crate::tree::path::escaped;
+use crate::tree::sample::Sample;
 
-/// What a run is to do.
+/// What a run is to do: what all commands have, and what one has alone.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The command, with its own options.
+    pub command: Command,
     /// SRC as the operator named it.
     pub source: CString,
     /// DST as the operator named it.
@@ -56,6 +63,72 @@ const PROGRESS_SECONDS: u32 = 30;
 const BAG_BYTES_MAX: usize = 64 << 20;
 const LISTINGS_BYTES_MAX: usize = 256 << 20;
 
+/// A command, with the options that it has alone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `pmirror sync`.
+    Sync,
+    /// `pmirror cmp`.
+    Cmp(Cmp),
+}
+
+/// The options that `pmirror cmp` has alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cmp {
+    /// What is compared.
+    pub comparing: Comparing,
+    /// How differences are printed.
+    pub manner: Manner,
+    /// Differences that are listed, at most.
+    pub differences_max: u64,
+}
+
+impl Cmp {
+    fn of(compared: &cli::cmp::Compared, printed: &cli::cmp::Printed) -> Result<Self, Error> {
+        let level = match compared.level {
+            cli::cmp::Level::Names => Level::Names,
+            cli::cmp::Level::Quick => Level::Quick,
+            cli::cmp::Level::Meta => Level::Meta,
+            cli::cmp::Level::Hash => Level::Hash,
+        };
+        if compared.sample.is_some() && level != Level::Hash {
+            return Err(Error::Usage("--sample chooses files whose contents are read: add --level hash".to_owned()));
+        }
+        let manner = match (printed.itemize_changes, printed.jsonl, printed.print0) {
+            (true, ..) => Manner::Itemized,
+            (_, true, _) => Manner::Jsonl,
+            (.., true) => Manner::Paths,
+            _ => Manner::Text,
+        };
+        let sample = compared.sample.map(|percent| Sample::new(percent, compared.seed));
+        let differences_max = printed.max_differences.unwrap_or(u64::MAX);
+        Ok(Self { comparing: Comparing { level, sample }, manner, differences_max })
+    }
+
+    /// Which difference moves a file, for rsync's letters.
+    pub fn trigger(&self) -> Trigger {
+        if self.comparing.level == Level::Hash { Trigger::Content } else { Trigger::SizeOrTime }
+    }
+}
+
+impl Command {
+    /// Its name.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Command::Sync => "sync",
+            Command::Cmp(_) => "cmp",
+        }
+    }
+
+    /// The options of `cmp`, if it is that.
+    pub fn compare(&self) -> Option<&Cmp> {
+        match self {
+            Command::Cmp(cmp) => Some(cmp),
+            Command::Sync => None,
+        }
+    }
+}
+
 impl Config {
     /// Checks `pmirror sync`.
     pub fn of_sync(sync: cli::Sync, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
@@ -79,39 +152,92 @@ impl Config {
             ctime: sync.compare.ctime_rule(),
             target: probe::assumed(),
         };
-        let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = sync.run;
+        let mut config =
+            Self::common(Command::Sync, (sync.source, sync.target), policy, sync.run, environment, arguments)?;
+        config.grain.chunk_bytes = sync.content.chunk_size;
+        config.limits = sync.limits.rates();
+        config.copying = held_back(sync.content.copying(), &config.limits);
+        config.choose = sync.choose;
+        Ok(config)
+    }
+
+    /// Checks `pmirror cmp`.
+    pub fn of_cmp(cmp: cli::cmp::Cmp, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        let compared = &cmp.compared;
+        let policy = Policy {
+            owner: !compared.no_owner,
+            permissions: !compared.no_perms,
+            times: !compared.no_times,
+            access_times: compared.access_times,
+            xattrs: !compared.no_xattrs,
+            acls: !compared.no_acls,
+            hard_links: !compared.no_hard_links,
+            specials: !compared.no_specials,
+            one_file_system: compared.one_file_system,
+            extras: Extras::default(),
+            // What is asked for is always looked at, whatever the clocks say.
+            clock_skew: 0,
+            content: ContentRule::Times,
+            update: false,
+            modify_window: compared.modify_window,
+            ctime: CtimeRule::Metadata,
+            target: probe::assumed(),
+        };
+        let command = Command::Cmp(Cmp::of(compared, &cmp.printed)?);
+        let mut config = Self::common(command, (cmp.source, cmp.target), policy, cmp.run, environment, arguments)?;
+        cli::choose::check(&cmp.choose)?;
+        config.choose = cmp.choose;
+        config.limits = cmp.limits.rates();
+        Ok(config)
+    }
+
+    /// What all commands have.
+    fn common(
+        command: Command,
+        (source, target): (OsString, OsString),
+        policy: Policy,
+        run: RunOptions,
+        environment: &Environment,
+        arguments: Vec<String>,
+    ) -> Result<Self, Error> {
+        let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = run;
         let progress = progress.unwrap_or(PROGRESS_SECONDS);
+        let word = command.word();
         Ok(Self {
-            source: operand("SRC", sync.source)?,
-            target: operand("DST", sync.target)?,
+            command,
+            source: operand("SRC", source)?,
+            target: operand("DST", target)?,
             policy,
-            choose: sync.choose,
+            choose: cli::choose::Choose::default(),
             threads,
             state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
-            run_id: run_id.unwrap_or_else(|| default_run_id(environment)),
+            run_id: run_id.unwrap_or_else(|| default_run_id(word, environment)),
             progress: Duration::from_secs(u64::from(progress)),
             json,
             quiet,
             verbose,
             arguments,
-            grain: Grain { chunk_bytes: sync.content.chunk_size, ..Grain::default() },
-            copying: held_back(sync.content.copying(), &sync.limits.rates()),
+            grain: Grain::default(),
+            copying: Copying::default(),
             bag_bytes_max: BAG_BYTES_MAX,
-            limits: sync.limits.rates(),
+            limits: Rates::UNLIMITED,
         })
+    }
+
+    /// How finely work is cut by ranks of so many workers, which share a bound of memory.
+    pub fn grain_of(&self, threads: u32) -> Grain {
+        let mut grain = self.grain.clone();
+        let share = (LISTINGS_BYTES_MAX / threads.max(1) as usize).clamp(8 << 20, 64 << 20);
+        grain.listing_bytes_max = grain.listing_bytes_max.min(share);
+        grain
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
         let how = (&self.policy, &self.copying, &self.choose, &self.limits);
-        let told = format!("{:?} {:?} {how:?}", self.source, self.target);
+        let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
-}
-
-/// Bytes of names that one worker holds at once: the workers of a rank share a bound.
-pub fn listing_bytes_max(threads: u32) -> usize {
-    (LISTINGS_BYTES_MAX / threads.max(1) as usize).clamp(8 << 20, 64 << 20)
 }
 
 /// The workers of a rank: the CPUs that it may use, at least two, so that one waits for a server
@@ -157,11 +283,11 @@ fn default_state_dir(environment: &Environment) -> PathBuf {
 }
 
 /// The job's number, so that a person finds the run of a job; the time, so that two runs differ.
-fn default_run_id(environment: &Environment) -> String {
+fn default_run_id(command: &str, environment: &Environment) -> String {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string().replace('.', "");
     match environment.get("SLURM_JOB_ID") {
         Some(job) => format!("job-{job}-{time}"),
-        None => format!("sync-{time}-{}", std::process::id()),
+        None => format!("{command}-{time}-{}", std::process::id()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One array of numbers with named slots: merging is adding, reducing over ranks is a sum.
 
 use crate::tree::decide::Skip;
-use crate::tree::{Kind, Outcome};
+use crate::tree::{Aspect, Kind, Outcome};
 
 /// A number that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Slot {
     Ended(Kind, Outcome),
     /// Entries passed over, by reason.
     Skipped(Skip),
+    /// Names at which the trees differ, by what differs: a name may count several times.
+    Difference(Aspect),
     /// Any other number.
     Number(Number),
 }
@@ -51,6 +53,12 @@ pub enum Number {
     Unlooked,
     /// Names that only the target has.
     TargetOnly,
+    /// Files of equal size on both sides, whose contents are in question.
+    ContentsAsked,
+    /// Files whose contents were compared.
+    ContentsCompared,
+    /// Their bytes, on one side.
+    ContentsBytes,
     /// Left-overs of dead runs that were removed.
     Swept,
     /// Entries whose owner could not be set.
@@ -88,7 +96,8 @@ const KINDS: usize = Kind::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
 const ENDED: usize = KINDS;
 const SKIPPED: usize = ENDED + KINDS * OUTCOMES;
-const OTHER: usize = SKIPPED + Skip::ALL.len();
+const DIFFERENCES: usize = SKIPPED + Skip::ALL.len();
+const OTHER: usize = DIFFERENCES + Aspect::ALL.len();
 const SLOTS: usize = OTHER + NUMBERS;
 
 impl Slot {
@@ -97,6 +106,7 @@ impl Slot {
             Slot::Seen(kind) => kind as usize,
             Slot::Ended(kind, outcome) => ENDED + kind as usize * OUTCOMES + outcome as usize,
             Slot::Skipped(skip) => SKIPPED + skip as usize,
+            Slot::Difference(aspect) => DIFFERENCES + aspect as usize,
             Slot::Number(number) => OTHER + number as usize,
         }
     }
@@ -168,6 +178,11 @@ impl Counters {
         Kind::ALL.iter().map(|&kind| self.get(Slot::Ended(kind, outcome))).sum()
     }
 
+    /// Whether anything was found to differ.
+    pub fn has_differences(&self) -> bool {
+        Aspect::ALL.iter().any(|&aspect| self.get(Slot::Difference(aspect)) > 0)
+    }
+
     /// Entries found, over all kinds.
     pub fn seen(&self) -> u64 {
         Kind::ALL.iter().map(|&kind| self.get(Slot::Seen(kind))).sum()
@@ -226,6 +241,7 @@ mod tests {
             slots.extend(Outcome::ALL.iter().map(|&outcome| Slot::Ended(kind, outcome)));
         }
         slots.extend(Skip::ALL.iter().map(|&skip| Slot::Skipped(skip)));
+        slots.extend(Aspect::ALL.iter().map(|&aspect| Slot::Difference(aspect)));
         slots.push(Slot::Number(Number::BytesLogical));
         slots.push(Slot::Number(Number::Faults));
         let mut indices: Vec<usize> = slots.iter().map(|slot| slot.index()).collect();

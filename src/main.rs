@@ -12,7 +12,7 @@ use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::fault::Error;
-use pmirror::report::{print, say};
+use pmirror::report::{print, say, tell};
 use pmirror::run::{self, Circumstances, Conclusion};
 use pmirror::slurm::{self, Environment, Launch, Library};
 
@@ -26,16 +26,20 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Generate { what } => generate(what),
-        Command::Sync(sync) => {
-            let environment: Environment = std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect();
-            let arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-            match Config::of_sync(sync, &environment, arguments) {
-                Ok(config) => start(&config, &environment),
-                Err(error) => fail(&error),
-            }
-        }
+        Command::Sync(sync) => with_config(|environment, words| Config::of_sync(sync, environment, words)),
+        Command::Cmp(cmp) => with_config(|environment, words| Config::of_cmp(cmp, environment, words)),
+    }
+}
+
+/// Checks what was asked, and starts the run.
+fn with_config(check: impl FnOnce(&Environment, Vec<String>) -> Result<Config, Error>) -> ExitCode {
+    let environment: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    match check(&environment, arguments) {
+        Ok(config) => start(&config, &environment),
+        Err(error) => fail(&error),
     }
 }
 
@@ -99,9 +103,11 @@ fn with_mpi(_: &Config, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
 fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
     let is_root = comm.rank().0 == 0;
     let circumstances = Circumstances { job: slurm::job(environment), interrupted };
-    let Conclusion { exit_code, summary, error } = run::sync(config, comm, circumstances);
+    let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
     match (&summary, &error) {
         (Some(summary), _) if config.json => print(&summary.to_json()),
+        // The result of a comparison is the list of differences.
+        (Some(summary), _) if !config.quiet && config.command.compare().is_some() => tell(&summary.to_text()),
         (Some(summary), _) if !config.quiet => print(&summary.to_text()),
         (Some(summary), None) if exit_code != 0 => {
             say(&format!("exit {exit_code}; the record is in {}", summary.run_directory));

@@ -34,7 +34,7 @@ fn sync(config: &Config, ranks: u32, exit_code: u8) -> Summary {
             let config = config.clone();
             std::thread::spawn(move || {
                 let interrupted = Arc::new(AtomicBool::new(false));
-                run::sync(&config, &mut end, Circumstances { job: None, interrupted })
+                run::run(&config, &mut end, Circumstances { job: None, interrupted })
             })
         })
         .collect();
@@ -78,6 +78,38 @@ fn a_directory_beyond_the_bound_is_looked_at_in_rounds() {
     let summary = sync(&config, 3, 0);
     assert_eq!(summary.entries["file"]["created"], 3_000);
     pair.assert_mirrored();
+}
+
+fn cmp_config(pair: &Pair, run_id: &str) -> Config {
+    let (source, target, state) = (pair.source_path(), pair.target_path(), pair.state_path());
+    // The summary in place of the list: that would go to the stdout of the tests.
+    let words = ["pmirror", "cmp", "--json", "--threads", "2", "--run-id", run_id, "--state-dir"];
+    let words = words.iter().map(std::ffi::OsString::from).chain([state.into(), source.into(), target.into()]);
+    let Command::Cmp(cmp) = Cli::try_parse_from(words).unwrap().command else { panic!("cmp was asked for") };
+    Config::of_cmp(cmp, &std::collections::BTreeMap::new(), Vec::new()).unwrap()
+}
+
+#[test]
+fn a_directory_beyond_the_bound_is_compared_in_rounds() {
+    let pair = Pair::new();
+    for tree in [pair.source(), pair.target()] {
+        for index in 0..3_000 {
+            tree.file(format!("wide/{index:05}"), "x").mtime(1_000, 1);
+        }
+    }
+    pair.source().file("wide/left", "");
+    pair.target().file("wide/right", "");
+    pair.target().entry("wide/00007").mode(0o600);
+    for tree in [pair.source(), pair.target()] {
+        tree.entry("wide").mtime(1_000, 1);
+        tree.root().mtime(1_000, 1);
+    }
+    let grain = Grain { listing_bytes_max: 12_000, batch_names_max: 50, ..Grain::default() };
+    let summary = sync(&Config { grain, ..cmp_config(&pair, "rounds") }, 3, 26);
+    let expected = [("mode", 1), ("source_only", 1), ("target_only", 1)];
+    assert_eq!(summary.differences.unwrap().into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(summary.entries["file"]["same"], 2_999);
+    assert_eq!(summary.entries["directory"]["same"], 2);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::tree::filter::{Age, Rule, Stamp, add_rule, add_rules_of_file};
 use crate::tree::path::escaped;
 
 /// What of SRC is mirrored.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Choose {
     /// Patterns, in the order of the command line.
     #[command(flatten)]

@@ -61,7 +61,7 @@ impl Compare {
 }
 
 /// Seconds with up to nine digits behind the point, as nanoseconds.
-fn window(text: &str) -> Result<u64, String> {
+pub fn window(text: &str) -> Result<u64, String> {
     let bad = || format!("'{text}' is not a number of seconds such as 1 or 0.5");
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

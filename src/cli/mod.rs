@@ -1,6 +1,7 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
 pub mod choose;
+pub mod cmp;
 pub mod compare;
 mod content;
 mod extras;
@@ -31,7 +32,7 @@ Start it alone, or with srun or mpirun to share the work among many ranks:
 
 Exit codes: 0 done; 1 usage; 3 refused before any change; 11 a root or the state directory
 failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or changed sources;
-70 a bug.";
+26 cmp found differences; 70 a bug.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -44,6 +45,12 @@ pub enum Command {
     /// devices are kept. The same command run again goes on where a run that was killed has ended,
     /// and changes nothing after a run that was not.
     Sync(Sync),
+    /// Compare DST with SRC; write nothing in either.
+    ///
+    /// Prints a line for each difference, and exits with 26 if there is any. What a sync by the same
+    /// user would leave alone is no difference. Of what only DST has, the topmost names are told; of
+    /// what only SRC has, all.
+    Cmp(cmp::Cmp),
     /// Print the man page or shell completions.
     Generate {
         /// Which.
@@ -258,6 +265,12 @@ mod tests {
     #[test]
     fn the_letters_of_rsync_are_accepted() {
         assert!(Cli::try_parse_from(["pmirror", "sync", "-arlptgoDHAXSx", "--numeric-ids", "a", "b"]).is_ok());
+    }
+
+    #[test]
+    fn they_are_accepted_by_cmp_too() {
+        assert!(Cli::try_parse_from(["pmirror", "cmp", "-arlptgoDHAXSxi", "--numeric-ids", "a", "b"]).is_ok());
+        assert!(Cli::try_parse_from(["pmirror", "cmp", "-i", "-0", "a", "b"]).is_err());
     }
 
     #[test]

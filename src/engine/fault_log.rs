@@ -98,7 +98,7 @@ impl FaultLog {
         };
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(self.directory.create(&part_name(self.rank))?)),
+            None => self.file.insert(BufWriter::new(self.directory.create_part(&part_name(self.rank))?)),
         };
         serde_json::to_writer(&mut *file, &line)?;
         file.write_all(b"\n")

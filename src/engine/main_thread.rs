@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPool;
 
 use super::bag::Spill;
+use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::state::{Shared, State};
 use super::workers;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub limits: Rates,
     /// Where items are spilled and faults listed.
     pub run_directory: RunDirectory,
+    /// How differences are listed.
+    pub list: ListSettings,
     /// Set by a signal.
     pub interrupted: Arc<AtomicBool>,
     /// For the choice of victims.
@@ -89,6 +92,7 @@ impl<'c> Engine<'c> {
             state: State::new(scheduler, me, ranks, Arc::clone(&watches), Arc::clone(&context), &spill).into(),
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
+            differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
             context,
             threads: setup.threads,
@@ -194,10 +198,11 @@ impl<'c> Engine<'c> {
         if state.scheduler.is_over() {
             return true;
         }
-        let longest = if self.comm.ranks() == 1 {
-            SLEEP_MAX_ALONE
-        } else if state.busy == 0 {
+        // The last worker may have ended since this thread looked, and its wake was lost.
+        let longest = if state.busy == 0 {
             SLEEP_MAX_HUNGRY
+        } else if self.comm.ranks() == 1 {
+            SLEEP_MAX_ALONE
         } else {
             SLEEP_MAX
         };
@@ -293,6 +298,9 @@ impl<'c> Engine<'c> {
                 Vec::new()
             }
         };
+        if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            error.get_or_insert(broken);
+        }
         Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
     }
 }

@@ -3,6 +3,7 @@
 
 mod bag;
 mod chunked;
+mod difference_log;
 mod fault_log;
 mod links;
 mod main_thread;
@@ -10,6 +11,8 @@ mod state;
 mod workers;
 
 pub use bag::{Bag, Spill};
+pub use difference_log::part_name as difference_part_name;
+pub use difference_log::{DifferenceLog, ListSettings};
 pub use fault_log::part_name as fault_part_name;
 pub use fault_log::{FaultGroup, FaultLog};
 pub use main_thread::{Ended, Engine, Finished, Setup};

@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
 use super::chunked::Chunked;
+use super::difference_log::DifferenceLog;
 use super::fault_log::FaultLog;
 use super::links::{LinkGroups, LinkTable};
 use crate::counters::{Counters, Number, Slot};
-use crate::fault::{Error, Fault, Side};
+use crate::fault::{Error, Side};
 use crate::pass::effects::Deferred;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Watch};
@@ -26,6 +27,8 @@ pub struct Shared {
     pub main: Condvar,
     /// Apart, as writing to the run directory may take its time.
     pub faults: Mutex<FaultLog>,
+    /// Likewise.
+    pub differences: Mutex<DifferenceLog>,
     /// The trees, and what to do with them.
     pub context: Arc<Context>,
     /// Workers that may run at one time.
@@ -42,13 +45,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists faults. An error of the list is the run's.
-    pub fn log(&self, faults: &[Fault]) -> Option<Error> {
-        if faults.is_empty() {
-            return None;
+    /// Lists faults and differences. An error of a list is the run's.
+    pub fn log(&self, effects: &Effects) -> Option<Error> {
+        let mut error = None;
+        if !effects.faults.is_empty() {
+            let mut log = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            error = effects.faults.iter().find_map(|fault| log.add(fault).err());
         }
-        let mut log = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.iter().find_map(|fault| log.add(fault).err())
+        if !effects.differences.is_empty() {
+            let mut log = self.differences.lock().unwrap_or_else(PoisonError::into_inner);
+            error = error.or_else(|| effects.differences.iter().find_map(|difference| log.add(difference).err()));
+        }
+        error
     }
 }
 
@@ -168,7 +176,7 @@ impl State {
 
     /// Takes in what a worker made of an item, in one step.
     pub fn take_in(&mut self, effects: Effects, error: Option<Error>) {
-        let Effects { items, deferred, notes, counters, faults: _, last: _ } = effects;
+        let Effects { items, deferred, notes, counters, faults: _, differences: _, last: _ } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {
             match after_below {

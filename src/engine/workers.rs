@@ -50,7 +50,7 @@ fn work(shared: &Shared, index: usize) {
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         effects.count(Number::Items, 1);
         effects.count(Number::BusyNanoseconds, busy);
-        let error = shared.log(&effects.faults);
+        let error = shared.log(&effects);
 
         state = shared.lock();
         state.busy -= 1;

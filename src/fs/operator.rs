@@ -40,7 +40,7 @@ impl RunDirectory {
                 Err(error) => return Err(unusable(directory, &error)),
             }
         }
-        for name in ["summary.json", "faults.jsonl"] {
+        for name in ["summary.json", "faults.jsonl", "differences.jsonl"] {
             self.keep_old(name).map_err(|error| unusable(&self.path.join(name), &error))?;
         }
         Ok(())
@@ -66,6 +66,12 @@ impl RunDirectory {
     pub fn create(&self, name: &str) -> io::Result<File> {
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
         OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(self.path.join(name))
+    }
+
+    /// The same for a part that a rank writes; what an attempt that died left of it goes.
+    pub fn create_part(&self, name: &str) -> io::Result<File> {
+        self.remove(name)?;
+        self.create(name)
     }
 
     /// Writes a whole file of the run, durably: nobody ever sees half of it.

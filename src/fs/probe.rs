@@ -27,6 +27,23 @@ pub fn assumed() -> Abilities {
     }
 }
 
+/// The same for a target that is only looked at: the times that its type of file system holds, as far
+/// as the type tells.
+pub fn assumed_of(fs_type: u64) -> Abilities {
+    let from_1901 = |latest| TimeLimits { earliest: -(1 << 31), latest, granularity: 1 };
+    let times = match fs_type {
+        // ext4 with inodes of 256 bytes: 34 bits of seconds.
+        0xEF53 => from_1901((1 << 34) - (1 << 31) - 1),
+        // XFS with bigtime: 2^64 - 1 nanoseconds since 1901.
+        0x5846_5342 => from_1901(16_299_260_424),
+        // Lustre keeps whole seconds, FAT every second one.
+        0x0BD0_0BD0 => TimeLimits { granularity: 1_000_000_000, ..TimeLimits::EXACT },
+        0x4D44 => TimeLimits { granularity: 2_000_000_000, ..TimeLimits::EXACT },
+        _ => TimeLimits::EXACT,
+    };
+    Abilities { times, ..assumed() }
+}
+
 /// Tries it on a file in the private directory.
 pub fn measure(private: &Private) -> Result<Abilities, Failure> {
     private.remove(PROBE)?;

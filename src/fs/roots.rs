@@ -48,12 +48,22 @@ pub struct Root {
 }
 
 impl Root {
-    /// Opens a root as the operator named it.
+    /// Opens a root as the operator named it. Names are looked at in the source only: those of a target
+    /// change under us, and there a nonce tells more.
     pub fn open(side: Side, path: &CStr) -> Result<Self, Error> {
+        Self::open_as(side, path, side == Side::Source)
+    }
+
+    /// Opens a root in which nothing may be written, so that its names must tell it from others.
+    pub fn open_to_look(side: Side, path: &CStr) -> Result<Self, Error> {
+        Self::open_as(side, path, true)
+    }
+
+    fn open_as(side: Side, path: &CStr, by_names: bool) -> Result<Self, Error> {
         let refused = |failure: Failure| Error::Refused(refusal(side, path, failure));
         let fd = open::operand(side, path).map_err(refused)?;
         let attributes = attributes::of_fd(&fd).map_err(refused)?;
-        let view = view(&fd, &attributes).map_err(refused)?;
+        let view = view(&fd, &attributes, by_names).map_err(refused)?;
         Ok(Self { fd, attributes, view })
     }
 
@@ -76,9 +86,9 @@ fn refusal(side: Side, path: &CStr, failure: Failure) -> String {
 const VIEW_NAMES_MAX: usize = 64;
 
 /// The names decide only where inode and birth leave a doubt, so few are enough.
-fn view(fd: &Fd, attributes: &Attributes) -> Result<View, Failure> {
+fn view(fd: &Fd, attributes: &Attributes, by_names: bool) -> Result<View, Failure> {
     let mut first: Vec<Vec<u8>> = Vec::new();
-    if fd.side() == Side::Source {
+    if by_names {
         let lister = open::child_directory(fd, c".")?;
         list::first(&lister, VIEW_NAMES_MAX, |name| first.push(name.to_bytes().to_vec()))?;
         first.sort_unstable();

@@ -2,13 +2,12 @@
 
 use std::ffi::CStr;
 
-use super::pair::Pair;
 use super::{Context, Effects};
-use crate::fs::attributes;
+use crate::fs::{Fd, attributes};
 use crate::tree::decide::Skip;
 use crate::tree::filter::{NamesIn, Verdict};
 use crate::tree::names::Listed;
-use crate::tree::{Joined, Kind, Names};
+use crate::tree::{Joined, Kind, Names, TreePath};
 
 /// Names of both sides of a directory, sorted out.
 pub struct Chosen {
@@ -22,9 +21,15 @@ pub struct Chosen {
 
 /// Sorts out the names of both listings. What is left out of the source stands in the books at once. A
 /// name whose type the listing did not tell stays in: it is judged when it was looked at.
-pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: &mut Effects) -> Chosen {
+pub fn of_listings(
+    context: &Context,
+    path: &TreePath,
+    target: Option<&Fd>,
+    joined: Joined,
+    effects: &mut Effects,
+) -> Chosen {
     let Joined { source, target_only } = joined;
-    let Some(mut rules) = context.filter.names_in(&pair.item.path) else {
+    let Some(mut rules) = context.filter.names_in(path) else {
         return Chosen { names: source, target_only, left_out: Names::new() };
     };
     let mut chosen = Chosen { names: Names::new(), target_only: Names::new(), left_out: Names::new() };
@@ -38,7 +43,7 @@ pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: 
         }
     }
     for (name, listed) in target_only.iter() {
-        let place = if is_left_out_of_target(pair, &mut rules, name, listed) {
+        let place = if is_left_out_of_target(target, &mut rules, name, listed) {
             &mut chosen.left_out
         } else {
             &mut chosen.target_only
@@ -49,16 +54,17 @@ pub fn of_listings(context: &Context, pair: &Pair<'_>, joined: Joined, effects: 
 }
 
 /// What can not be looked at is left alone.
-fn is_left_out_of_target(pair: &Pair<'_>, rules: &mut NamesIn<'_>, name: &CStr, listed: Listed) -> bool {
+fn is_left_out_of_target(target: Option<&Fd>, rules: &mut NamesIn<'_>, name: &CStr, listed: Listed) -> bool {
     match rules.verdict(name, listed.kind) {
         Verdict::In => false,
         Verdict::Out => true,
-        Verdict::LookAtKind => attributes::of_name(&pair.target, name)
-            .map_or(true, |found| rules.leaves_out(name, found.kind == Kind::Directory)),
+        Verdict::LookAtKind => target
+            .and_then(|target| attributes::of_name(target, name).ok())
+            .is_none_or(|found| rules.leaves_out(name, found.kind == Kind::Directory)),
     }
 }
 
 /// Whether the rules leave out a name whose type the listing did not tell.
-pub fn leaves_out(context: &Context, pair: &Pair<'_>, name: &CStr, kind: Kind) -> bool {
-    context.filter.names_in(&pair.item.path).is_some_and(|mut rules| rules.leaves_out(name, kind == Kind::Directory))
+pub fn leaves_out(context: &Context, directory: &TreePath, name: &CStr, kind: Kind) -> bool {
+    context.filter.names_in(directory).is_some_and(|mut rules| rules.leaves_out(name, kind == Kind::Directory))
 }

@@ -4,7 +4,7 @@ use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
-use crate::tree::{Item, Kind, Note, Outcome, TreePath};
+use crate::tree::{Difference, Item, Kind, Note, Outcome, TreePath};
 
 /// What came of an item.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Effects {
     pub counters: Counters,
     /// What went wrong.
     pub faults: Vec<Fault>,
+    /// Where the trees differ.
+    pub differences: Vec<Difference>,
     /// The fate that was settled last.
     pub last: Option<Outcome>,
 }
@@ -61,6 +63,14 @@ impl Effects {
     pub fn miss(&mut self, kind: Kind, path: TreePath, outcome: Outcome, side: Side, note: &'static str) {
         self.end(kind, outcome);
         self.fault(Fault { path, outcome, side, operation: "", errno: 0, note });
+    }
+
+    /// The trees differ at a name.
+    pub fn differ(&mut self, difference: Difference) {
+        for aspect in difference.aspects.iter() {
+            self.counters.add(Slot::Difference(aspect), 1);
+        }
+        self.differences.push(difference);
     }
 
     /// Something went wrong with an entry whose fate is recorded elsewhere.

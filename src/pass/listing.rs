@@ -10,9 +10,9 @@ use super::pair::{Pair, Trouble};
 use super::{Context, Effects};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
-use crate::fs::list;
+use crate::fs::{Fd, list};
 use crate::tree::names::Listed;
-use crate::tree::{Join, Names, Outcome};
+use crate::tree::{DirectoryItem, Join, Names, Outcome};
 
 /// A part of a directory that is looked at in rounds: names whose hash falls to it.
 #[derive(Debug, Clone, Copy)]
@@ -52,23 +52,34 @@ pub struct TooMany {
     pub rounds: u32,
 }
 
-/// Lists both sides and joins them. Faults of the listing are recorded; what only the target has
-/// counts only after two complete listings.
+/// Lists both sides of a pair and joins them. What this run made is empty: others keep out of 0700,
+/// and a name that is there all the same is met when it is to be created.
 pub fn both_listings(
     context: &Context,
     pair: &Pair<'_>,
     part: Part,
     effects: &mut Effects,
 ) -> Result<Listings, TooMany> {
-    // What this run made is empty: others keep out of 0700, and a name that is there all the same
-    // is met when it is to be created.
-    let both = if pair.item.made { &[&pair.source][..] } else { &[&pair.source, &pair.target] };
-    let private = pair.item.path.is_root().then_some(crate::fs::private::NAME);
+    let target = (!pair.item.made).then_some(&pair.target);
+    listings(context, &pair.item, &pair.source, target, part, effects)
+}
+
+/// Lists both sides and joins them; without a target every name is the source's alone. Faults of the
+/// listing are recorded; what only the target has counts only after two complete listings.
+pub fn listings(
+    context: &Context,
+    item: &DirectoryItem,
+    source: &Fd,
+    target: Option<&Fd>,
+    part: Part,
+    effects: &mut Effects,
+) -> Result<Listings, TooMany> {
+    let private = item.path.is_root().then_some(crate::fs::private::NAME);
     // A part that was cut to size is held whatever its size turns out to be.
     let bytes_max = if part.rounds > 1 { usize::MAX } else { context.grain.listing_bytes_max };
     let mut join = Join::default();
     let (mut bytes, mut broken) = (0, None);
-    for directory in both {
+    for directory in std::iter::once(source).chain(target) {
         let is_source = directory.side() == Side::Source;
         let visit = |name: &CStr, kind, _inode| {
             if !part.has(name) || !is_source && private == Some(name) {
@@ -84,7 +95,7 @@ pub fn both_listings(
         if let Err(failure) = list::list(directory, visit) {
             let trouble = if is_gone(failure) { Trouble::Vanished } else { Trouble::Failed(failure) };
             broken = broken.max(Some((outcome_of(trouble), failure.side)));
-            note(&pair.item, trouble, effects);
+            note(item, trouble, effects);
         }
     }
     if bytes > 0 {
@@ -97,7 +108,7 @@ pub fn both_listings(
         joined.source = with_unknown_twins(&joined.source);
     }
     effects.count(Number::Listed, joined.source.len() as u64);
-    let Chosen { names, target_only, left_out } = chosen::of_listings(context, pair, joined, effects);
+    let Chosen { names, target_only, left_out } = chosen::of_listings(context, &item.path, target, joined, effects);
     if broken.is_none() {
         effects.count(Number::TargetOnly, target_only.len() as u64);
     }

@@ -4,6 +4,7 @@
 mod bucket;
 mod chosen;
 pub mod chunk;
+pub mod compare;
 pub mod effects;
 pub mod layout;
 pub mod limits;
@@ -14,6 +15,7 @@ pub mod mirror;
 pub mod pair;
 pub mod project;
 pub mod settle;
+mod share;
 pub mod temporary;
 pub mod watch;
 
@@ -28,6 +30,7 @@ use crate::fs::path_list::PathList;
 use crate::fs::roots::Trees;
 use crate::tree::Item;
 use crate::tree::decide::Policy;
+use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 
 /// How finely work is cut.
@@ -79,6 +82,8 @@ pub struct Context {
     pub temporaries: Temporaries,
     /// What this rank may use a second.
     pub limits: Limits,
+    /// The trees are only compared, and nothing is written.
+    pub comparing: Option<Comparing>,
 }
 
 impl Context {
@@ -86,6 +91,7 @@ impl Context {
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();
         match item {
+            item if self.comparing.is_some() => compare::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);

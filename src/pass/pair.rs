@@ -125,12 +125,17 @@ impl<'c> Pair<'c> {
 
     /// The mount of a sub-directory, see `DirectoryItem::mount`.
     pub fn mount_of(&self, name: &CStr, child: &Attributes) -> u64 {
-        if child.device == self.source_was.device {
-            self.item.mount
-        } else {
-            // 0 is the root's.
-            xxhash_rust::xxh3::xxh3_64(self.path(name).as_bytes()) | 1
-        }
+        mount_of(&self.item, &self.source_was, name, child)
+    }
+}
+
+/// The mount of a sub-directory of `directory`, see `DirectoryItem::mount`.
+pub fn mount_of(directory: &DirectoryItem, was: &Attributes, name: &CStr, child: &Attributes) -> u64 {
+    if child.device == was.device {
+        directory.mount
+    } else {
+        // 0 is the root's.
+        xxhash_rust::xxh3::xxh3_64(directory.path.join(name).as_bytes()) | 1
     }
 }
 
@@ -139,7 +144,8 @@ pub fn key(attributes: &Attributes) -> (u64, u64) {
     (attributes.device, attributes.identity.inode)
 }
 
-fn source_trouble(failure: Failure) -> Trouble {
+/// Why a source directory could not be opened.
+pub fn source_trouble(failure: Failure) -> Trouble {
     match Errno::from_raw(failure.errno) {
         Errno::ENOENT => Trouble::Vanished,
         Errno::ENOTDIR | Errno::ELOOP => Trouble::Changed(Side::Source, "no longer a directory"),

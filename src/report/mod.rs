@@ -1,5 +1,6 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
+pub mod differences;
 pub mod progress;
 pub mod summary;
 mod text;
@@ -10,6 +11,11 @@ pub use summary::Summary;
 /// Says something that is no result: to stderr, one line.
 pub fn say(message: &str) {
     eprintln!("pmirror: {message}");
+}
+
+/// Says several lines that are no result: to stderr, as they are.
+pub fn tell(text: &str) {
+    eprintln!("{}", text.trim_end());
 }
 
 /// Prints a result.

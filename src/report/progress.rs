@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::counters::{Counters, Number};
+use super::summary::bytes_done;
+use crate::counters::Counters;
 use crate::sched::{Oldest, Rank, Report};
 
 /// An operation that has been running for so long is named.
@@ -68,7 +69,7 @@ impl Progress {
             return;
         }
         let Some(counters) = Counters::from_slice(&report.counters) else { return };
-        let (entries, bytes) = (counters.seen(), counters.number(Number::BytesWritten));
+        let (entries, bytes) = (counters.seen(), bytes_done(&counters));
         let seconds = self.last.0.elapsed().as_secs_f64().max(1e-3);
         let rates = Rates {
             entries: per_second(entries, self.last.1, seconds),
@@ -115,8 +116,9 @@ pub fn clock(duration: Duration) -> String {
 }
 
 fn line(pass: &str, entries: u64, bytes: u64, rates: &Rates, report: &Report, hosts: &[String]) -> String {
+    let done = if pass == "compare" { "compared" } else { "written" };
     let mut line = format!(
-        "{pass}: {} entries, {}/s, {} written, {}/s, queue {}, idle {} of {} ranks",
+        "{pass}: {} entries, {}/s, {} {done}, {}/s, queue {}, idle {} of {} ranks",
         HumanCount(entries),
         HumanCount(rates.entries),
         BinaryBytes(bytes),

@@ -7,13 +7,17 @@ use serde::Serialize;
 use crate::counters::{Counters, Number, Slot};
 use crate::slurm::Job;
 use crate::tree::decide::Skip;
-use crate::tree::{Kind, Outcome};
+use crate::tree::difference::{Comparing, Level};
+use crate::tree::sample::{CONFIDENCE, share_max};
+use crate::tree::{Aspect, Kind, Outcome};
 
 /// The summary of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// Of this program.
     pub version: String,
+    /// The command.
+    pub command: &'static str,
     /// The command line.
     pub arguments: Vec<String>,
     /// The name of the run's directory.
@@ -40,6 +44,12 @@ pub struct Summary {
     pub entries: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Skipped entries by reason.
     pub skipped: BTreeMap<&'static str, u64>,
+    /// `cmp`: names at which the trees differ, by what differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<BTreeMap<&'static str, u64>>,
+    /// `cmp --level hash`: what was read of the files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Contents>,
     /// Bytes of regular files.
     pub bytes: Bytes,
     /// What moved the content of files, by engine.
@@ -82,8 +92,10 @@ pub struct Seconds {
     pub total: f64,
     /// Opening, comparing views, locking.
     pub start: f64,
-    /// The walk.
+    /// The walk of a mirror.
     pub mirror: f64,
+    /// The walk of a comparison.
+    pub compare: f64,
     /// Hard links.
     pub link: f64,
     /// Directories left to the end.
@@ -114,6 +126,27 @@ pub struct Content {
     pub files: u64,
     /// Of their content.
     pub bytes: u64,
+}
+
+/// What a comparison read of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Contents {
+    /// Files of equal size on both sides, empty ones left aside: their contents are in question.
+    pub files: u64,
+    /// Files whose contents were compared.
+    pub compared: u64,
+    /// Their bytes, on one side.
+    pub bytes: u64,
+    /// Files among them whose contents differ.
+    pub different: u64,
+    /// `--sample`.
+    pub sample_percent: Option<f64>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// How sure `share_max` is.
+    pub confidence: f64,
+    /// No larger share of `files` differs, with that confidence.
+    pub share_max: f64,
 }
 
 /// Hard links.
@@ -149,7 +182,7 @@ pub struct FaultCount {
 pub struct Rates {
     /// Entries seen a second.
     pub entries_per_second: f64,
-    /// Bytes written a second.
+    /// Bytes written (or compared) a second.
     pub bytes_per_second: f64,
 }
 
@@ -164,7 +197,7 @@ pub struct RankWork {
     pub items: u64,
     /// Entries seen.
     pub entries: u64,
-    /// Bytes written.
+    /// Bytes written, or compared.
     pub bytes: u64,
     /// Share of the workers' time without an item, 0 to 1.
     pub idle_share: f64,
@@ -189,6 +222,33 @@ pub fn entries(counters: &Counters) -> BTreeMap<&'static str, BTreeMap<&'static 
         }
     }
     entries
+}
+
+/// Bytes that were written, or compared: a run does one of both.
+pub fn bytes_done(counters: &Counters) -> u64 {
+    counters.number(Number::BytesWritten) + counters.number(Number::ContentsBytes)
+}
+
+/// Names at which the trees differ, by what differs.
+pub fn differences(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    let count = |&aspect: &Aspect| (aspect.word(), counters.get(Slot::Difference(aspect)));
+    Aspect::ALL.iter().map(count).filter(|&(_, n)| n > 0).collect()
+}
+
+/// What was read of the files, and what it proves; `None` where no content was to be compared.
+pub fn contents(counters: &Counters, comparing: &Comparing) -> Option<Contents> {
+    let (files, compared) = (counters.number(Number::ContentsAsked), counters.number(Number::ContentsCompared));
+    let different = counters.get(Slot::Difference(Aspect::Content));
+    (comparing.level == Level::Hash).then(|| Contents {
+        files,
+        compared,
+        bytes: counters.number(Number::ContentsBytes),
+        different,
+        sample_percent: comparing.sample.map(|sample| sample.percent()),
+        seed: comparing.sample.map(|sample| sample.seed()),
+        confidence: CONFIDENCE,
+        share_max: share_max(files, compared, different),
+    })
 }
 
 /// Skipped entries by reason.
@@ -235,7 +295,7 @@ pub fn rank_work(rank: u32, host: &str, threads: u32, counters: &Counters, secon
         host: host.to_owned(),
         items: counters.number(Number::Items),
         entries: counters.seen(),
-        bytes: counters.number(Number::BytesWritten),
+        bytes: bytes_done(counters),
         idle_share: if all > 0.0 { (1.0 - busy / all).clamp(0.0, 1.0) } else { 0.0 },
         steals: counters.number(Number::Steals),
         items_stolen: counters.number(Number::ItemsStolen),
@@ -249,6 +309,13 @@ impl Summary {
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
         json.push('\n');
         json
+    }
+
+    /// Names at which the trees differ.
+    pub fn names_that_differ(&self) -> u64 {
+        let different = |row: &BTreeMap<&str, u64>| row.get(Outcome::Different.word()).copied().unwrap_or(0);
+        let target_only = self.differences.as_ref().and_then(|found| found.get(Aspect::TargetOnly.word()));
+        self.entries.values().map(different).sum::<u64>() + target_only.copied().unwrap_or(0)
     }
 
     /// The summary for people.

@@ -1,13 +1,14 @@
 //! The summary for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
-use super::summary::{Content, Summary};
-use crate::tree::{Kind, Outcome};
+use super::summary::{Content, Contents, Summary};
+use crate::tree::{Aspect, Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
 const CAUSES_MAX: usize = 8;
@@ -29,10 +30,20 @@ fn head(summary: &Summary) -> String {
     let nodes = plural(nodes.len() as u64, "node", "nodes");
     let threads = plural(u64::from(summary.threads), "thread", "threads");
     let time = clock(Duration::from_secs_f64(summary.seconds.total));
+    let (from, to) = if compares(summary) { ("SRC ", "DST ") } else { ("from", "to  ") };
     format!(
-        "pmirror {} sync, {time}, {ranks} of {threads} on {nodes}\n  from {} ({})\n  to   {} ({})\n",
-        summary.version, summary.source.path, summary.source.fs_type, summary.target.path, summary.target.fs_type,
+        "pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n  {from} {} ({})\n  {to} {} ({})\n",
+        summary.version,
+        summary.command,
+        summary.source.path,
+        summary.source.fs_type,
+        summary.target.path,
+        summary.target.fs_type,
     )
+}
+
+fn compares(summary: &Summary) -> bool {
+    summary.differences.is_some()
 }
 
 fn plural(n: u64, one: &str, many: &str) -> String {
@@ -69,12 +80,13 @@ fn figures(summary: &Summary) -> String {
     let bytes = summary.bytes;
     let busy = |share: f64| format!("{:.0} %", (1.0 - share) * 100.0);
     let average = summary.ranks.iter().map(|rank| rank.idle_share).sum::<f64>() / summary.ranks.len().max(1) as f64;
-    let mut lines = vec![format!(
-        "data     {} in files, {} read, {} written",
-        BinaryBytes(bytes.logical),
-        BinaryBytes(bytes.read),
-        BinaryBytes(bytes.written)
-    )];
+    let data = if compares(summary) {
+        format!("data     {} in files", BinaryBytes(bytes.logical))
+    } else {
+        let (read, written) = (BinaryBytes(bytes.read), BinaryBytes(bytes.written));
+        format!("data     {} in files, {read} read, {written} written", BinaryBytes(bytes.logical))
+    };
+    let mut lines = vec![data];
     if bytes.compared > 0 {
         lines.push(format!("compared {} with their copies", BinaryBytes(bytes.compared)));
     }
@@ -105,9 +117,50 @@ fn figures(summary: &Summary) -> String {
     if summary.links.groups > 0 {
         lines.push(format!("links    {} of several names", plural(summary.links.groups, "inode", "inodes")));
     }
-    lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
+    lines.extend(summary.contents.as_ref().map(contents));
+    lines.extend(summary.differences.as_ref().map(differences));
+    if !compares(summary) {
+        lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
+    }
     lines.push(format!("record   {}", summary.run_directory));
     lines.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+/// What was read of the files, and what that proves of those that were not.
+fn contents(contents: &Contents) -> String {
+    let (files, bytes) = (plural(contents.files, "file", "files"), BinaryBytes(contents.bytes));
+    let differ = match contents.different {
+        0 => "none differs".to_owned(),
+        1 => "1 differs".to_owned(),
+        n => format!("{} differ", HumanCount(n)),
+    };
+    let mut text = format!("contents of {} of {files} compared ({bytes}): {differ}", HumanCount(contents.compared));
+    if contents.compared < contents.files {
+        let (confidence, share) = (contents.confidence * 100.0, contents.share_max * 100.0);
+        text.push_str(&format!("; with {confidence:.0} % confidence fewer than {} % do", significant(share)));
+    }
+    text
+}
+
+/// Two digits that tell something, rounded up: the figure is a limit.
+fn significant(percent: f64) -> String {
+    let digits = (1.0 - percent.max(1e-9).log10().floor()).max(0.0);
+    let scale = 10f64.powf(digits);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // At most 11.
+    let digits = digits as usize;
+    format!("{:.digits$}", (percent * scale).ceil() / scale)
+}
+
+/// How many names differ, by what differs.
+fn differences(found: &BTreeMap<&'static str, u64>) -> String {
+    let word = |aspect: Aspect| match aspect {
+        Aspect::SourceOnly => "only in SRC",
+        Aspect::TargetOnly => "only in DST",
+        aspect => aspect.word(),
+    };
+    let count = |aspect: Aspect| found.get(aspect.word()).map(|&n| format!("{} {}", HumanCount(n), word(aspect)));
+    let all: Vec<String> = Aspect::ALL.into_iter().filter_map(count).collect();
+    format!("differ   {}", if all.is_empty() { "in nothing".to_owned() } else { all.join(", ") })
 }
 
 /// What a person should know although nothing failed.
@@ -120,12 +173,13 @@ fn remarks(summary: &Summary) -> Option<String> {
             "layout" => ("layout", "it can not be had on DST, so the default was taken"),
             _ => ("capabilities or other attributes of root", "only root sets them"),
         };
-        lines.push(format!("{} without their {what}: {remedy}", plural(*n, "entry", "entries")));
+        let verb = if compares(summary) { "with another" } else { "without their" };
+        lines.push(format!("{} {verb} {what}: {remedy}", plural(*n, "entry", "entries")));
     }
     for (reason, n) in &summary.skipped {
         lines.push(format!("{} skipped: --{}", plural(*n, "entry", "entries"), reason.replace('_', "-")));
     }
-    if summary.target_only > 0 {
+    if summary.target_only > 0 && !compares(summary) {
         lines.push(format!(
             "{} only DST has: sync deletes nothing",
             plural(summary.target_only, "name that", "names that")
@@ -173,8 +227,12 @@ fn describe(errno: &str) -> &'static str {
 
 fn closing(summary: &Summary) -> String {
     let text = match summary.exit_code {
+        0 if compares(summary) => "no difference",
         0 => "done: all that was asked is done, the books balance",
         11 => "ended by an error: run the same command again when it is mended",
+        20 if compares(summary) => "stopped by a signal: what was found so far is listed",
+        24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
+        26 => "the trees differ",
         20 => "stopped by a signal: run the same command again, it goes on from here",
         23 => "done, but some entries failed",
         24 => "done; some sources vanished or changed while we read them: the next run picks them up",
@@ -189,4 +247,35 @@ fn closing(summary: &Summary) -> String {
         text = format!("{imbalance}\n{text}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_says_what_it_proves() {
+        let read = |compared, different, share_max| Contents {
+            files: 120_000,
+            compared,
+            bytes: 1 << 30,
+            different,
+            sample_percent: Some(5.0),
+            seed: Some(0),
+            confidence: 0.95,
+            share_max,
+        };
+        let expected = "contents of 6,000 of 120,000 files compared (1.00 GiB): none differs; \
+                        with 95 % confidence fewer than 0.050 % do";
+        assert_eq!(contents(&read(6_000, 0, 0.000_499_1)), expected);
+        assert!(contents(&read(6_000, 1, 0.012_34)).ends_with(": 1 differs; with 95 % confidence fewer than 1.3 % do"));
+        assert!(contents(&read(120_000, 2, 0.0)).ends_with(": 2 differ"));
+    }
+
+    #[test]
+    fn a_limit_is_never_rounded_down() {
+        assert_eq!(significant(0.123), "0.13");
+        assert_eq!(significant(2.51), "2.6");
+        assert_eq!(significant(99.2), "100");
+    }
 }

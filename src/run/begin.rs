@@ -54,18 +54,31 @@ impl Begun {
 }
 
 /// Both roots as the operator named them, for messages.
-struct Names {
-    source: String,
-    target: String,
+pub struct Names {
+    /// SRC.
+    pub source: String,
+    /// DST.
+    pub target: String,
+}
+
+impl Names {
+    /// Both roots.
+    pub fn of(config: &Config) -> Self {
+        Self { source: escaped(config.source.to_bytes()), target: escaped(config.target.to_bytes()) }
+    }
+}
+
+/// Refuses ranks that were not all started alike.
+pub fn same_command(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Result<(), Error> {
+    let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest())))?;
+    same_everywhere(roster, &told, "was not started with the same program and options", "start all ranks alike")
+        .map_err(|error| Error::Usage(error.to_string()))
 }
 
 /// Begins a run.
 pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<&Job>) -> Result<Begun, Error> {
-    let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest())))?;
-    same_everywhere(roster, &told, "was not started with the same program and options", "start all ranks alike")
-        .map_err(|error| Error::Usage(error.to_string()))?;
-
-    let names = Names { source: escaped(config.source.to_bytes()), target: escaped(config.target.to_bytes()) };
+    same_command(config, comm, roster)?;
+    let names = Names::of(config);
     let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
@@ -110,13 +123,12 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     policy.extras = policy.extras.and(abilities.extras).and(probe::extras_of(&trees.source));
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let threads = config::threads(config.threads, roster.ranks_here());
-    let mut grain = config.grain.clone();
-    grain.listing_bytes_max = grain.listing_bytes_max.min(config::listing_bytes_max(threads));
+    let grain = config.grain_of(config::threads(config.threads, roster.ranks_here()));
     let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
     let copying = config.copying.clone();
     let limits = Limits::new(config.limits, comm.ranks());
-    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries, limits });
+    let comparing = None;
+    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries, limits, comparing });
     Ok(Begun { context, root, listed, run_directory, held, fs_types })
 }
 
@@ -129,24 +141,37 @@ fn forget(run_directory: &RunDirectory, rank: Rank) {
     }
 }
 
-/// Opens SRC on every rank. While users work, names in it may change between two looks: look again.
+/// Opens SRC on every rank.
 fn open_source(config: &Config, comm: &mut dyn Comm, roster: &Roster, names: &Names) -> Result<Root, Error> {
+    open_alike(comm, roster, "SRC", &names.source, || {
+        let root = Root::open(Side::Source, &config.source)?;
+        roots::refuse_private_source(&root, &names.source)?;
+        Ok(root)
+    })
+}
+
+/// Opens a root on every rank, and refuses ranks that see another. While users work, names in it may
+/// change between two looks: look again.
+pub fn open_alike(
+    comm: &mut dyn Comm,
+    roster: &Roster,
+    root: &str,
+    name: &str,
+    open: impl Fn() -> Result<Root, Error>,
+) -> Result<Root, Error> {
+    let lost = || Error::Fatal(format!("{root} was lost"));
     let tries_max = 5;
     for attempt in 1..=tries_max {
-        let opened = Root::open(Side::Source, &config.source).and_then(|root| {
-            roots::refuse_private_source(&root, &names.source)?;
-            Ok(root)
-        });
-        let (mine, opened) = split(opened);
+        let (mine, opened) = split(open());
         let views = agree(comm, roster, mine)?;
-        let remedy = format!("is {} mounted there?", names.source);
-        match same_everywhere(roster, &views, "does not see the same SRC", &remedy) {
-            Ok(()) => return opened.ok_or_else(|| Error::Fatal("SRC was lost".to_owned())),
+        let remedy = format!("is {name} mounted there?");
+        match same_everywhere(roster, &views, &format!("does not see the same {root}"), &remedy) {
+            Ok(()) => return opened.ok_or_else(lost),
             Err(error) if attempt == tries_max => return Err(error),
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(50 << attempt)),
         }
     }
-    Err(Error::Fatal("SRC was lost".to_owned()))
+    Err(lost())
 }
 
 /// The view goes to the others, the open root stays.
@@ -196,7 +221,8 @@ fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(),
     Ok(())
 }
 
-fn refuse_state_in_trees(run_directory: &RunDirectory, source: &Root, target: &Root) -> Result<(), Error> {
+/// The state directory must lie in neither tree.
+pub fn refuse_state_in_trees(run_directory: &RunDirectory, source: &Root, target: &Root) -> Result<(), Error> {
     let state = run_directory.open_nearest()?;
     for (root, name) in [(source, "SRC"), (target, "DST")] {
         if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
@@ -214,7 +240,8 @@ fn broken(what: &str, failure: Failure) -> Error {
     Error::Fatal(format!("{what} can not be used: {}: {} ({errno})", failure.operation, errno.desc()))
 }
 
-fn leave_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(), Error> {
+/// Leaves a random number in the run's directory, which every rank must find.
+pub fn leave_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(), Error> {
     let written = run_directory.write(NONCE_IN_STATE, format!("{:016x}", attempt.0).as_bytes());
     written.map_err(|error| state_broken(run_directory, &error))
 }
@@ -248,19 +275,24 @@ fn share_target(
         agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
         Ok((abilities, dead))
     });
-    if comm.rank() == Rank::ROOT {
-        let _ = run_directory.remove(NONCE_IN_STATE);
-    }
+    remove_from_state(run_directory, comm.rank(), found.is_err());
     match found {
         Ok((abilities, dead)) => Ok((held, abilities, dead)),
         Err(error) => {
             if let Some((private, lock)) = held {
                 super::end::give_back(private, lock, &target.fd);
             }
-            if comm.rank() == Rank::ROOT {
-                run_directory.remove_if_empty();
-            }
             Err(error)
+        }
+    }
+}
+
+/// The number in the run's directory has done its work; a run that may not begin leaves no directory.
+pub fn remove_from_state(run_directory: &RunDirectory, rank: Rank, is_refused: bool) {
+    if rank == Rank::ROOT {
+        let _ = run_directory.remove(NONCE_IN_STATE);
+        if is_refused {
+            run_directory.remove_if_empty();
         }
     }
 }
@@ -278,6 +310,12 @@ fn find_nonce(run_directory: &RunDirectory, target: &Fd, attempt: Attempt) -> Re
     if on_target != expected.as_bytes() {
         return Err(Error::Refused("does not see the same DST: is it mounted there?".to_owned()));
     }
+    find_in_state(run_directory, attempt)
+}
+
+/// Whether this rank sees the run's directory that rank 0 made.
+pub fn find_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(), Error> {
+    let expected = format!("{:016x}", attempt.0);
     let in_state = run_directory.read(NONCE_IN_STATE, 64).unwrap_or_default();
     if in_state != expected.as_bytes() {
         return Err(Error::Refused(format!(
@@ -289,7 +327,7 @@ fn find_nonce(run_directory: &RunDirectory, target: &Fd, attempt: Attempt) -> Re
 }
 
 /// A number that nobody else has: from the system's generator.
-fn random() -> u64 {
+pub fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     // RandomState is seeded by the system (std::hash), and never twice alike in one process.
     let mut hasher = RandomState::new().build_hasher();

@@ -28,6 +28,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         (None, Ended::Stopped(Stop::Error)) => 11,
         (None, Ended::Stopped(Stop::Signal)) => 20,
         (None, Ended::Quiet) if has(Outcome::Failed) => 23,
+        (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,
         (None, Ended::Quiet) if has(Outcome::Vanished) || has(Outcome::Changed) => 24,
         (None, Ended::Quiet) => 0,
     }
@@ -37,7 +38,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
 mod tests {
     use super::*;
     use crate::counters::{Number, Slot};
-    use crate::tree::Kind;
+    use crate::tree::{Aspect, Kind};
 
     fn books(outcomes: &[Outcome]) -> Counters {
         let mut counters = Counters::default();
@@ -51,15 +52,25 @@ mod tests {
 
     #[test]
     fn of_several_exit_codes_the_first_in_the_table_wins() {
-        use Outcome::{Changed, Failed, Same, Vanished};
+        use Outcome::{Changed, Different, Failed, Same, Vanished};
         let code = |outcomes: &[Outcome]| exit_code(&books(outcomes), Ended::Quiet, None);
         assert_eq!(code(&[Same]), 0);
         assert_eq!(code(&[Same, Vanished]), 24);
         assert_eq!(code(&[Changed, Same]), 24);
         assert_eq!(code(&[Changed, Failed]), 23);
+        assert_eq!(code(&[Different, Same]), 26);
+        assert_eq!(code(&[Different, Changed, Vanished]), 26);
+        assert_eq!(code(&[Different, Failed]), 23);
         let fatal = Error::Fatal(String::new());
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Signal), None), 20);
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Error), Some(&fatal)), 11);
+    }
+
+    #[test]
+    fn a_name_that_only_the_target_has_is_a_difference_though_nothing_was_seen() {
+        let mut counters = books(&[Outcome::Same]);
+        counters.add(Slot::Difference(Aspect::TargetOnly), 1);
+        assert_eq!(exit_code(&counters, Ended::Quiet, None), 26);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The record of a run: counters of all ranks, the fault list, the summary.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
 
-use super::agree::{Roster, agree};
-use super::{Conclusion, Done, end, total};
+use super::agree::agree;
+use super::clock::Done;
+use super::crew::Crew;
+use super::{Conclusion, end, lists};
 use crate::comm::Comm;
-use crate::config::Config;
 use crate::counters::{Counters, Number};
 use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
 use crate::fault::{Error, Fault};
@@ -15,23 +15,30 @@ use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
 use crate::report::summary::{self, Bytes, FaultCount, Links, Rates, Tree};
 use crate::sched::Rank;
-use crate::slurm::Job;
 use crate::tree::path::escaped;
 
 /// Makes the record.
 pub struct Recorder<'r> {
-    /// What was asked.
-    pub config: &'r Config,
-    /// Where the ranks were.
-    pub roster: &'r Roster,
+    /// What was asked, and of whom.
+    pub crew: &'r Crew<'r>,
     /// Where the record is kept.
     pub run_directory: RunDirectory,
     /// The types of both file systems.
     pub fs_types: (u64, u64),
-    /// The job.
-    pub job: Option<Job>,
-    /// Workers of each rank.
-    pub threads: u32,
+}
+
+/// What the passes left on a rank.
+pub struct Found {
+    /// All that was counted.
+    pub counters: Counters,
+    /// Faults by cause.
+    pub faults: Vec<(FaultGroup, u64)>,
+    /// Faults of the root, which is settled when the workers have ended.
+    pub root_faults: Vec<Fault>,
+    /// How the last pass ended.
+    pub ended: Ended,
+    /// Why the run gave up.
+    pub error: Option<Error>,
 }
 
 /// What one rank brings.
@@ -39,17 +46,8 @@ type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
 
 impl Recorder<'_> {
     /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
-    #[allow(clippy::too_many_arguments)] // Each is a part of the record.
-    pub fn sum_up(
-        &self,
-        comm: &mut dyn Comm,
-        counters: Counters,
-        faults: Vec<(FaultGroup, u64)>,
-        root_faults: Vec<Fault>,
-        ended: Ended,
-        error: Option<Error>,
-        done: &Done,
-    ) -> Conclusion {
+    pub fn sum_up(&self, comm: &mut dyn Comm, found: Found, done: &Done) -> Conclusion {
+        let Found { counters, faults, root_faults, ended, error } = found;
         let root_faults = self.log_root_faults(&root_faults);
         let (mut faults, mut problem) = (faults, None);
         match root_faults {
@@ -57,7 +55,7 @@ impl Recorder<'_> {
             Err(broken) => problem = Some(broken),
         }
         let part: Result<Part, Error> = problem.map_or_else(|| Ok((counters.to_vec(), faults)), Err);
-        let (parts, error) = match agree(comm, self.roster, part) {
+        let (parts, error) = match agree(comm, &self.crew.roster, part) {
             Ok(parts) => (parts, error),
             Err(broken) => (Vec::new(), error.or(Some(broken))),
         };
@@ -72,7 +70,7 @@ impl Recorder<'_> {
             written = self.write(&summary);
             conclusion.summary = Some(summary);
         }
-        if let Err(broken) = agree(comm, self.roster, written) {
+        if let Err(broken) = agree(comm, &self.crew.roster, written) {
             conclusion.exit_code = broken.exit_code();
             conclusion.error = Some(broken);
         }
@@ -84,8 +82,8 @@ impl Recorder<'_> {
         if faults.is_empty() {
             return Ok(Vec::new());
         }
-        let last = Rank(u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX));
-        let mut log = FaultLog::new(self.run_directory.clone(), last, self.roster.host().to_owned());
+        let last = Rank(u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX));
+        let mut log = FaultLog::new(self.run_directory.clone(), last, self.crew.roster.host().to_owned());
         faults.iter().try_for_each(|fault| log.add(fault))?;
         log.close()
     }
@@ -99,27 +97,30 @@ impl Recorder<'_> {
         error: Option<&Error>,
         done: &Done,
     ) -> Summary {
-        let passes = done.seconds.mirror + done.seconds.link + done.seconds.settle;
-        let host = |rank: usize| self.roster.hosts.get(rank).map_or("", String::as_str);
+        let passes = done.seconds.mirror + done.seconds.compare + done.seconds.link + done.seconds.settle;
+        let host = |rank: usize| self.crew.roster.hosts.get(rank).map_or("", String::as_str);
         let work = |(rank, counters): (usize, &Counters)| {
-            summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.threads, counters, passes)
+            summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.crew.threads, counters, passes)
         };
         let number = |number| all.number(number);
         Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            arguments: self.config.arguments.clone(),
-            run_id: self.config.run_id.clone(),
+            command: self.crew.config.command.word(),
+            arguments: self.crew.config.arguments.clone(),
+            run_id: self.crew.config.run_id.clone(),
             run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
             exit_code,
             error: error.map(ToString::to_string),
-            slurm: self.job.clone(),
-            source: tree(&self.config.source, self.fs_types.0),
-            target: tree(&self.config.target, self.fs_types.1),
+            slurm: self.crew.job.clone(),
+            source: tree(&self.crew.config.source, self.fs_types.0),
+            target: tree(&self.crew.config.target, self.fs_types.1),
             started: done.started_at.to_string(),
             ended: done.ended_at.to_string(),
             seconds: done.seconds,
             entries: summary::entries(all),
             skipped: summary::skipped(all),
+            differences: self.crew.config.command.compare().map(|_| summary::differences(all)),
+            contents: self.crew.config.command.compare().and_then(|cmp| summary::contents(all, &cmp.comparing)),
             bytes: Bytes {
                 logical: number(Number::BytesLogical),
                 allocated: number(Number::BytesAllocated),
@@ -128,7 +129,7 @@ impl Recorder<'_> {
                 compared: number(Number::BytesCompared),
             },
             engines: summary::engines(all),
-            verified: self.config.copying.hashing.map(|_| summary::verified(all)),
+            verified: self.crew.config.copying.hashing.map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
             links: Links {
@@ -140,45 +141,33 @@ impl Recorder<'_> {
             faults,
             rates: rates(all, done.seconds.total),
             ranks: ranks.iter().enumerate().map(work).collect(),
-            threads: self.threads,
+            threads: self.crew.threads,
             imbalances: imbalances(all),
         }
     }
 
     /// Joins the fault lists of the ranks, then writes the summary: it is the last file of a run.
     fn write(&self, summary: &Summary) -> Result<(), Error> {
-        let broken = |what: &str, error: &io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
+        let broken =
+            |what: &str, error: &std::io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
         self.join_fault_lists().map_err(|error| broken("fault list", &error))?;
         self.run_directory
             .write("summary.json", summary.to_json().as_bytes())
             .map_err(|error| broken("summary", &error))
     }
 
-    fn join_fault_lists(&self) -> io::Result<()> {
-        let mut list = None;
-        let ranks = u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX - 1);
-        for rank in (0..=ranks).map(Rank) {
-            let name = fault_part_name(rank);
-            let mut part = match self.run_directory.open(&name) {
-                Ok(part) => part,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let list = match &mut list {
-                Some(list) => list,
-                None => list.insert(self.run_directory.create("faults.jsonl")?),
-            };
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                match part.read(&mut buffer)? {
-                    0 => break,
-                    got => list.write_all(buffer.get(..got).unwrap_or_default())?,
-                }
-            }
-            self.run_directory.remove(&name)?;
-        }
-        list.map_or(Ok(()), |list| list.sync_all())
+    fn join_fault_lists(&self) -> std::io::Result<()> {
+        // One more than the ranks: the root's.
+        let parts = u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+        lists::join(&self.run_directory, (0..=parts).map(Rank).map(fault_part_name), "faults.jsonl")
     }
+}
+
+/// The counters of all ranks together.
+fn total(ranks: &[Counters]) -> Counters {
+    let mut total = Counters::default();
+    ranks.iter().for_each(|rank| total.merge(rank));
+    total
 }
 
 fn tree(path: &std::ffi::CStr, fs_type: u64) -> Tree {
@@ -190,7 +179,7 @@ fn rates(all: &Counters, seconds: f64) -> Rates {
     let seconds = seconds.max(1e-9);
     Rates {
         entries_per_second: all.seen() as f64 / seconds,
-        bytes_per_second: all.number(Number::BytesWritten) as f64 / seconds,
+        bytes_per_second: summary::bytes_done(all) as f64 / seconds,
     }
 }
 

@@ -3,9 +3,11 @@
 pub mod attributes;
 pub mod chunk;
 pub mod decide;
+pub mod difference;
 pub mod extras;
 pub mod filter;
 pub mod item;
+pub mod itemize;
 pub mod join;
 pub mod layout;
 pub mod listed;
@@ -14,11 +16,13 @@ pub mod outcome;
 pub mod path;
 pub mod pattern;
 pub mod project;
+pub mod sample;
 pub mod side;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
+pub use difference::{Aspect, Aspects, Difference};
 pub use extras::Extras;
 pub use item::{DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};

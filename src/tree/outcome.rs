@@ -15,6 +15,8 @@ pub enum Outcome {
     MetadataOnly,
     /// Made a further name of an inode of the target.
     Linked,
+    /// `cmp`: the target has something else, or nothing.
+    Different,
     /// Passed over on purpose.
     Skipped,
     /// It was gone from the source when its turn came.
@@ -29,12 +31,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of the summary.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 11] = [
         Outcome::Same,
         Outcome::Created,
         Outcome::Updated,
         Outcome::MetadataOnly,
         Outcome::Linked,
+        Outcome::Different,
         Outcome::Skipped,
         Outcome::Vanished,
         Outcome::Changed,
@@ -50,6 +53,7 @@ impl Outcome {
             Outcome::Updated => "updated",
             Outcome::MetadataOnly => "metadata_only",
             Outcome::Linked => "linked",
+            Outcome::Different => "different",
             Outcome::Skipped => "skipped",
             Outcome::Vanished => "vanished",
             Outcome::Changed => "changed",

@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod compare;
+pub mod difference;
 pub mod faultfs;
 pub mod image;
 pub mod needs;

@@ -19,6 +19,7 @@ pub const OUTCOMES: &[&str] = &[
     "updated",
     "metadata_only",
     "linked",
+    "different",
     "skipped",
     "vanished",
     "changed",

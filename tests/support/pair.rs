@@ -95,6 +95,12 @@ impl Pair {
         sync.state_dir(self.state_path()).copied_to(&self.top)
     }
 
+    /// `pmirror cmp` of the source and the target, to be refined and run.
+    pub fn cmp(&self) -> Pmirror {
+        let cmp = Pmirror::new().cmp(self.source_path(), self.target_path());
+        cmp.state_dir(self.state_path()).copied_to(&self.top)
+    }
+
     /// Gives the target and the state directory to a user.
     pub fn give_to(&self, (user, group): (u32, u32)) -> &Pair {
         let top = self.beside();

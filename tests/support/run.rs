@@ -73,6 +73,13 @@ impl Pmirror {
         self
     }
 
+    /// `pmirror cmp SOURCE TARGET`.
+    pub fn cmp(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Pmirror {
+        let mut cmp = self.sync(source, target);
+        cmp.words[0] = "cmp".into();
+        cmp
+    }
+
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Pmirror {
         self.words.push(word.as_ref().to_os_string());
         self

@@ -7,7 +7,7 @@ use super::calls::{read_full, seek_data};
 use super::extents::Answer;
 use super::{COMPARE_BYTES, trust};
 use crate::fault::Failure;
-use crate::fs::Fd;
+use crate::fs::{Fd, attributes};
 
 /// Whether a range holds the same bytes in both files; a hole equals zeros, and is skipped where both
 /// have one. Where both end early, at the same place, they are the same. `progress` hears of bytes
@@ -51,7 +51,8 @@ fn up_to(buffer: &mut [u8], bytes: usize) -> &mut [u8] {
 fn next_data(file: &Fd, offset: u64, end: u64) -> Result<u64, Failure> {
     match seek_data(file, offset)? {
         Answer::At(start) => Ok(start.min(end)),
-        Answer::Nowhere => Ok(end),
+        // lseek(2) says so of a hole at the end, and of what lies beyond the end.
+        Answer::Nowhere => Ok(if attributes::of_fd(file)?.size >= end { end } else { offset }),
         Answer::Unknown => Ok(offset),
     }
 }

@@ -41,7 +41,7 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     let seen = source.as_ref().map_or(Kind::Unknown, |source| source.kind);
     let entry = Entry { name, kind: listed.kind.unwrap_or(seen) };
     work.effects.see(entry.kind);
-    if listed.kind.is_none() && source.is_ok() && chosen::leaves_out(work.context, work.pair, name, seen) {
+    if listed.kind.is_none() && source.is_ok() && chosen::leaves_out(work.context, &work.pair.item.path, name, seen) {
         return work.effects.skip(entry.kind, Skip::Excluded);
     }
     look_and_act(work, &entry, Some(source), listed.on_target);

@@ -12,15 +12,15 @@ use super::{Work, note, outcome_of, report, sweep};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::path_list::PathList;
-use crate::fs::{attributes, list};
+use crate::fs::{Fd, attributes, list};
 use crate::pass::pair::{Pair, Trouble};
 use crate::pass::{Context, Effects, Watch, settle};
 use crate::tree::listed::{Extent, Group, Groups, for_each_path};
 use crate::tree::names::Listed;
-use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// A longer part of the list is cut into several, so that several ranks can take of it.
-const PART_BYTES: u64 = 256 << 10;
+pub const PART_BYTES: u64 = 256 << 10;
 
 /// The directory's names in a part of the list.
 pub struct Part {
@@ -50,7 +50,8 @@ pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effect
         sweep_left_overs(context, &pair, effects);
     }
     let whole = if settles && extent.bytes() > 2 * PART_BYTES {
-        cut(list, &pair, extent, effects)
+        cut(list, &pair.item, extent, effects);
+        false
     } else {
         work_on(context, &pair, list, extent, watch, effects)
     };
@@ -84,16 +85,15 @@ fn sweep_left_overs(context: &Context, pair: &Pair<'_>, effects: &mut Effects) {
 }
 
 /// Cuts a long part; what can not be cut, as one name has it all, is worked on as it is.
-fn cut(list: &PathList, pair: &Pair<'_>, extent: Extent, effects: &mut Effects) -> bool {
-    match Groups::new(list, &pair.item.path, extent).cut(PART_BYTES) {
+pub fn cut(list: &PathList, directory: &DirectoryItem, extent: Extent, effects: &mut Effects) {
+    match Groups::new(list, &directory.path, extent).cut(PART_BYTES) {
         Ok(parts) => effects.items.extend(parts.into_iter().map(|extent| Item::Listed {
-            directory: pair.item.clone(),
+            directory: directory.clone(),
             extent,
             settles: false,
         })),
-        Err(failure) => lost(&pair.item.path, failure, effects),
+        Err(failure) => lost(&directory.path, failure, effects),
     }
-    false
 }
 
 /// Works on names until they are done or it is time to let others have the rest. Returns whether
@@ -144,39 +144,51 @@ fn work_on(
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
 fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     let name = group.name.as_c_str();
-    let source = match attributes::of_name(&work.pair.source, name) {
-        Ok(source) => source,
-        Err(failure) => {
-            if group.listed || failure.errno != Errno::ENOENT as i32 {
-                miss(&work.pair.path(name), failure, work.effects);
-            }
-            if failure.errno == Errno::ENOENT as i32 {
-                miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
-            }
-            return;
-        }
-    };
-    let is_directory = source.kind == Kind::Directory;
-    if !is_directory {
-        let failure = Failure { side: Side::Source, operation: "statx", errno: Errno::ENOTDIR as i32 };
-        miss_below(list, &work.pair.path(name), group.below, failure, work.effects);
-    }
-    if !is_directory && !group.listed {
+    let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
         return;
-    }
+    };
     let entry = Entry { name, kind: source.kind };
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
     let on_target = !work.pair.item.made;
     entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
-    if is_directory && !group.listed {
+    if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
     }
 }
 
+/// Looks at a name of the list on the source. `None`: it is not there, or is no directory and not
+/// listed itself; what is listed and not found stands in the books as failed.
+pub fn find(
+    list: &PathList,
+    group: &Group,
+    directory: &Fd,
+    path: &TreePath,
+    effects: &mut Effects,
+) -> Option<Attributes> {
+    let source = match attributes::of_name(directory, &group.name) {
+        Ok(source) => source,
+        Err(failure) => {
+            if group.listed || failure.errno != Errno::ENOENT as i32 {
+                miss(path, failure, effects);
+            }
+            if failure.errno == Errno::ENOENT as i32 {
+                miss_below(list, path, group.below, failure, effects);
+            }
+            return None;
+        }
+    };
+    if source.kind == Kind::Directory {
+        return Some(source);
+    }
+    let failure = Failure { side: Side::Source, operation: "statx", errno: Errno::ENOTDIR as i32 };
+    miss_below(list, path, group.below, failure, effects);
+    group.listed.then_some(source)
+}
+
 /// A directory on the way is entered for what is listed below it, not walked.
-fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Extent) {
+pub fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Extent) {
     for item in effects.items.iter_mut().skip(items_before) {
         if let Item::Directory(directory) = item {
             *item = Item::Listed { directory: directory.clone(), extent: below, settles: true };
@@ -220,7 +232,7 @@ fn miss_below(list: &PathList, name: &TreePath, extent: Extent, failure: Failure
 }
 
 /// Paths whose directory can no longer be opened share its fate.
-fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, trouble: Trouble, effects: &mut Effects) {
+pub fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, trouble: Trouble, effects: &mut Effects) {
     note(directory, trouble, effects);
     let paths = for_each_path(list, extent, |_| {
         effects.count(Number::Listed, 1);
@@ -233,12 +245,12 @@ fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, trouble: 
 }
 
 /// The list can not be read: what it still named is not known.
-fn lost(path: &TreePath, failure: Failure, effects: &mut Effects) {
+pub fn lost(path: &TreePath, failure: Failure, effects: &mut Effects) {
     miss_in_books(effects);
     let note = "the list of --files-from can not be read in the run directory";
     effects.fault(Fault { note, ..Fault::of(path.clone(), failure) });
 }
 
-fn no_list() -> Failure {
+pub fn no_list() -> Failure {
     Failure { side: Side::Source, operation: "pread64", errno: Errno::EBADF as i32 }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, settle};
+use super::{Context, Effects, Watch, settle, share};
 use crate::counters::Number;
 use crate::fault::{Fault, Side};
 use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
@@ -66,7 +66,7 @@ pub fn round(context: &Context, item: DirectoryItem, round: u32, rounds: u32, wa
 
 /// A part of a directory could not be listed: its names stand in the books as one of unknown type, as
 /// the directory's own outcome was settled before.
-fn names_unknown(outcome: Outcome, effects: &mut Effects) {
+pub(super) fn names_unknown(outcome: Outcome, effects: &mut Effects) {
     effects.count(Number::Listed, 1);
     effects.see(Kind::Unknown);
     effects.end(Kind::Unknown, outcome);
@@ -124,7 +124,7 @@ pub(super) fn trouble_of_name(path: TreePath, kind: Kind, trouble: Trouble, effe
 const NESTED: &str = "one root of the two, mounted inside a tree: it would be copied into itself";
 
 /// Names whose directory can no longer be opened share its fate.
-fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut Effects) {
+pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut Effects) {
     for (_, listed) in list.iter() {
         let kind = listed.kind.unwrap_or(Kind::Unknown);
         effects.see(kind);
@@ -139,9 +139,7 @@ fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut E
 
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
-    for round in 0..rounds {
-        effects.items.push(Item::Round { directory: pair.item.clone(), round, rounds });
-    }
+    share::rounds(&pair.item, rounds, effects);
     let outcome = settle::outcome_before_changes(context, &pair).unwrap_or(Outcome::Failed);
     settle::now_or_later(context, pair, outcome, false, effects);
 }
@@ -156,15 +154,8 @@ fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, 
     if listings.names.len() <= context.grain.batch_names_max {
         return work_on(context, pair, &listings.names, watch, effects);
     }
-    release(context, pair, &listings.names, 0, effects);
+    share::all(context, &pair.item, &listings.names, effects);
     false
-}
-
-/// Gives the names from `first` on back, in batches that others can steal.
-fn release(context: &Context, pair: &Pair<'_>, names: &Names, first: usize, effects: &mut Effects) {
-    for names in names.split_from(first, context.grain.batch_names_max) {
-        effects.items.push(Item::Batch { directory: pair.item.clone(), names });
-    }
 }
 
 /// What working on the names of one directory needs at every step.
@@ -227,19 +218,9 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     file::finish_group(&mut work);
     let chunks = work.chunks;
     if done < names.len() {
-        release_rest(context, pair, names, done, effects);
+        share::rest(context, &pair.item, names, done, effects);
     }
     // Last, as a rank takes its newest item: a large file that was begun comes before further ones.
     effects.items.extend(chunks);
     done == names.len() && effects.notes.len() == notes_before
-}
-
-/// What a long item leaves: in several pieces, so that several ranks can take of it.
-fn release_rest(context: &Context, pair: &Pair<'_>, names: &Names, done: usize, effects: &mut Effects) {
-    let pieces_min = 4;
-    let left = names.len() - done;
-    let piece = left.div_ceil(pieces_min).clamp(1, context.grain.batch_names_max);
-    for names in names.split_from(done, piece) {
-        effects.items.push(Item::Batch { directory: pair.item.clone(), names });
-    }
 }
