@@ -1,6 +1,7 @@
 //! A rank's main thread: messages, waves, progress and signals. It never touches a file of the trees,
 //! so a rank whose workers hang in a dead server still answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
-use crate::fault::Error;
+use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::{Context, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
@@ -235,6 +236,15 @@ impl<'c> Engine<'c> {
     pub fn take_link_groups(&mut self) -> Vec<LinkGroup> {
         let links = std::mem::take(&mut self.shared.lock().links);
         links.into_values().collect()
+    }
+
+    /// The same for the inodes of one tree; those of the other stay.
+    pub fn take_link_groups_of(&mut self, side: Side) -> Vec<LinkGroup> {
+        let mut state = self.shared.lock();
+        let (taken, left): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut state.links).into_iter().partition(|(key, _)| key.side == side);
+        state.links = left;
+        taken.into_values().collect()
     }
 
     /// The directories that wait to be settled, to be this rank's items of the settle pass.

@@ -13,7 +13,7 @@ use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::counters::{Number, Slot};
 use crate::engine::{Ended, Engine, Finished, difference_part_name};
-use crate::fault::Error;
+use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress, differences};
 use crate::sched::Rank;
@@ -70,18 +70,20 @@ fn walk(
     Ok((ended, engine.finish()))
 }
 
-/// Groups whose inode has more names than they know of go on to another pass, see `pass/compare/links.rs`.
+/// Groups of source inodes first; then those of target inodes, with the names that the former passed on
+/// to them, see `pass/compare/links.rs`.
 fn link_passes(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
-    loop {
-        let groups: Vec<Item> = engine.take_link_groups().into_iter().map(Item::Link).collect();
+    for side in [Side::Source, Side::Target] {
+        let groups: Vec<Item> = engine.take_link_groups_of(side).into_iter().map(Item::Link).collect();
         if any_rank(engine, groups.len() as u64) == 0 {
-            return Ended::Quiet;
+            continue;
         }
         let ended = engine.run_pass(groups, &mut |report| progress.observe(report));
         if ended != Ended::Quiet {
             return ended;
         }
     }
+    Ended::Quiet
 }
 
 /// Sums up, and prints the list.

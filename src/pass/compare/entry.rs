@@ -71,7 +71,7 @@ fn both(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: Attributes
     };
     let has_links = source.links > 1 || target.links > 1;
     if has_links && policy.hard_links && look.comparing.level >= Level::Quick && source.kind == target.kind {
-        return tell_owners(look, sides, entry, &source, &target);
+        return tell_owner(look, sides, entry, &source, &target);
     }
     let spot = Spot { source: &sides.source, target: directory, name: entry.name, path: &entry.path };
     let judged: Result<Judged, Failure> = judge::name(look, &spot, (source, target));
@@ -103,20 +103,14 @@ fn sub_directory(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: A
     }));
 }
 
-/// A name of an inode with several, on either side: only the owners of the inodes can know whether the
+/// A name of an inode with several, on either side: only the owner of the inode can know whether the
 /// same names share one on the other side.
-fn tell_owners(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: &Attributes, target: &Attributes) {
-    let mut tell = |side, mount, inode: &Attributes, settles| {
-        let key = LinkKey { side, mount, inode: inode.identity };
-        let member = LinkMember { path: entry.path.clone(), settles };
-        look.effects.notes.push(Note::Link { key, kind: entry.kind, links: inode.links, member });
-    };
-    if target.links > 1 {
-        tell(Side::Target, 0, target, source.links == 1);
-    }
-    if source.links > 1 {
-        tell(Side::Source, sides.item.mount, source, true);
-    }
+fn tell_owner(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: &Attributes, target: &Attributes) {
+    let (side, mount, inode) =
+        if source.links > 1 { (Side::Source, sides.item.mount, source) } else { (Side::Target, 0, target) };
+    let key = LinkKey { side, mount, inode: inode.identity };
+    let member = LinkMember { path: entry.path.clone(), settles: true };
+    look.effects.notes.push(Note::Link { key, kind: entry.kind, links: inode.links, member });
 }
 
 /// A directory that can no longer be opened, as a failure of the name in it.

@@ -1,10 +1,10 @@
 //! Hard links: the names of one source inode must be the names of one target inode, and no others.
 //!
 //! Judged group by group when the walk is over. A group of a source inode knows whether its names share
-//! one target inode; whether that has further names in the tree only its own group can know. So where it
-//! has more names than the source's group, its names go on to the group of the target inode, in the next
-//! pass. Such a group is judged when it holds all names that go on: one that knows of names whose source
-//! group is still to be judged passes its own names on, too.
+//! one target inode; whether that has further names in the tree only its own group can know. So source
+//! inodes have the first turn, and where the target inode has more names than the group, the group's
+//! names go on to the target inode's group. That holds all names in question when it has its turn: the
+//! walk told it of those whose source has no other name.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -36,11 +36,6 @@ pub fn group(look: &mut Look<'_>, group: LinkGroup) {
             look.effects.count(Number::LinkGroups, 1);
             look.effects.count(Number::LinkGroupsOutside, u64::from(links as usize > members.len()));
             of_source_inode(look, key, kind, members);
-        }
-        Side::Target if members.iter().any(|member| !member.settles) => {
-            for member in members.into_iter().filter(|member| member.settles) {
-                look.effects.notes.push(Note::Link { key, kind, links, member });
-            }
         }
         Side::Target => of_target_inode(look, key, kind, members),
     }
