@@ -213,6 +213,27 @@ fn a_signal_ends_it_in_order_with_balanced_books() {
 }
 
 #[test]
+fn a_signal_while_hard_links_are_judged_leaves_balanced_books() {
+    let pair = Pair::new();
+    for index in 0..40 {
+        let (a, b) = (format!("a{index}"), format!("b{index}"));
+        pair.source().file(&a, "");
+        pair.source().hard_link(&a, &b);
+        pair.target().file(&b, "");
+        pair.target().hard_link(&b, &a);
+        pair.target().hard_link(&b, format!("c{index}"));
+        pair.source().file(format!("c{index}"), "");
+    }
+    for seconds in ["1.6", "2.4", "3.2"] {
+        let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=statx:delay_enter=10000"];
+        let words = [&slow[..], &["timeout", "--preserve-status", "-s", "TERM", seconds]].concat();
+        let run = pair.cmp().wrapped_by(&words).run_unchecked();
+        run.assert_books_balance();
+        run.context(|| assert!([20, 26].contains(&run.code), "exit code {}", run.code));
+    }
+}
+
+#[test]
 fn an_earlier_list_of_the_same_run_id_is_kept_and_a_torn_part_replaced() {
     let pair = random_pair(606);
     let cmp = pair.cmp().run_id("again").arg("--jsonl");

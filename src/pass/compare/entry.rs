@@ -121,7 +121,7 @@ fn sub_directory(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: A
     }));
 }
 
-/// A name of an inode with several, on either side: only the owners of the inodes can know whether the
+/// A name of an inode with several, on either side: only the owner of the inode can know whether the
 /// same names share one on the other side.
 fn tell_owner(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: &Attributes, target: &Attributes) {
     let (side, mount, inode) =

@@ -1,9 +1,10 @@
 //! Hard links: the names of one source inode must be the names of one target inode, and no others.
 //!
-//! Judged group by group when the walk is over, those of source inodes first. Such a group knows whether
-//! its names share one target inode; whether that has further names in the tree only its own group can
-//! know. So where it has more names than the source's group, its names go on to the group of the target
-//! inode, whose turn comes when all source inodes have had theirs.
+//! Judged group by group when the walk is over. A group of a source inode knows whether its names share
+//! one target inode; whether that has further names in the tree only its own group can know. So source
+//! inodes have the first turn, and where the target inode has more names than the group, the group's
+//! names go on to the target inode's group. That holds all names in question when it has its turn: the
+//! walk told it of those whose source has no other name.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
