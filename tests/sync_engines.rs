@@ -164,15 +164,16 @@ fn past_the_cache_every_byte_arrives() {
 }
 
 #[test]
-fn a_file_system_that_refuses_unaligned_direct_writes_gets_aligned_ones() {
-    let pair = Pair::new();
-    fill(&pair.source());
-    let run = with_answer(&pair, "read-write", "inject=fcntl:error=EINVAL");
-    assert_eq!(files(&run, "read_write"), 5);
-    let direct = Pair::new();
-    fill(&direct.source());
-    direct.sync().args(&["--direct", "--buffer-size", "300K"]).run().exits(0);
-    direct.assert_mirrored();
+fn where_the_cache_can_not_be_passed_by_it_is_used() {
+    for call in ["fcntl", "pread64", "pwrite64"] {
+        let pair = Pair::new();
+        fill(&pair.source());
+        let tree = if call == "pread64" { pair.source() } else { pair.target() };
+        let (path, inject) = (tree.path("large"), format!("inject={call}:error=EINVAL:when=2"));
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &inject];
+        pair.sync().args(&["--direct", "--buffer-size", "300K"]).wrapped_by(&strace).run().exits(0);
+        pair.assert_mirrored();
+    }
 }
 
 #[test]

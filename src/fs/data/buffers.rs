@@ -25,7 +25,7 @@ pub(super) fn with_two_buffers<T>(bytes: usize, work: impl FnOnce(&mut [u8], &mu
 
 fn aligned(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
     let bytes = bytes.max(1).next_multiple_of(ALIGNMENT);
-    if buffer.len() != bytes + ALIGNMENT {
+    if buffer.len() < bytes + ALIGNMENT {
         *buffer = vec![0; bytes + ALIGNMENT];
     }
     let first = buffer.as_ptr().align_offset(ALIGNMENT);

@@ -38,3 +38,40 @@ pub(super) fn is_recent(was: &Attributes, now: SystemTime) -> bool {
 pub(super) fn holes(file: &Fd) -> bool {
     is_known(file) || attributes::of_fd(file).is_ok_and(|was| !is_recent(&was, SystemTime::now()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Identity, Kind, Time};
+
+    fn changed(mtime: i64, ctime: i64) -> Attributes {
+        let time = |seconds| Time { seconds, nanoseconds: 0 };
+        let identity = Identity { inode: 1, birth: None };
+        let (mtime, ctime, atime) = (time(mtime), time(ctime), time(0));
+        let (kind, links, mode) = (Kind::File, 1, 0o644);
+        Attributes {
+            kind,
+            identity,
+            device: 1,
+            links,
+            uid: 0,
+            gid: 0,
+            mode,
+            size: 1,
+            allocated: 0,
+            rdev: 0,
+            atime,
+            mtime,
+            ctime,
+        }
+    }
+
+    #[test]
+    fn a_file_is_recent_for_a_minute_after_any_change_and_by_a_clock_ahead() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        for (mtime, ctime) in [(995, 0), (0, 995), (941, 941), (5_000, 0)] {
+            assert!(is_recent(&changed(mtime, ctime), now), "{mtime} {ctime}");
+        }
+        assert!(!is_recent(&changed(940, 100), now));
+    }
+}
