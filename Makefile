@@ -25,7 +25,7 @@ test: ## lint, build, and run all tests on a Slurm cluster of four nodes on this
 	echo 'cargo test --release'; \
 	cargo test --release
 
-bench: build ## measure beside other tools, for half an hour: benchmarks/README.md
+bench: build ## measure beside other tools, for an hour or two: benchmarks/README.md
 	@tests/install.sh bench
 	cargo build --release --example floor --example faultfs
 	python3 benchmarks/bench.py

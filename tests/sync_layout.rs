@@ -195,3 +195,12 @@ fn whole_seconds_are_compared_as_whole_seconds() {
     let again = sync.run().exits(0);
     assert_eq!((again.count("file", "same"), again.number("/bytes/written")), (1, 0));
 }
+
+#[test]
+fn a_source_without_layouts_leaves_the_default() {
+    let lustre = Lustre::new();
+    lustre.pair.source().file("plain", "content");
+    let sync = Pmirror::new().sync(lustre.pair.source_path(), lustre.target.path());
+    let run = sync.state_dir(lustre.pair.state_path()).run().exits(0);
+    assert_eq!((run.number("/unset/layout"), stripes(&lustre.target, "plain")), (0, 1));
+}

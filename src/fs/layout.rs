@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode, SFlag, mknodat};
 use rustix::fs::{CWD, XattrFlags};
 
 use super::fd::{Fd, errno, uninterrupted};
-use super::{attributes, open};
+use super::{attributes, names, open};
 use crate::fault::Failure;
 use crate::tree::Kind;
 
@@ -43,27 +43,20 @@ pub fn set_default(directory: &Fd, layout: &[u8]) -> Result<(), Failure> {
         .map_err(|errno| directory.failure("fsetxattr", errno))
 }
 
-/// Whether a file system has layouts: a directory without a default for its files answers ENODATA, and
-/// where there are none the answer is EOPNOTSUPP.
-pub fn is_known(directory: &Fd) -> bool {
-    let mut size_only = [0u8; 0];
-    let call = || rustix::fs::fgetxattr(directory.as_fd(), LAYOUT, &mut size_only[..]).map_err(errno);
-    matches!(uninterrupted(call), Ok(_) | Err(Errno::ENODATA))
-}
-
 /// A file that mknod made: it has no layout yet, and must not be opened for writing before it has.
 #[derive(Debug)]
 pub struct Unopened(Fd);
 
 /// Makes a regular file, 0600, without opening it: EEXIST when the name is taken. What is then found
-/// under the name must be what was made: empty, ours, with one name.
-pub fn make(parent: &Fd, name: &CStr, uid: u32) -> Result<Unopened, Failure> {
+/// under the name must be what was made: empty, with one name, and of `owner`, if that is known.
+pub fn make(parent: &Fd, name: &CStr, owner: Option<u32>) -> Result<Unopened, Failure> {
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     uninterrupted(|| mknodat(parent.as_fd(), name, SFlag::S_IFREG, mode, 0))
         .map_err(|errno| parent.failure("mknodat", errno))?;
     let made = open::entry(parent, name)?;
     let found = attributes::of_fd(&made)?;
-    if found.kind != Kind::File || found.links != 1 || found.size != 0 || found.uid != uid {
+    let ours = owner.is_none_or(|owner| found.uid == owner);
+    if found.kind != Kind::File || found.links != 1 || found.size != 0 || !ours {
         return Err(parent.failure("mknodat", Errno::ESTALE));
     }
     Ok(Unopened(made))
@@ -85,11 +78,19 @@ impl Unopened {
     }
 
     /// Opens this very inode for writing: it gets the default layout if none was set.
-    pub fn open(self) -> Result<Fd, Failure> {
+    pub fn open(&self) -> Result<Fd, Failure> {
         let path = self.0.proc_path();
         let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
         uninterrupted(|| openat(CWD, path.as_str(), flags, Mode::empty()))
             .map(|fd| Fd::new(fd, self.0.side()))
             .map_err(|errno| self.0.failure("openat", errno))
+    }
+
+    /// Removes its name, if it still has it.
+    pub fn take_back(&self, parent: &Fd, name: &CStr) -> Result<(), Failure> {
+        if attributes::of_name(parent, name)?.identity == attributes::of_fd(&self.0)?.identity {
+            names::remove(parent, name)?;
+        }
+        Ok(())
     }
 }

@@ -56,20 +56,21 @@ pub fn measure(private: &Private) -> Result<Abilities, Failure> {
     drop(file);
     names::remove(private.directory(), PROBE)?;
     let (uid, groups) = (geteuid().as_raw(), our_groups());
-    let extras = Extras { layouts: has_layouts(private, uid), projects };
+    let extras = Extras { layouts: has_layouts(private)?, projects };
     Ok(Abilities { times, chown, uid, groups, overrides_permissions, extras, forgets_xattrs })
 }
 
 /// Whether a file that mknod made waits for a layout. A file system without mknod has none.
-fn has_layouts(private: &Private, uid: u32) -> bool {
-    let made = layout::make(private.directory(), PROBE, uid);
-    let waits = made.as_ref().is_ok_and(layout::Unopened::waits);
-    made.is_ok_and(|_| names::remove(private.directory(), PROBE).is_ok()) && waits
+fn has_layouts(private: &Private) -> Result<bool, Failure> {
+    let waits = layout::make(private.directory(), PROBE, None).is_ok_and(|made| made.waits());
+    private.remove(PROBE)?;
+    Ok(waits)
 }
 
-/// What a tree has that only some file systems have, as far as its root tells.
-pub fn extras_of(root: &Fd) -> Extras {
-    Extras { layouts: layout::is_known(root), projects: matches!(project::of_fd(root), Ok(Some(_))) }
+/// What a source has that only some file systems have, as far as its root tells. Layouts are asked of
+/// each new file: that costs little where the target is as slow to create a file as Lustre is.
+pub fn extras_of_source(root: &Fd) -> Extras {
+    Extras { layouts: true, projects: matches!(project::of_fd(root), Ok(Some(_))) }
 }
 
 fn our_groups() -> BTreeSet<u32> {

@@ -5,7 +5,8 @@ use std::ffi::CStr;
 use super::{Context, Effects};
 use crate::counters::Number;
 use crate::fault::Failure;
-use crate::fs::{Fd, layout, names, open};
+use crate::fs::{Fd, layout, open};
+use crate::tree::decide::Abilities;
 use crate::tree::layout::{Plan, plan};
 
 /// Creates a file, 0600, as `open::new_file` does. Where its layout can not be had it gets the default
@@ -30,14 +31,18 @@ pub fn new_file(
             return open::new_file(parent, name);
         }
     };
-    let made = layout::make(parent, name, context.policy.target.uid)?;
+    let made = layout::make(parent, name, owner(&context.policy.target))?;
     if made.ask(&request).is_err() {
         effects.count(Number::LayoutUnset, 1);
     }
     made.open().inspect_err(|_| {
-        // It was made a moment ago, and is empty.
-        let _ = names::remove(parent, name);
+        let _ = made.take_back(parent, name);
     })
+}
+
+/// To whom belongs what we make; `None`: the file system squashes root, and only it knows.
+fn owner(able: &Abilities) -> Option<u32> {
+    (able.chown || able.uid != 0).then_some(able.uid)
 }
 
 /// Gives a new directory what its source hands down to new files, where that is not the file system's

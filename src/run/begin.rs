@@ -120,7 +120,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let (source_key, target_key) = (source.key(), target.key());
     let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
     let mut policy = config.policy.clone();
-    policy.extras = policy.extras.and(abilities.extras).and(probe::extras_of(&trees.source));
+    policy.extras = policy.extras.and(abilities.extras).and(probe::extras_of_source(&trees.source));
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
     let grain = config.grain_of(config::threads(config.threads, roster.ranks_here()));
