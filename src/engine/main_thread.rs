@@ -17,7 +17,7 @@ use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
-use crate::pass::{Context, Watch};
+use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
 use crate::tree::{ChunkedFile, Item};
@@ -80,9 +80,9 @@ impl<'c> Engine<'c> {
     /// Starts the workers of a rank.
     pub fn start(comm: &'c mut dyn Comm, context: Arc<Context>, setup: Setup) -> Result<Self, Error> {
         let (me, ranks) = (comm.rank(), comm.ranks());
-        let stop = Arc::new(AtomicBool::new(false));
+        let signs = Arc::new(Signs::default());
         let all = setup.threads + workers::SPARE;
-        let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&stop))).collect());
+        let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&signs))).collect());
         let limits = [setup.limits.bytes, setup.limits.operations];
         let settings = Settings { limits, ..Settings::default() };
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
@@ -97,7 +97,7 @@ impl<'c> Engine<'c> {
             context,
             threads: setup.threads,
             watches,
-            stop,
+            signs,
         });
         let pool = Some(workers::start(&shared)?);
         let now = Instant::now();
@@ -155,6 +155,9 @@ impl<'c> Engine<'c> {
         if hear_notes(state) || state.desk.bag.len() > before {
             self.shared.work.notify_all();
         }
+        if state.scheduler.has_thieves() {
+            self.shared.signs.hungry.store(true, Ordering::Relaxed);
+        }
     }
 
     /// One round of the main loop. Returns whether the pass is over.
@@ -170,7 +173,7 @@ impl<'c> Engine<'c> {
                 self.shared.work.notify_all();
             }
             state.scheduler.tick(now, &mut state.desk);
-            self.shared.stop.store(state.scheduler.stop().is_some(), Ordering::Relaxed);
+            self.shared.signs.stop.store(state.scheduler.stop().is_some(), Ordering::Relaxed);
             (posts(state), state.scheduler.poll_news(), state.scheduler.next_wake(&state.desk))
         };
         let active = received || !sent.is_empty();

@@ -1,7 +1,6 @@
 //! What the workers and the main thread of a rank share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
@@ -13,7 +12,7 @@ use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Side};
 use crate::pass::effects::Deferred;
 use crate::pass::limits::Rates;
-use crate::pass::{Context, Effects, Watch};
+use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
 use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
@@ -35,8 +34,8 @@ pub struct Shared {
     pub threads: u32,
     /// All workers: some are spare, for when others hang in the kernel.
     pub watches: Arc<Vec<Watch>>,
-    /// Set when the run is to end early.
-    pub stop: Arc<AtomicBool>,
+    /// What the workers see while they have an item.
+    pub signs: Arc<Signs>,
 }
 
 impl Shared {

@@ -1,6 +1,7 @@
 //! The workers of a rank: each takes an item, has the pass process it, and brings back its effects.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rayon::ThreadPool;
@@ -39,6 +40,9 @@ fn work(shared: &Shared, index: usize) {
             None
         };
         let Some(item) = item else {
+            if permitted && state.busy > 0 {
+                shared.signs.hungry.store(true, Ordering::Relaxed);
+            }
             state = shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
             continue;
         };
@@ -55,6 +59,8 @@ fn work(shared: &Shared, index: usize) {
         state = shared.lock();
         state.busy -= 1;
         state.take_in(effects, error);
+        // Who asked is served from what this item left.
+        shared.signs.hungry.store(state.desk.bag.is_empty() && state.busy > 0, Ordering::Relaxed);
         wake_others(shared, &state);
     }
 }

@@ -215,30 +215,31 @@ impl Pace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pass::Signs;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::Ordering;
 
     const SLOW: Rates = Rates { bytes: 1_000, operations: u64::MAX };
 
     #[test]
     fn a_stop_ends_the_sleep_at_once() {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (limits, watch) = (Limits::new(SLOW, 1), Watch::new(Arc::clone(&stop)));
+        let signs = Arc::<Signs>::default();
+        let (limits, watch) = (Limits::new(SLOW, 1), Watch::new(Arc::clone(&signs)));
         let started = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 limits.data(1_000_000, &watch);
             });
             std::thread::sleep(Duration::from_millis(50));
-            stop.store(true, Ordering::Relaxed);
+            signs.stop.store(true, Ordering::Relaxed);
         });
         assert!(started.elapsed() < Duration::from_secs(5), "it slept to the end");
     }
 
     #[test]
     fn a_rank_that_waits_wants_more_than_it_has() {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (limits, watch) = (Limits::new(SLOW, 2), Watch::new(stop));
+        let signs = Arc::<Signs>::default();
+        let (limits, watch) = (Limits::new(SLOW, 2), Watch::new(signs));
         assert_eq!(limits.usage(), Some([Usage { holds: 500, wants: 0 }, Usage { holds: u64::MAX, wants: 0 }]));
         limits.data(1, &watch);
         limits.renew(Some(Rates { bytes: 900, ..SLOW }), Duration::from_secs(60));
@@ -260,9 +261,9 @@ mod tests {
 
     #[test]
     fn what_a_copy_did_not_use_is_given_back() {
-        let stop = Arc::new(AtomicBool::new(false));
+        let signs = Arc::<Signs>::default();
         let rates = Rates { bytes: 10 << 20, operations: u64::MAX };
-        let (limits, watch) = (Limits::new(rates, 1), Watch::new(stop));
+        let (limits, watch) = (Limits::new(rates, 1), Watch::new(signs));
         let started = Instant::now();
         for _ in 0..50 {
             limits.pace(1 << 30, &watch).end(0);

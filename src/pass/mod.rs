@@ -22,7 +22,7 @@ pub mod watch;
 pub use effects::Effects;
 pub use limits::Limits;
 pub use temporary::Temporaries;
-pub use watch::Watch;
+pub use watch::{Signs, Watch};
 
 use self::mirror::listed::Part;
 use crate::fs::data::Copying;
@@ -42,8 +42,10 @@ pub struct Grain {
     pub listing_bytes_max: usize,
     /// Size of the chunks that a large file is copied in; a file of less than two is copied whole.
     pub chunk_bytes: u64,
-    /// After so long an item ends, and what is left of it can be stolen.
+    /// After so long an item ends in any case, and what is left of it can be stolen.
     pub item_time_max: std::time::Duration,
+    /// After so long it ends if somebody has no work.
+    pub item_time_min: std::time::Duration,
     /// Files that are made durable together, at most.
     pub flush_group_files_max: usize,
     /// Bytes that are made durable together, at most.
@@ -56,10 +58,19 @@ impl Default for Grain {
             batch_names_max: 2_048,
             listing_bytes_max: 64 << 20,
             chunk_bytes: 64 << 20,
-            item_time_max: std::time::Duration::from_millis(250),
+            item_time_max: std::time::Duration::from_secs(1),
+            item_time_min: std::time::Duration::from_millis(10),
             flush_group_files_max: 32,
             flush_group_bytes_max: 64 << 20,
         }
+    }
+}
+
+impl Grain {
+    /// Whether a worker has had its item for long enough, and should leave the rest to others.
+    pub fn is_enough(&self, started: std::time::Instant, watch: &Watch) -> bool {
+        let elapsed = started.elapsed();
+        elapsed > self.item_time_max || watch.is_wanted() && elapsed > self.item_time_min
     }
 }
 

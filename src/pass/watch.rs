@@ -11,7 +11,16 @@ use crate::tree::TreePath;
 #[derive(Debug)]
 pub struct Watch {
     running: Mutex<Running>,
-    stop: Arc<AtomicBool>,
+    signs: Arc<Signs>,
+}
+
+/// What a rank tells its workers while they have an item.
+#[derive(Debug, Default)]
+pub struct Signs {
+    /// The run is to end early.
+    pub stop: AtomicBool,
+    /// Somebody has no work, and would take a part of what this rank's workers hold.
+    pub hungry: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -24,10 +33,10 @@ struct Running {
 }
 
 impl Watch {
-    /// A worker that does nothing yet. `stop` is set when the run is to end early.
-    pub fn new(stop: Arc<AtomicBool>) -> Self {
+    /// A worker that does nothing yet.
+    pub fn new(signs: Arc<Signs>) -> Self {
         let running = Running { operation: "", directory: Vec::new(), name: Vec::new(), since: None };
-        Self { running: Mutex::new(running), stop }
+        Self { running: Mutex::new(running), signs }
     }
 
     /// The worker turns to a directory, or to a name in it.
@@ -80,6 +89,11 @@ impl Watch {
 
     /// The run is to end early: leave what is left of the item for later.
     pub fn must_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.signs.stop.load(Ordering::Relaxed)
+    }
+
+    /// Somebody has no work: a part of the item would do.
+    pub fn is_wanted(&self) -> bool {
+        self.signs.hungry.load(Ordering::Relaxed)
     }
 }

@@ -1,7 +1,6 @@
 //! `pmirror sync`: begin, walk and copy, bring hard links together, settle directories, sum up.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::agree::agree;
 use super::begin::{self, Begun};
@@ -177,7 +176,7 @@ fn conclude(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -
         let mut effects = Effects::default();
         match (root_outcome, &error) {
             (Some(outcome), None) => {
-                let watch = Watch::new(Arc::new(AtomicBool::new(false)));
+                let watch = Watch::new(Arc::default());
                 settle::later(&context, &begun.root, outcome, &watch, &mut effects);
             }
             (Some(_), Some(_)) => effects.end(Kind::Directory, Outcome::Unfinished),

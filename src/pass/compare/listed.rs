@@ -47,7 +47,7 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
             }
             Err(failure) => return lost(&sides.item.path, failure, look.effects),
         }
-        if look.watch.must_stop() || started.elapsed() > look.context.grain.item_time_max {
+        if look.watch.must_stop() || look.context.grain.is_enough(started, look.watch) {
             break;
         }
     }

@@ -163,7 +163,7 @@ impl Look<'_> {
             self.context.limits.entry(self.watch);
             entry::one(self, sides, name, listed);
             done += 1;
-            if self.watch.must_stop() || started.elapsed() > self.context.grain.item_time_max {
+            if self.watch.must_stop() || self.context.grain.is_enough(started, self.watch) {
                 break;
             }
         }

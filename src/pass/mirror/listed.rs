@@ -125,7 +125,7 @@ fn work_on(
                 break;
             }
         }
-        let is_enough = started.elapsed() > context.grain.item_time_max || !work.chunks.is_empty();
+        let is_enough = context.grain.is_enough(started, watch) || !work.chunks.is_empty();
         if watch.must_stop() || is_enough {
             left = groups.rest();
             break;

@@ -210,7 +210,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
         context.limits.entry(watch);
         entry::one(&mut work, name, listed);
         done += 1;
-        let is_enough = started.elapsed() > context.grain.item_time_max || !work.chunks.is_empty();
+        let is_enough = context.grain.is_enough(started, watch) || !work.chunks.is_empty();
         if watch.must_stop() || is_enough {
             break;
         }
