@@ -254,7 +254,7 @@ fn itemized_changes_are_rsyncs() {
 #[test]
 fn a_nul_list_has_raw_paths() {
     let pair = different();
-    let run = look(&pair, &pair.cmp().arg("-0")).exits(26);
+    let run = look(&pair, &pair.cmp().arg("--print0")).exits(26);
     assert_eq!(run.stdout, b"d/file\0d/new\nline\xff\0d/old\0");
 }
 
@@ -297,7 +297,7 @@ fn a_list_is_cut_where_told_and_all_is_counted() {
 #[test]
 fn two_manners_at_once_are_refused() {
     let pair = twins();
-    for options in [["-i", "-0"], ["-i", "--jsonl"], ["--jsonl", "-0"]] {
+    for options in [["-i", "--print0"], ["-i", "--jsonl"], ["--jsonl", "--print0"]] {
         pair.cmp().args(&options).run_unchecked().exits(1);
     }
 }

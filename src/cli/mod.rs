@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn they_are_accepted_by_cmp_too() {
         assert!(Cli::try_parse_from(["pmirror", "cmp", "-arlptgoDHAXSxi", "--numeric-ids", "a", "b"]).is_ok());
-        assert!(Cli::try_parse_from(["pmirror", "cmp", "-i", "-0", "a", "b"]).is_err());
+        assert!(Cli::try_parse_from(["pmirror", "cmp", "-i", "--print0", "a", "b"]).is_err());
     }
 
     #[test]
