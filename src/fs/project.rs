@@ -39,7 +39,8 @@ fn is_missing(errno: Errno) -> bool {
 /// Tries on a file of ours whether we may set one here, and whether it stays. ext4 without the feature
 /// says 0 of all and refuses others; an ordinary user may not on Lustre.
 pub fn can_be_set(file: &Fd, reopen: impl FnOnce() -> Result<Fd, Failure>) -> Result<bool, Failure> {
-    let Some(was) = of_fd(file)? else {
+    // Whatever keeps us from asking keeps us from setting.
+    let Ok(Some(was)) = of_fd(file) else {
         return Ok(false);
     };
     let other = Project { id: if was.id == 1 { 2 } else { 1 }, inherits: false };

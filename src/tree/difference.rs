@@ -225,7 +225,7 @@ pub fn aspects(policy: &Policy, level: Level, source: &Attributes, target: &Attr
     if let Some(times) = wanted.times {
         // Reading a symbolic link moves its access time, and no flag prevents that.
         let access_times = policy.access_times && source.kind != Kind::Symlink;
-        found.add_if(held(times.mtime) != target.mtime, Aspect::Mtime);
+        found.add_if(!policy.is_same_time(times.mtime, target.mtime), Aspect::Mtime);
         found.add_if(access_times && held(times.atime) != target.atime, Aspect::Atime);
     }
     found.add_if(level >= Level::Meta && !learnt.same_acls, Aspect::Acl);
