@@ -35,6 +35,8 @@ pub struct Config {
     pub choose: cli::choose::Choose,
     /// Workers of each rank, if the operator said.
     pub threads: Option<u32>,
+    /// The CPUs that Slurm gave each task.
+    pub task_cpus: Option<u32>,
     /// The state directory.
     pub state_dir: PathBuf,
     /// The run's directory in it.
@@ -210,6 +212,7 @@ impl Config {
             policy,
             choose: cli::choose::Choose::default(),
             threads,
+            task_cpus: environment.get("SLURM_CPUS_PER_TASK").and_then(|text| text.parse().ok()),
             state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
             run_id: run_id.unwrap_or_else(|| default_run_id(word, environment)),
             progress: Duration::from_secs(u64::from(progress)),
@@ -222,6 +225,12 @@ impl Config {
             bag_bytes_max: BAG_BYTES_MAX,
             limits: Rates::UNLIMITED,
         })
+    }
+
+    /// The workers of a rank, of which the node has so many. Slurm says how many CPUs each of its tasks
+    /// has; else the ranks of a node share what there is.
+    pub fn workers(&self, ranks_on_node: u32) -> u32 {
+        workers(self.threads, self.task_cpus.unwrap_or_else(|| cpus() / ranks_on_node.max(1)))
     }
 
     /// How finely work is cut by ranks of so many workers, which share a bound of memory.
@@ -240,12 +249,16 @@ impl Config {
     }
 }
 
-/// The workers of a rank: the CPUs that it may use, at least two, so that one waits for a server
-/// while the other works.
-pub fn threads(asked: Option<u32>, ranks_on_node: u32) -> u32 {
+/// The workers of a rank: two for each of its CPUs, as one waits for a server while the other works. More
+/// cost nothing where the disk is near (`docs/internals/performance.md`).
+fn workers(asked: Option<u32>, cpus: u32) -> u32 {
+    asked.unwrap_or_else(|| cpus.saturating_mul(2).clamp(4, 32))
+}
+
+/// The CPUs of this process.
+fn cpus() -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cpus = u32::try_from(cpus).unwrap_or(1);
-    asked.unwrap_or_else(|| (cpus / ranks_on_node.max(1)).clamp(2, 16))
+    u32::try_from(cpus).unwrap_or(1)
 }
 
 /// Where something is limited, no call moves more than what is paid for at once.
@@ -304,8 +317,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_has_two_workers_at_least() {
-        assert_eq!(threads(Some(7), 4), 7);
-        assert!(threads(None, 1_000) == 2);
+    fn a_rank_has_two_workers_for_each_cpu() {
+        assert_eq!(workers(Some(7), 4), 7);
+        assert_eq!([0, 1, 3, 16, 128].map(|cpus| workers(None, cpus)), [4, 4, 6, 32, 32]);
     }
 }

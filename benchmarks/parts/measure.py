@@ -121,6 +121,7 @@ def sample(tool: Tool, place: Place, command: list[str]) -> dict:
         figures["inner_sync"] = seconds["flush"]
         figures["sync"] += seconds["flush"]
         figures["own_total"] = seconds["total"]
+        figures["walk"] = seconds["mirror"]
         figures["without_start"] = seconds["total"] - seconds["flush"]
     figures["seconds"] = figures["wall"] - figures["inner_sync"]
     figures["total"] = figures["seconds"] + figures["sync"]

@@ -165,7 +165,7 @@ pub struct Keep {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is a flag of the command line.
 pub struct RunOptions {
-    /// Worker threads of each rank [default: the CPUs of the task, at least 2].
+    /// Worker threads of each rank [default: two for each CPU of the task, at least 4, at most 32].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), env = "PMIRROR_THREADS")]
     pub threads: Option<u32>,
 

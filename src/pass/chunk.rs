@@ -150,7 +150,7 @@ fn copy(
     if copied.end < range.end {
         return Ok(ChunkFate::Changed);
     }
-    data::flush(&target)?;
+    data::flush_range(&target, &range, &context.copying)?;
     if let (Some(hashing), Some(digest)) = (context.copying.hashing, &copied.digest) {
         watch.begin("verify", &file.path, None);
         if !data::reads_back(&target, range.clone(), hashing, digest, &mut |_| watch.alive())? {

@@ -10,7 +10,7 @@ use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose;
 use super::lock::{Holder, Lock};
 use crate::comm::Comm;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::fault::{Error, Failure, Side};
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
@@ -123,7 +123,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     policy.extras = policy.extras.and(abilities.extras).and(probe::extras_of_source(&trees.source));
     policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let grain = config.grain_of(config::threads(config.threads, roster.ranks_here()));
+    let grain = config.grain_of(config.workers(roster.ranks_here()));
     let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
     let copying = config.copying.clone();
     let limits = Limits::new(config.limits, comm.ranks());

@@ -34,7 +34,7 @@ impl<'c> Crew<'c> {
     /// Asks all ranks where they are.
     pub fn call(config: &'c Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Self {
         let roster = Roster::call(comm);
-        let threads = config::threads(config.threads, roster.ranks_here());
+        let threads = config.workers(roster.ranks_here());
         let Circumstances { job, interrupted } = circumstances;
         Self { config, roster, job, threads, interrupted, rank: comm.rank() }
     }

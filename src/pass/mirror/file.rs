@@ -465,16 +465,17 @@ fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CStri
 fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
     let path = work.pair.path(&draft.name);
     let kind = draft.kind;
+    let note = if draft.in_chunks { "changed while it was copied" } else { "changed while it was read, three times" };
     if work.context.policy.content == ContentRule::SizeOnly {
         remove_own(work.pair, &draft);
-        return work.effects.miss(kind, path, Outcome::Changed, Side::Source, "changed while it was read, three times");
+        return work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
     }
     let placed = stay_apart(work.context, &draft.target, source)
         .map_err(|failure| (kind, draft.name.clone(), failure))
         .and_then(|()| close_and_place(work.pair, draft));
     match placed {
         Ok((kind, _, _, true)) => {
-            work.effects.miss(kind, path, Outcome::Changed, Side::Source, "changed while it was read, three times");
+            work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
         Err((kind, _, failure)) => {
