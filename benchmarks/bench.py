@@ -104,7 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pmirror", type=Path, default=REPO / "target/release/pmirror", metavar="PATH")
     parser.add_argument("--floor", type=Path, default=REPO / "target/release/examples/floor", metavar="PATH")
     parser.add_argument("--faultfs", type=Path, default=REPO / "target/release/examples/faultfs", metavar="PATH")
-    parser.add_argument("--work", type=Path, default=HERE / "work", metavar="DIR", help="where the trees are made")
+    parser.add_argument("--work", type=Path, default=HERE / "scratch", metavar="DIR", help="where the trees are made")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the record goes (benchmarks/runs/DATE)")
     parser.add_argument(
         "--file-system",

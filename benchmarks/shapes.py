@@ -27,7 +27,7 @@ PMIRROR = REPO / "target/release/pmirror"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=HERE / "work-shapes")
+    parser.add_argument("--work", type=Path, default=HERE / "scratch-shapes")
     parser.add_argument("--gigabytes", type=int, default=8, help="size of the large file (8)")
     parser.add_argument("--names", type=int, default=1_000_000, help="names in one directory (1,000,000)")
     parser.add_argument("--rounds", type=int, default=3)
