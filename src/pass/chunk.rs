@@ -6,7 +6,8 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::mirror::entry::{self, Entry};
-use super::mirror::file::{self, Place, Sources};
+use super::mirror::file::{self, Sources};
+use super::mirror::place::Place;
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};

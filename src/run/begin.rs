@@ -46,10 +46,7 @@ pub struct Begun {
 impl Begun {
     /// The first item.
     pub fn seed(&self) -> Item {
-        match self.listed {
-            None => Item::Directory(self.root.clone()),
-            Some(extent) => Item::Listed { directory: self.root.clone(), extent, settles: true },
-        }
+        Item::first(&self.root, self.listed)
     }
 }
 

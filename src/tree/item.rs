@@ -85,6 +85,15 @@ pub enum Item {
 }
 
 impl Item {
+    /// The item from which all others of a walk come. `listed`: the part of `--files-from` that the root
+    /// is looked at by.
+    pub fn first(root: &DirectoryItem, listed: Option<Extent>) -> Self {
+        match listed {
+            None => Item::Directory(root.clone()),
+            Some(extent) => Item::Listed { directory: root.clone(), extent, settles: true },
+        }
+    }
+
     /// How much work an item may hold, in names: a directory's subtree is unknown, and is worth
     /// more than any list of names to a rank that has nothing.
     pub fn weight(&self) -> u64 {

@@ -9,7 +9,8 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::mirror::entry::{self, Entry};
-use super::mirror::file::{self, Place, put_in_place};
+use super::mirror::file;
+use super::mirror::place::{Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};

@@ -5,7 +5,8 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::Work;
-use super::file::{self, Place};
+use super::file;
+use super::place::Place;
 use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::Work;
 use super::entry::{Entry, conflict, failed};
+use super::place::{Place, put_in_place};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{self, Copied, Ends};
@@ -22,66 +23,6 @@ const UNFLUSHED_BYTES_MAX: u64 = 1 << 20;
 
 /// How often a file that changes while it is read is read.
 const TRIES_MAX: u32 = 3;
-
-/// Where an entry is made.
-#[derive(Debug)]
-pub struct Place {
-    temporary: Option<CString>,
-    /// An empty directory has the final name.
-    pub over_directory: bool,
-}
-
-impl Place {
-    /// A name that is free: in its place, unless the comparison of the next run does not rest on
-    /// equal times; then an unfinished file would be taken for a finished one. A large file's size is
-    /// set before its data, so it is never made in its place.
-    pub fn new(context: &Context, source: &Attributes) -> Self {
-        let is_large = source.kind == Kind::File && chunk::is_large(context, source.size);
-        let temporary = (is_large || !context.policy.times_are_the_record()).then(|| context.temporaries.next());
-        Self { temporary, over_directory: false }
-    }
-
-    /// A name that is taken: under a temporary name first.
-    pub fn over(context: &Context) -> Self {
-        Self { temporary: Some(context.temporaries.next()), over_directory: false }
-    }
-
-    /// A temporary name that was given before.
-    pub fn given(temporary: CString, over_directory: bool) -> Self {
-        Self { temporary: Some(temporary), over_directory }
-    }
-
-    /// A name that an empty directory has.
-    pub fn over_directory(context: &Context) -> Self {
-        Self { temporary: Some(context.temporaries.next()), over_directory: true }
-    }
-
-    /// The name under which it is made.
-    pub fn name<'n>(&'n self, final_name: &'n CStr) -> &'n CStr {
-        self.temporary.as_deref().unwrap_or(final_name)
-    }
-}
-
-/// Renames what was made to its final name. False: a directory there is not empty, and what was
-/// made is gone again.
-pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool, Failure> {
-    let Some(temporary) = &place.temporary else {
-        return Ok(true);
-    };
-    if place.over_directory
-        && let Err(failure) = names::remove_directory(&pair.target, name)
-    {
-        if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST) {
-            names::remove(&pair.target, temporary)?;
-            return Ok(false);
-        }
-        if failure.errno != Errno::ENOENT as i32 {
-            return Err(failure);
-        }
-    }
-    project::rename(pair, temporary, name)?;
-    Ok(true)
-}
 
 /// What became of the quick way to create a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +57,7 @@ struct Draft {
 
 impl Draft {
     fn needs_flush(&self) -> bool {
-        self.place.temporary.is_some()
+        self.place.is_temporary()
             || self.copied.size_set_apart
             || self.copied.end > UNFLUSHED_BYTES_MAX
             // What is read back must come from the disk.
@@ -263,7 +204,7 @@ fn open_both(work: &mut Work<'_>, entry: &Entry<'_>, place: Place) -> Result<Opt
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
     let is_large = chunk::is_large(work.context, sources.source_was.size);
     let mut cloned = None;
-    if is_large && sources.place.temporary.is_some() {
+    if is_large && sources.place.is_temporary() {
         cloned = match clone(work, &sources) {
             Ok(None) => return chunk::begin(work, entry, sources, outcome),
             cloned => Some(cloned.map(Option::unwrap_or_default)),
@@ -435,7 +376,7 @@ type Placed = (Kind, CString, Outcome, bool);
 /// Closes the target and gives it its final name, under which it must then be found.
 fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CString, Failure)> {
     let Draft { name, kind, target, place, outcome, .. } = draft;
-    let is_replacement = place.temporary.is_some();
+    let is_replacement = place.is_temporary();
     let ours = if is_replacement { attributes::of_fd(&target).ok() } else { None };
     if let Err(failure) = target.close() {
         let _ = names::remove(&pair.target, place.name(&name));

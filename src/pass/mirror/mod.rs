@@ -5,6 +5,7 @@ pub(super) mod entry;
 pub(super) mod file;
 pub(super) mod listed;
 pub(super) mod node;
+pub(super) mod place;
 mod repair;
 mod sweep;
 

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 
 use super::Work;
-use super::file::{Place, put_in_place};
+use super::place::{Place, put_in_place};
 use crate::fault::{Failure, Side};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::metadata::{self, Current};
