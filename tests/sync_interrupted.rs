@@ -81,7 +81,9 @@ fn a_second_run_on_the_same_target_is_refused_and_the_first_goes_on() {
         pair.source().file(format!("{index}"), "content");
     }
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| pair.sync().run_id("first").wrapped_by(&SLOW_WRITES).run_unchecked().exits(0));
+        let first = scope.spawn(|| {
+            pair.sync().run_id("first").args(&["--threads", "1"]).wrapped_by(&SLOW_WRITES).run_unchecked().exits(0)
+        });
         while !pair.target_path().join(".pmirror/nonce").exists() {
             assert!(!first.is_finished(), "the first run was too quick");
             std::thread::sleep(Duration::from_millis(5));
@@ -149,4 +151,47 @@ fn a_file_that_is_replaced_is_old_or_new_at_every_moment() {
         assert!(watcher.join().unwrap() > 5);
     });
     pair.assert_mirrored();
+}
+
+#[test]
+fn a_run_that_does_not_look_everywhere_leaves_the_left_overs_of_a_dead_one_to_the_next() {
+    let pair = killed_among_replacements();
+    let left = temporaries(&pair);
+    pair.sync().arg("--exclude=*").run_unchecked().exits(0);
+    pair.beside().file("list", "0\n");
+    let list = format!("--files-from={}", pair.beside().path("list").display());
+    pair.sync().args(&[&list, "--exclude=nothing"]).run_unchecked().exits(0);
+    assert!(temporaries(&pair) <= left);
+    let next = pair.sync().run_unchecked().exits(0);
+    next.context(|| assert_eq!(temporaries(&pair), 0));
+    assert!(!pair.target_now().has(".pmirror"));
+}
+
+/// A target with a file that a killed run made in its place and did not finish: newer than its source,
+/// and shorter.
+fn killed_in_place() -> Pair {
+    for seconds in ["0.3", "0.5", "0.8", "1.2", "2", "3", "5"] {
+        let pair = Pair::new();
+        for index in 0..40 {
+            pair.source().file(format!("{index}"), vec![b'x'; 9 << 20]).mtime(1_000_000_000, 0);
+        }
+        pair.sync().wrapped_by(&slowly_until("KILL", seconds)).run_unchecked();
+        let torn = |copy: &&support::snapshot::Seen| copy.kind() == "file" && copy.mtime().0 > 1_000_000_000;
+        if pair.target_now().entries.values().filter(torn).count() > 0 {
+            return pair;
+        }
+    }
+    panic!("it was never killed at the right moment");
+}
+
+#[test]
+fn what_only_a_time_tells_to_be_unfinished_is_not_left_to_a_run_that_goes_by_other_signs() {
+    for option in ["-u", "--size-only", "--no-times", "--modify-window=5"] {
+        let pair = killed_in_place();
+        let refused = pair.sync().arg(option).run_unchecked();
+        refused.refuses(3, &["did not end well", "once without"]);
+        pair.sync().run().exits(0);
+        pair.sync().arg(option).run().exits(0);
+        pair.assert_mirrored();
+    }
 }

@@ -125,7 +125,9 @@ impl Bag {
     fn spill_oldest(&mut self) {
         let mut out = Vec::new();
         let mut bytes = 0;
-        while bytes < SPILL_FILE_BYTES_MAX.min(self.spill.bytes_max / 2) && self.items.len() > 1 {
+        // At least one item goes, however small the bound.
+        let enough = SPILL_FILE_BYTES_MAX.min(self.spill.bytes_max / 2).max(1);
+        while bytes < enough && self.items.len() > 1 {
             let Some(item) = self.items.pop_front() else { break };
             bytes += item.bytes();
             out.push(item);
@@ -208,7 +210,19 @@ mod tests {
         assert_eq!(bag.len(), 1);
     }
 
+    #[test]
+    fn a_bound_of_nothing_spills_all_but_one() {
+        let (_state, mut bag) = bag(0);
+        bag.push((0..4).map(item).collect());
+        assert_eq!((bag.spilled(), bag.len()), (3, 4));
+        assert_eq!(bag.drain().len(), 4);
+        assert_eq!(bag.take_error(), None);
+    }
+
     proptest! {
+        // Each case writes and removes dozens of files.
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn spilling_loses_nothing(counts in proptest::collection::vec(0usize..60, 1..12), bytes_max in 1usize..5_000) {
             let (_state, mut bag) = bag(bytes_max);

@@ -98,6 +98,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether the walk comes to every directory that both trees have.
+    pub fn looks_everywhere(&self) -> bool {
+        self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+    }
+
     /// Runs one item.
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();

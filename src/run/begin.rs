@@ -98,7 +98,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = job.map_or("", |job| job.job_id.as_str());
-    let holder = Holder::this_process(attempt, &run_id, roster.host(), job);
+    let holder = Holder::this_process(attempt, &run_id, roster.host(), job, config.policy.times_are_the_record());
     let take_lock = || {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
         Lock::take(make, holder)
@@ -277,7 +277,7 @@ fn share_target(
         Ok((abilities, dead)) => Ok((held, abilities, dead)),
         Err(error) => {
             if let Some((private, lock)) = held {
-                super::end::give_back(private, lock, &target.fd);
+                super::end::give_back(private, lock, &target.fd, false);
             }
             Err(error)
         }

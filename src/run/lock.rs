@@ -39,6 +39,13 @@ pub struct Holder {
     pid_started: String,
     /// Attempts that died before this one on this target: their temporary names may be swept.
     dead: Vec<u64>,
+    /// This attempt or a dead one makes new files in their place: only the time tells one that is not
+    /// finished.
+    #[serde(default)]
+    in_place: bool,
+    /// The holder ended well, but did not look everywhere: what the dead ones left may still be there.
+    #[serde(default)]
+    released: bool,
 }
 
 /// The lock, held.
@@ -62,8 +69,13 @@ impl Lock {
                 Err(failure) => return Err(unusable(failure)),
             }
             if let Some(dead) = wait_for_sign_of_life(&private, &holder)? {
+                if dead.in_place && !holder.in_place {
+                    return Err(unfinished(&dead));
+                }
                 holder.dead = dead.dead.clone();
-                holder.dead.push(dead.attempt);
+                if !dead.released {
+                    holder.dead.push(dead.attempt);
+                }
                 let lock = take_over(&private, holder)?;
                 return Ok((private, lock));
             }
@@ -83,14 +95,20 @@ impl Lock {
         &self.dead
     }
 
-    /// Gives the lock back. It stays if another run has taken it meanwhile. A run that did not do
-    /// all of its work may leave temporary names behind, so its lock stays, for the next to sweep.
-    pub fn release(self, private: &Private) -> Result<(), Failure> {
+    /// Gives the lock back. It stays if another run has taken it meanwhile. After a dead run it also stays
+    /// until a run has looked everywhere (`is_whole`), so that the next one knows what to sweep.
+    pub fn release(self, private: &Private, is_whole: bool) -> Result<(), Failure> {
         self.released.store(true, Ordering::Relaxed);
-        match private.read(LOCK) {
-            Ok(content) if content == self.holder.to_bytes() => private.remove(LOCK),
-            _ => Ok(()),
+        if private.read(LOCK).is_ok_and(|content| content != self.holder.to_bytes()) {
+            return Ok(());
         }
+        if is_whole || self.dead.is_empty() {
+            return private.remove(LOCK);
+        }
+        let holder = Holder { released: true, ..self.holder };
+        let mine = lock_of(&holder);
+        private.create(&mine, &holder.to_bytes())?.close()?;
+        private.rename(&mine, LOCK)
     }
 }
 
@@ -123,6 +141,9 @@ fn wait_for_sign_of_life(private: &Private, us: &Holder) -> Result<Option<Holder
         let now = look(private)?;
         let Some((bytes, _)) = &now else { return Ok(None) };
         let holder: Option<Holder> = serde_json::from_slice(bytes).ok();
+        if holder.as_ref().is_some_and(|holder| holder.released) {
+            return Ok(holder);
+        }
         let lives = holder.as_ref().and_then(|holder| holder.lives(us));
         let waited = started.elapsed();
         match lives {
@@ -145,6 +166,18 @@ fn look(private: &Private) -> Result<Look, Error> {
     }
 }
 
+fn unfinished(dead: &Holder) -> Error {
+    Error::Refused(format!(
+        "run {} on DST did not end well: it may have left files that are not finished, which only their times tell; run \
+         once without --update, --size-only, --no-times and --modify-window",
+        dead.run_id
+    ))
+}
+
+fn lock_of(holder: &Holder) -> std::ffi::CString {
+    std::ffi::CString::new(format!("lock-{:016x}", holder.attempt)).unwrap_or_default()
+}
+
 fn held_by(holder: Option<&Holder>) -> Error {
     let who = holder.map_or_else(
         || "a run that is just starting".to_owned(),
@@ -158,7 +191,7 @@ fn held_by(holder: Option<&Holder>) -> Error {
 
 /// Renames our lock over the dead one; of several that try, the last one has it.
 fn take_over(private: &Private, holder: Holder) -> Result<Lock, Error> {
-    let mine = std::ffi::CString::new(format!("lock-{:016x}", holder.attempt)).unwrap_or_default();
+    let mine = lock_of(&holder);
     let file = private.create(&mine, &holder.to_bytes()).map_err(unusable)?;
     private.rename(&mine, LOCK).map_err(unusable)?;
     std::thread::sleep(Duration::from_millis(300));
@@ -169,8 +202,8 @@ fn take_over(private: &Private, holder: Holder) -> Result<Lock, Error> {
 }
 
 impl Holder {
-    /// This process, for its lock.
-    pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str) -> Self {
+    /// This process, for its lock. `in_place`: it makes new files in their place.
+    pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str, in_place: bool) -> Self {
         let pid = std::process::id();
         Self {
             attempt: attempt.0,
@@ -182,12 +215,14 @@ impl Holder {
             pid_namespace: system_link("/proc/self/ns/pid"),
             pid_started: Process::look(pid).started,
             dead: Vec::new(),
+            in_place,
+            released: false,
         }
     }
 
-    /// What an unreadable lock says: nothing that could be swept.
+    /// What an unreadable lock says: nothing that could be swept, and the worst of its files.
     fn unreadable() -> Self {
-        Self { run_id: "unknown".to_owned(), ..Self::this_process(Attempt(0), "", "", "") }
+        Self { run_id: "unknown".to_owned(), ..Self::this_process(Attempt(0), "", "", "", true) }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -231,7 +266,7 @@ mod tests {
 
     #[test]
     fn our_own_process_lives_and_one_that_started_at_another_time_does_not() {
-        let us = Holder::this_process(Attempt(1), "r", "h", "");
+        let us = Holder::this_process(Attempt(1), "r", "h", "", true);
         assert_eq!(us.lives(&us), Some(true));
         let other = Holder { pid_started: "1".to_owned(), ..us.clone() };
         assert_eq!(other.lives(&us), Some(false));

@@ -171,7 +171,8 @@ fn conclude(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -
         counters.count(Number::Listed, 1);
         counters.add(Slot::Seen(Kind::Directory), 1);
         if let Some((private, lock)) = begun.held {
-            end::give_back(private, lock, &context.trees.target);
+            let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
+            end::give_back(private, lock, &context.trees.target, is_whole);
         }
         let mut effects = Effects::default();
         match (root_outcome, &error) {

@@ -165,6 +165,11 @@ impl Filter {
         Some(NamesIn { rules, path, directory_bytes })
     }
 
+    /// Whether names may be left out by patterns, directories too.
+    pub fn has_patterns(&self) -> bool {
+        self.rules.is_some()
+    }
+
     /// Age or size of entries matter.
     pub fn looks_at_attributes(&self) -> bool {
         self.latest.is_some() || self.earliest.is_some() || self.min_size.is_some() || self.max_size.is_some()
