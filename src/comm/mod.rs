@@ -26,7 +26,8 @@ pub trait Comm {
     /// passes.
     fn gather(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>>;
 
-    /// Waits until all that was sent has gone.
+    /// Waits until all that was sent has gone, and all that was sent here has come. All ranks call it, and send
+    /// nothing more.
     fn finish(&mut self);
 }
 

@@ -31,6 +31,9 @@ pub struct Mpi {
     /// Fragments of messages whose last has not come.
     parts: HashMap<c_int, Vec<u8>>,
     fragment_bytes_max: usize,
+    /// Fragments sent to each rank, and received from all.
+    sent: Vec<u64>,
+    received: u64,
     // Dropped last: finalizes MPI.
     _universe: Universe,
 }
@@ -51,8 +54,11 @@ impl Mpi {
     /// Starts MPI. `None`: it gives no thread support at all, or was started before.
     pub fn start() -> Option<Self> {
         let (universe, threading) = mpi::initialize_with_threading(Threading::Funneled)?;
+        let world = universe.world();
         (threading >= Threading::Funneled).then(|| Self {
-            world: universe.world(),
+            sent: vec![0; world.size().unsigned_abs() as usize],
+            received: 0,
+            world,
             sending: VecDeque::new(),
             parts: HashMap::new(),
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
@@ -68,6 +74,9 @@ impl Mpi {
 
     fn start_sending(&mut self, to: Rank, tag: c_int, bytes: Vec<u8>) {
         let count = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+        if let Some(sent) = self.sent.get_mut(to.0 as usize) {
+            *sent += 1;
+        }
         let to = c_int::try_from(to.0).unwrap_or(c_int::MAX);
         // SAFETY: a request handle that MPI_Isend fills in before anything reads it.
         let mut request: ffi::MPI_Request = unsafe { ffi::RSMPI_REQUEST_NULL };
@@ -138,6 +147,7 @@ impl Comm for Mpi {
             let length = usize::try_from(status.count(u8::equivalent_datatype())).unwrap_or(0);
             let mut bytes = vec![0u8; length];
             message.matched_receive_into(&mut bytes[..]);
+            self.received += 1;
             let whole = match self.parts.remove(&from) {
                 Some(mut parts) => {
                     parts.append(&mut bytes);
@@ -168,9 +178,13 @@ impl Comm for Mpi {
             .collect()
     }
 
+    /// Takes in all that was sent to this rank, although it is said to passes that are over: MPI wants every
+    /// message received before it ends (MPI 3.1, 8.7), and libraries complain on stdout if one was not.
     fn finish(&mut self) {
-        while !self.sending.is_empty() {
-            // What still comes is said to passes that are over.
+        let mut sent_to_us = vec![0u64; self.sent.len()];
+        self.world.all_to_all_into(&self.sent[..], &mut sent_to_us[..]);
+        let due: u64 = sent_to_us.iter().sum();
+        while self.received < due || !self.sending.is_empty() {
             if self.receive().is_none() {
                 std::thread::sleep(Duration::from_micros(100));
             }
