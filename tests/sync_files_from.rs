@@ -175,6 +175,10 @@ fn left_overs_of_a_dead_run_are_swept_where_the_list_leads() {
     assert!(litter() > 0, "the run was killed too early to show anything");
     let run = listing(&pair, "d/1\n").run_unchecked().exits(0);
     assert!(run.number("/swept") > 0);
+    assert_eq!(litter(), 0);
+    // The list did not lead everywhere, so the lock tells the next run of the dead one.
+    assert!(pair.target_now().has(".pmirror/lock"));
+    pair.sync().run_unchecked().exits(0);
     compare::assert_no_litter(&known, pair.target_path());
 }
 

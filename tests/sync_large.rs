@@ -30,7 +30,7 @@ fn large_pair() -> Pair {
 /// Each write takes 30 ms: the run can be met in the middle of its chunks.
 fn slow_sync(pair: &Pair) -> Pmirror {
     let slow = "inject=pwrite64,copy_file_range:delay_enter=30000";
-    pair.sync().arg(CHUNK).wrapped_by(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", slow])
+    pair.sync().args(&[CHUNK, "--threads", "1"]).wrapped_by(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", slow])
 }
 
 /// Signals rank 0 of the run, which the lock names.
