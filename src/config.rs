@@ -5,17 +5,19 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::mtimes::Mtimes;
+use crate::cli::rm::Form;
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
 use crate::fs::data::{BUFFER_BYTES, Copying};
 use crate::fs::probe;
-use crate::pass::Grain;
 use crate::pass::limits::Rates;
+use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
 use crate::slurm::Environment;
-use crate::tree::Extras;
-use crate::tree::decide::{ContentRule, CtimeRule, Policy};
+use crate::tree::decide::Policy;
 use crate::tree::difference::{Comparing, Level};
+use crate::tree::guard::Guards;
 use crate::tree::itemize::Trigger;
 use crate::tree::path::escaped;
 use crate::tree::sample::Sample;
@@ -59,6 +61,12 @@ pub struct Config {
     pub bag_bytes_max: usize,
     /// What all ranks together may use a second.
     pub limits: Rates,
+    /// Write nothing.
+    pub dry_run: bool,
+    /// Print what is changed.
+    pub itemizes: bool,
+    /// What holds deletions back; `None`: nothing is removed.
+    pub guards: Option<Guards>,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -68,10 +76,30 @@ const LISTINGS_BYTES_MAX: usize = 256 << 20;
 /// A command, with the options that it has alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// `pmirror sync`.
-    Sync,
+    /// `pmirror sync`; `is_final`: the source is frozen.
+    Sync {
+        /// `--final`.
+        is_final: bool,
+    },
     /// `pmirror cmp`.
     Cmp(Cmp),
+    /// `pmirror rm --target-only`.
+    Rm(Rm),
+    /// `pmirror rm --tree`: SRC and DST are the tree.
+    RmTree,
+    /// `pmirror mtimes`.
+    Mtimes,
+}
+
+/// The options that `pmirror rm --target-only` has alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rm {
+    /// Plan and remove.
+    Whole,
+    /// `--plan`: write the plan to this file.
+    Plan(PathBuf),
+    /// `--apply`: remove what the plan in this file has.
+    Apply(PathBuf),
 }
 
 /// The options that `pmirror cmp` has alone.
@@ -117,8 +145,25 @@ impl Command {
     /// Its name.
     pub fn word(&self) -> &'static str {
         match self {
-            Command::Sync => "sync",
+            Command::Sync { .. } => "sync",
             Command::Cmp(_) => "cmp",
+            Command::Rm(_) | Command::RmTree => "rm",
+            Command::Mtimes => "mtimes",
+        }
+    }
+
+    /// Whether it may make DST if it is missing.
+    pub fn makes_target(&self) -> bool {
+        matches!(self, Command::Sync { .. })
+    }
+
+    /// What its walk is for.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Command::Sync { .. } => Purpose::Mirror,
+            Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
+            Command::Rm(_) | Command::RmTree => Purpose::Remove,
+            Command::Mtimes => Purpose::Directories,
         }
     }
 
@@ -126,7 +171,7 @@ impl Command {
     pub fn compare(&self) -> Option<&Cmp> {
         match self {
             Command::Cmp(cmp) => Some(cmp),
-            Command::Sync => None,
+            _ => None,
         }
     }
 }
@@ -135,32 +180,71 @@ impl Config {
     /// Checks `pmirror sync`.
     pub fn of_sync(sync: cli::Sync, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         cli::choose::check(&sync.choose)?;
-        let keep = &sync.keep;
+        if sync.delete.delete && sync.choose.files_from.is_some() {
+            let text = "--delete goes by what directories hold, --files-from by a list: name one of both";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let is_final = sync.delete.is_final;
+        if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
+            let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let policy = Policy {
-            owner: !keep.no_owner,
-            permissions: !keep.no_perms,
-            times: !keep.no_times,
-            access_times: keep.access_times,
-            xattrs: !keep.no_xattrs,
-            acls: !keep.no_acls,
-            hard_links: !keep.no_hard_links,
-            specials: !keep.no_specials,
-            one_file_system: keep.one_file_system,
             extras: sync.extras.kept(),
-            clock_skew: u64::from(keep.clock_skew) * 1_000_000_000,
             content: sync.compare.content_rule(),
             update: sync.compare.update,
             modify_window: sync.compare.modify_window,
             ctime: sync.compare.ctime_rule(),
-            target: probe::assumed(),
+            ..policy_of(&sync.keep)
         };
-        let mut config =
-            Self::common(Command::Sync, (sync.source, sync.target), policy, sync.run, environment, arguments)?;
+        let command = Command::Sync { is_final };
+        let mut config = Self::common(command, (sync.source, sync.target), policy, sync.run, environment, arguments)?;
+        config.show(&sync.show);
+        config.guards = sync.delete.delete.then(|| sync.delete.guards.guards());
         config.grain.chunk_bytes = sync.content.chunk_size;
         config.limits = sync.limits.rates();
         config.copying = held_back(sync.content.copying(), &config.limits);
         config.choose = sync.choose;
         Ok(config)
+    }
+
+    /// Checks `pmirror rm`.
+    pub fn of_rm(rm: cli::rm::Rm, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        let (command, operands) = match rm.form()? {
+            Form::Tree(path) => (Command::RmTree, (path.clone(), path)),
+            Form::TargetOnly(source, target) => {
+                let (plan, apply) = (rm.plan.plan.clone().map(PathBuf::from), rm.plan.apply.clone().map(PathBuf::from));
+                let how = plan.map(Rm::Plan).or_else(|| apply.map(Rm::Apply)).unwrap_or(Rm::Whole);
+                (Command::Rm(how), (source, target))
+            }
+        };
+        let policy = Policy { one_file_system: rm.one_file_system, target: probe::assumed(), ..Policy::EVERYTHING };
+        let guards = (command != Command::RmTree).then(|| rm.guards.guards());
+        let mut config = Self::common(command, operands, policy, rm.run, environment, arguments)?;
+        config.choose.patterns = rm.patterns;
+        cli::choose::check(&config.choose)?;
+        config.show(&rm.show);
+        config.guards = guards;
+        config.limits = rm.limits.rates();
+        Ok(config)
+    }
+
+    /// Checks `pmirror mtimes`.
+    pub fn of_mtimes(mtimes: Mtimes, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        let operands = (mtimes.source, mtimes.target);
+        let policy = policy_of(&mtimes.keep);
+        let mut config = Self::common(Command::Mtimes, operands, policy, mtimes.run, environment, arguments)?;
+        config.choose.patterns = mtimes.patterns;
+        cli::choose::check(&config.choose)?;
+        config.show(&mtimes.show);
+        config.limits = mtimes.limits.rates();
+        Ok(config)
+    }
+
+    /// A dry run without anything to print would tell nothing.
+    fn show(&mut self, show: &cli::Show) {
+        self.dry_run = show.dry_run;
+        self.itemizes = show.itemize_changes || show.dry_run;
     }
 
     /// Checks `pmirror cmp`.
@@ -176,14 +260,11 @@ impl Config {
             hard_links: !compared.no_hard_links,
             specials: !compared.no_specials,
             one_file_system: compared.one_file_system,
-            extras: Extras::default(),
             // What is asked for is always looked at, whatever the clocks say.
             clock_skew: 0,
-            content: ContentRule::Times,
-            update: false,
             modify_window: compared.modify_window,
-            ctime: CtimeRule::Metadata,
             target: probe::assumed(),
+            ..Policy::EVERYTHING
         };
         let command = Command::Cmp(Cmp::of(compared, &cmp.printed)?);
         let mut config = Self::common(command, (cmp.source, cmp.target), policy, cmp.run, environment, arguments)?;
@@ -224,6 +305,9 @@ impl Config {
             copying: Copying::default(),
             bag_bytes_max: BAG_BYTES_MAX,
             limits: Rates::UNLIMITED,
+            dry_run: false,
+            itemizes: false,
+            guards: None,
         })
     }
 
@@ -241,11 +325,41 @@ impl Config {
         grain
     }
 
+    /// Whether anything may be written into DST.
+    pub fn writes(&self) -> bool {
+        !self.dry_run && !matches!(self.command, Command::Cmp(_) | Command::Rm(Rm::Plan(_)))
+    }
+
+    /// How removals are planned, if any are.
+    pub fn planning(&self) -> Option<Planning> {
+        let looks = matches!(self.command, Command::Rm(Rm::Plan(_)));
+        self.guards.map(|guards| Planning { hold_depth: guards.hold_depth, looks })
+    }
+
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let how = (&self.policy, &self.copying, &self.choose, &self.limits);
+        let shown = (self.dry_run, self.itemizes, &self.guards);
+        let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
+    }
+}
+
+/// What is kept.
+fn policy_of(keep: &cli::Keep) -> Policy {
+    Policy {
+        owner: !keep.no_owner,
+        permissions: !keep.no_perms,
+        times: !keep.no_times,
+        access_times: keep.access_times,
+        xattrs: !keep.no_xattrs,
+        acls: !keep.no_acls,
+        hard_links: !keep.no_hard_links,
+        specials: !keep.no_specials,
+        one_file_system: keep.one_file_system,
+        clock_skew: u64::from(keep.clock_skew) * 1_000_000_000,
+        target: probe::assumed(),
+        ..Policy::EVERYTHING
     }
 }
 

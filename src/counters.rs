@@ -1,7 +1,7 @@
 //! One array of numbers with named slots: merging is adding, reducing over ranks is a sum.
 
 use crate::tree::decide::Skip;
-use crate::tree::{Aspect, Kind, Outcome};
+use crate::tree::{Aspect, Fate, Kept, Kind, Outcome};
 
 /// A number that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub enum Slot {
     Skipped(Skip),
     /// Names at which the trees differ, by what differs: a name may count several times.
     Difference(Aspect),
+    /// Entries of the target that are to be removed.
+    Planned(Kind),
+    /// What became of them.
+    Removal(Kind, Fate),
+    /// Those that stay, by reason.
+    Stays(Kept),
     /// Any other number.
     Number(Number),
 }
@@ -53,6 +59,14 @@ pub enum Number {
     Unlooked,
     /// Names that only the target has.
     TargetOnly,
+    /// Entries of the target that the plan of a removal saw.
+    TargetSeen,
+    /// Source entries whose ctime is newer than their copy, although size and time are equal.
+    CtimeNewer,
+    /// Sizes of the regular files among them.
+    CtimeNewerBytes,
+    /// Source entries whose ctime lies after the start of the run.
+    CtimeAfterStart,
     /// Files of equal size on both sides, whose contents are in question.
     ContentsAsked,
     /// Files whose contents were compared.
@@ -97,7 +111,10 @@ const OUTCOMES: usize = Outcome::ALL.len();
 const ENDED: usize = KINDS;
 const SKIPPED: usize = ENDED + KINDS * OUTCOMES;
 const DIFFERENCES: usize = SKIPPED + Skip::ALL.len();
-const OTHER: usize = DIFFERENCES + Aspect::ALL.len();
+const PLANNED: usize = DIFFERENCES + Aspect::ALL.len();
+const REMOVALS: usize = PLANNED + KINDS;
+const STAYS: usize = REMOVALS + KINDS * Fate::ALL.len();
+const OTHER: usize = STAYS + Kept::ALL.len();
 const SLOTS: usize = OTHER + NUMBERS;
 
 impl Slot {
@@ -107,6 +124,9 @@ impl Slot {
             Slot::Ended(kind, outcome) => ENDED + kind as usize * OUTCOMES + outcome as usize,
             Slot::Skipped(skip) => SKIPPED + skip as usize,
             Slot::Difference(aspect) => DIFFERENCES + aspect as usize,
+            Slot::Planned(kind) => PLANNED + kind as usize,
+            Slot::Removal(kind, fate) => REMOVALS + kind as usize * Fate::ALL.len() + fate as usize,
+            Slot::Stays(kept) => STAYS + kept as usize,
             Slot::Number(number) => OTHER + number as usize,
         }
     }
@@ -125,12 +145,23 @@ impl Default for Counters {
 /// A kind of entry whose books do not balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Imbalance {
+    /// Of what.
+    pub books: Books,
     /// The kind.
     pub kind: Kind,
     /// Entries found.
     pub seen: u64,
     /// Entries with an outcome.
     pub ended: u64,
+}
+
+/// Which books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Books {
+    /// Entries of the source.
+    Entries,
+    /// Entries of the target that are to be removed.
+    Removals,
 }
 
 impl Counters {
@@ -188,10 +219,46 @@ impl Counters {
         Kind::ALL.iter().map(|&kind| self.get(Slot::Seen(kind))).sum()
     }
 
-    /// The books: what was listed was looked at; for each kind, what was seen has an outcome; what
-    /// was skipped has a reason.
+    /// Entries that are to be removed, over all kinds.
+    pub fn planned(&self) -> u64 {
+        Kind::ALL.iter().map(|&kind| self.get(Slot::Planned(kind))).sum()
+    }
+
+    /// Entries with this fate, over all kinds.
+    pub fn removals(&self, fate: Fate) -> u64 {
+        Kind::ALL.iter().map(|&kind| self.get(Slot::Removal(kind, fate))).sum()
+    }
+
+    /// Gives what was planned and had no turn this fate: the run was stopped, or nothing was to be removed.
+    pub fn end_removals(&mut self, fate: Fate) {
+        for kind in Kind::ALL {
+            let left = self.get(Slot::Planned(kind)).saturating_sub(self.removals_of(kind));
+            self.add(Slot::Removal(kind, fate), left);
+        }
+    }
+
+    fn removals_of(&self, kind: Kind) -> u64 {
+        Fate::ALL.iter().map(|&fate| self.get(Slot::Removal(kind, fate))).sum()
+    }
+
+    /// The books: what was listed was looked at; for each kind, what was seen has an outcome, and what was
+    /// planned a fate; what was skipped or stays has a reason.
     pub fn imbalances(&self) -> Vec<Imbalance> {
+        let mut wrong = self.imbalances_of_entries();
+        let of = |kind, seen, ended| Imbalance { books: Books::Removals, kind, seen, ended };
+        let removals = |&kind: &Kind| of(kind, self.get(Slot::Planned(kind)), self.removals_of(kind));
+        wrong.extend(Kind::ALL.iter().map(removals).filter(|books| books.seen != books.ended));
+        let stay = Kept::ALL.iter().map(|&kept| self.get(Slot::Stays(kept))).sum();
+        if self.removals(Fate::Kept) != stay {
+            wrong.push(of(Kind::Unknown, self.removals(Fate::Kept), stay));
+        }
+        wrong
+    }
+
+    fn imbalances_of_entries(&self) -> Vec<Imbalance> {
+        let books = Books::Entries;
         let of = |&kind: &Kind| Imbalance {
+            books,
             kind,
             seen: self.get(Slot::Seen(kind)),
             ended: Outcome::ALL.iter().map(|&outcome| self.get(Slot::Ended(kind, outcome))).sum(),
@@ -200,11 +267,11 @@ impl Counters {
         let skipped = self.ended(Outcome::Skipped);
         let reasons = Skip::ALL.iter().map(|&skip| self.get(Slot::Skipped(skip))).sum();
         if skipped != reasons {
-            wrong.push(Imbalance { kind: Kind::Unknown, seen: skipped, ended: reasons });
+            wrong.push(Imbalance { books, kind: Kind::Unknown, seen: skipped, ended: reasons });
         }
         let looked_at = self.seen() + self.number(Number::Unlooked);
         if self.number(Number::Listed) != looked_at {
-            wrong.push(Imbalance { kind: Kind::Unknown, seen: self.number(Number::Listed), ended: looked_at });
+            wrong.push(Imbalance { books, kind: Kind::Unknown, seen: self.number(Number::Listed), ended: looked_at });
         }
         wrong
     }
@@ -242,6 +309,11 @@ mod tests {
         }
         slots.extend(Skip::ALL.iter().map(|&skip| Slot::Skipped(skip)));
         slots.extend(Aspect::ALL.iter().map(|&aspect| Slot::Difference(aspect)));
+        slots.extend(Kind::ALL.iter().map(|&kind| Slot::Planned(kind)));
+        for &kind in &Kind::ALL {
+            slots.extend(Fate::ALL.iter().map(|&fate| Slot::Removal(kind, fate)));
+        }
+        slots.extend(Kept::ALL.iter().map(|&kept| Slot::Stays(kept)));
         slots.push(Slot::Number(Number::BytesLogical));
         slots.push(Slot::Number(Number::Faults));
         let mut indices: Vec<usize> = slots.iter().map(|slot| slot.index()).collect();
@@ -251,12 +323,24 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_without_a_fate_is_an_imbalance_until_the_run_is_said_to_have_stopped() {
+        let mut books = Counters::default();
+        books.add(Slot::Planned(Kind::File), 3);
+        books.add(Slot::Removal(Kind::File, Fate::Removed), 1);
+        books.add(Slot::Removal(Kind::File, Fate::Kept), 1);
+        books.add(Slot::Stays(Kept::Changed), 1);
+        assert_eq!(books.imbalances(), [Imbalance { books: Books::Removals, kind: Kind::File, seen: 3, ended: 2 }]);
+        books.end_removals(Fate::Unfinished);
+        assert_eq!((books.removals(Fate::Unfinished), books.imbalances()), (1, Vec::new()));
+    }
+
+    #[test]
     fn a_lost_entry_is_an_imbalance() {
         let mut books = Counters::default();
         books.count(Number::Listed, 2);
         books.add(Slot::Seen(Kind::File), 2);
         books.add(Slot::Ended(Kind::File, Outcome::Same), 1);
-        assert_eq!(books.imbalances(), [Imbalance { kind: Kind::File, seen: 2, ended: 1 }]);
+        assert_eq!(books.imbalances(), [Imbalance { books: Books::Entries, kind: Kind::File, seen: 2, ended: 1 }]);
         books.add(Slot::Ended(Kind::File, Outcome::Failed), 1);
         assert_eq!(books.imbalances(), []);
     }

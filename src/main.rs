@@ -27,6 +27,8 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Generate { what } => generate(what),
         Command::Sync(sync) => with_config(|environment, words| Config::of_sync(sync, environment, words)),
+        Command::Rm(rm) => with_config(|environment, words| Config::of_rm(rm, environment, words)),
+        Command::Mtimes(mtimes) => with_config(|environment, words| Config::of_mtimes(mtimes, environment, words)),
         Command::Cmp(cmp) => with_config(|environment, words| Config::of_cmp(cmp, environment, words)),
     }
 }

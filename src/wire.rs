@@ -4,7 +4,7 @@ use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::{Decode, Encode};
 
 use crate::sched::{Envelope, Message};
-use crate::tree::{ChunkTask, ChunkedFile, Item, LinkNote, Note, TreePath, names};
+use crate::tree::{ChunkTask, ChunkedFile, Doomed, Item, LinkNote, Note, Proof, RemovalNews, TreePath, names};
 
 /// No message is longer. Loot is kept far below it; only a single item with a very long path or
 /// very many names comes near.
@@ -105,7 +105,27 @@ fn note_is_sound(note: &Note) -> bool {
     match note {
         Note::Link(note) => link_note_is_sound(note),
         Note::Chunk { file, .. } => file_is_sound(file),
+        Note::Removal { path, news } => path_is_sound(path) && news_are_sound(news),
     }
+}
+
+fn news_are_sound(news: &RemovalNews) -> bool {
+    match news {
+        RemovalNews::Part { doomed, .. } => doomed_is_sound(doomed),
+        RemovalNews::Child { .. } => true,
+    }
+}
+
+fn doomed_is_sound(doomed: &Doomed) -> bool {
+    proof_is_sound(&doomed.path, &doomed.proof)
+}
+
+fn proof_is_sound(path: &TreePath, proof: &Proof) -> bool {
+    let reaches = match proof {
+        Proof::Asked => true,
+        Proof::Absent(absent) => absent.depth as usize <= path.depth(),
+    };
+    path_is_sound(path) && reaches
 }
 
 fn link_note_is_sound(note: &LinkNote) -> bool {
@@ -128,7 +148,12 @@ fn is_sound(item: &Item) -> bool {
         Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
             path_is_sound(&directory.path)
         }
-        Item::Batch { directory, names } => path_is_sound(&directory.path) && names.is_valid(),
+        Item::Batch { directory, names } | Item::Again { directory, names } => {
+            path_is_sound(&directory.path) && names.is_valid()
+        }
+        Item::Doom { path, proof, round: (round, rounds) } => proof_is_sound(path, proof) && round < rounds,
+        Item::Remove { doomed, names } => doomed_is_sound(doomed) && names.is_valid(),
+        Item::RemoveDirectory { doomed, .. } => doomed_is_sound(doomed),
         Item::Chunks { file, first, count } => {
             let chunks = u64::from(file.chunks());
             file_is_sound(file) && *count > 0 && u64::from(*first) + u64::from(*count) <= chunks

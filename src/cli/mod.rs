@@ -4,8 +4,11 @@ pub mod choose;
 pub mod cmp;
 pub mod compare;
 mod content;
+pub mod delete;
 mod extras;
 pub mod limits;
+pub mod mtimes;
+pub mod rm;
 mod size;
 
 use std::ffi::OsString;
@@ -32,7 +35,7 @@ Start it alone, or with srun or mpirun to share the work among many ranks:
 
 Exit codes: 0 done; 1 usage; 3 refused before any change; 11 a root or the state directory
 failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or changed sources;
-26 cmp found differences; 70 a bug.";
+25 deletions were held back; 26 cmp found differences; 70 a bug.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -45,6 +48,16 @@ pub enum Command {
     /// devices are kept. The same command run again goes on where a run that was killed has ended,
     /// and changes nothing after a run that was not.
     Sync(Sync),
+    /// Remove from DST what SRC does not have, or one whole tree.
+    ///
+    /// With --target-only all names are looked at first, then guards judge the plan as a whole, and only
+    /// then is anything removed; whoever removes a name looks once more that SRC does not have it. What
+    /// could not be listed on SRC, or whose mount is missing, keeps what DST has there.
+    Rm(rm::Rm),
+    /// Set times, owner, permissions, ACLs and extended attributes of directories.
+    ///
+    /// The last step of a migration: names that are made or removed in a directory move its time.
+    Mtimes(mtimes::Mtimes),
     /// Compare DST with SRC; write nothing in either.
     ///
     /// Prints a line for each difference, and exits with 26 if there is any. What a sync by the same
@@ -97,6 +110,12 @@ pub struct Sync {
     /// Options for what is chosen.
     #[command(flatten, next_help_heading = "What is chosen")]
     pub choose: choose::Choose,
+    /// Options for what is removed.
+    #[command(flatten, next_help_heading = "What is removed")]
+    pub delete: Delete,
+    /// Options for what is shown.
+    #[command(flatten, next_help_heading = "What is shown")]
+    pub show: Show,
     /// Options for what only some file systems have.
     #[command(flatten, next_help_heading = "Kept where both sides have it")]
     pub extras: Extras,
@@ -112,6 +131,35 @@ pub struct Sync {
     /// Options of rsync that change nothing here.
     #[command(flatten, next_help_heading = "Accepted for the sake of rsync's users: always on")]
     pub always_on: AlwaysOn,
+}
+
+/// What is removed from DST.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// After the copy remove from DST what SRC does not have, as `rm --target-only` does.
+    #[arg(long)]
+    pub delete: bool,
+
+    /// Options that hold deletions back.
+    #[command(flatten)]
+    pub guards: delete::Guards,
+
+    /// SRC is frozen, nobody writes in it: what vanished or changed is a failure, and what changed
+    /// after the start of the run is named.
+    #[arg(long = "final", env = "PMIRROR_FINAL")]
+    pub is_final: bool,
+}
+
+/// What is shown.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Write nothing: tell what would be done, as -i does.
+    #[arg(short = 'n', long, env = "PMIRROR_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// Print a line for each change: rsync's eleven letters, then the path.
+    #[arg(short = 'i', long, env = "PMIRROR_ITEMIZE_CHANGES")]
+    pub itemize_changes: bool,
 }
 
 /// What is kept and compared.

@@ -77,6 +77,13 @@ impl Bag {
         }
     }
 
+    /// Takes all of another bag, whose items become the older ones.
+    pub fn take_over(&mut self, other: &mut Bag) {
+        std::mem::swap(self, other);
+        let newer = other.drain();
+        self.push(newer);
+    }
+
     /// Takes the newest item.
     pub fn pop(&mut self) -> Option<Item> {
         if self.items.is_empty() && self.in_files > 0 {
@@ -116,6 +123,15 @@ impl Bag {
             all.push(item);
         }
         all
+    }
+
+    /// Throws all items away, and their files.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        for (number, _) in std::mem::take(&mut self.files) {
+            let _ = self.spill.directory.remove(&self.file_name(number));
+        }
+        (self.bytes, self.in_files) = (0, 0);
     }
 
     fn file_name(&self, number: u64) -> String {

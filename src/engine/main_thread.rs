@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
-use super::bag::Spill;
+use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::state::{Shared, State};
@@ -20,6 +20,7 @@ use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
+use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Item};
 use crate::wire;
 
@@ -77,8 +78,12 @@ pub struct Engine<'c> {
 }
 
 impl<'c> Engine<'c> {
-    /// Starts the workers of a rank.
-    pub fn start(comm: &'c mut dyn Comm, context: Arc<Context>, setup: Setup) -> Result<Self, Error> {
+    /// Starts the workers of a rank. With an error the communication comes back: others must hear of it.
+    pub fn start(
+        comm: &'c mut dyn Comm,
+        context: Arc<Context>,
+        setup: Setup,
+    ) -> Result<Self, (Error, &'c mut dyn Comm)> {
         let (me, ranks) = (comm.rank(), comm.ranks());
         let signs = Arc::new(Signs::default());
         let all = setup.threads + workers::SPARE;
@@ -99,7 +104,10 @@ impl<'c> Engine<'c> {
             watches,
             signs,
         });
-        let pool = Some(workers::start(&shared)?);
+        let pool = match workers::start(&shared) {
+            Ok(pool) => Some(pool),
+            Err(error) => return Err((error, comm)),
+        };
         let now = Instant::now();
         let interrupted = setup.interrupted;
         Ok(Self { comm, shared, pool, interrupted, started: now, sleep: SLEEP_MIN, next_look_at_workers: now })
@@ -108,11 +116,26 @@ impl<'c> Engine<'c> {
     /// Runs a pass with this rank's own first items until no rank has any left. `observe` sees what
     /// each wave brings (on rank 0).
     pub fn run_pass(&mut self, seeds: Vec<Item>, observe: &mut dyn FnMut(&Report)) -> Ended {
+        self.run(seeds, |_| (), observe)
+    }
+
+    /// Removes what was planned.
+    pub fn run_plan(&mut self, observe: &mut dyn FnMut(&Report)) -> Ended {
+        self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.plan), observe)
+    }
+
+    /// Looks at names once more whose place a directory had that was to be removed.
+    pub fn run_again(&mut self, observe: &mut dyn FnMut(&Report)) -> Ended {
+        self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.again), observe)
+    }
+
+    fn run(&mut self, seeds: Vec<Item>, fill: impl FnOnce(&mut State), observe: &mut dyn FnMut(&Report)) -> Ended {
         {
             let mut state = self.shared.lock();
             let now = self.started.elapsed();
             let state = &mut *state;
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
+            fill(state);
             self.shared.work.notify_all();
         }
         self.sleep = SLEEP_MIN;
@@ -270,6 +293,34 @@ impl<'c> Engine<'c> {
         self.shared.lock().after_below.remove(&depth).unwrap_or_default()
     }
 
+    /// What this rank has counted so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.lock().desk.counters.clone()
+    }
+
+    /// What the subtrees would lose by the part of the plan that this rank has.
+    pub fn losses(&self) -> Losses {
+        self.shared.lock().losses.clone()
+    }
+
+    /// The next item of the plan, out of it.
+    pub fn take_planned(&mut self) -> Option<Item> {
+        self.shared.lock().plan.pop()
+    }
+
+    /// Plans more: what a file has.
+    pub fn plan(&mut self, items: Vec<Item>, counters: &Counters) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        state.desk.counters.merge(counters);
+        state.plan.push(items);
+        state.plan.take_error().map_or(Ok(()), Err)
+    }
+
+    /// Names that wait until the plan is done.
+    pub fn waits_again(&self) -> u64 {
+        self.shared.lock().again.len() as u64
+    }
+
     /// The communication, between passes.
     pub fn comm(&mut self) -> &mut dyn Comm {
         self.comm
@@ -291,7 +342,7 @@ impl<'c> Engine<'c> {
         drop(self.pool.take());
         self.comm.finish();
         let mut state = self.shared.lock();
-        let spilled = state.desk.bag.spilled() + state.deferred.spilled();
+        let spilled = [&state.desk.bag, &state.deferred, &state.plan, &state.again].map(Bag::spilled).iter().sum();
         state.desk.counters.count(Number::ItemsSpilled, spilled);
         let mut error = state.error.take();
         let faults = match self.shared.faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {

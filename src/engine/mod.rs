@@ -7,6 +7,7 @@ mod difference_log;
 mod fault_log;
 mod links;
 mod main_thread;
+mod removals;
 mod state;
 mod workers;
 

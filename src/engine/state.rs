@@ -8,13 +8,15 @@ use super::chunked::Chunked;
 use super::difference_log::DifferenceLog;
 use super::fault_log::FaultLog;
 use super::links::{LinkGroups, LinkTable};
+use super::removals::Removals;
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Side};
 use crate::pass::effects::Deferred;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
-use crate::tree::{ChunkedFile, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
+use crate::tree::guard::Losses;
+use crate::tree::{ChunkedFile, Doomed, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -69,8 +71,16 @@ pub struct State {
     pub deferred: Bag,
     /// Those that must wait for what is below them, by depth.
     pub after_below: BTreeMap<u32, Vec<Item>>,
+    /// What is to be removed when the guards have judged all of it.
+    pub plan: Bag,
+    /// What the subtrees would lose by that.
+    pub losses: Losses,
+    /// Names to be looked at once more when it is removed.
+    pub again: Bag,
     /// Large files of which this rank is the owner.
     pub chunked: Chunked,
+    /// Directories under removal of which this rank is the owner.
+    removals: Removals,
     /// Notes of source inodes with several names, of which this rank is the owner.
     links: LinkTable,
     /// Likewise of target inodes.
@@ -159,7 +169,11 @@ impl State {
             desk,
             deferred: Bag::new(part("deferred")),
             after_below: BTreeMap::new(),
+            plan: Bag::new(part("plan")),
+            losses: Losses::new(),
+            again: Bag::new(part("again")),
             chunked: Chunked::default(),
+            removals: Removals::default(),
             links,
             shared,
             turn: None,
@@ -175,7 +189,7 @@ impl State {
 
     /// Takes in what a worker made of an item, in one step.
     pub fn take_in(&mut self, effects: Effects, error: Option<Error>) {
-        let Effects { items, deferred, notes, counters, faults: _, differences: _, last: _ } = effects;
+        let Effects { items, deferred, notes, counters, planned, losses, again, .. } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {
             match after_below {
@@ -183,9 +197,15 @@ impl State {
                 Some(depth) => self.after_below.entry(depth).or_default().push(item),
             }
         }
+        self.plan.push(planned);
+        self.again.push(again);
+        for (subtree, loss) in losses {
+            self.losses.entry(subtree).or_default().add(loss);
+        }
         let tells = notes.into_iter().map(|note| (self.owner(&note), note)).collect();
         self.scheduler.finish_item(&mut self.desk, items, tells);
-        let error = error.or_else(|| self.desk.bag.take_error()).or_else(|| self.deferred.take_error());
+        let bags = [&mut self.desk.bag, &mut self.deferred, &mut self.plan, &mut self.again];
+        let error = error.or_else(|| bags.into_iter().find_map(Bag::take_error));
         if let Some(error) = error {
             self.give_up(error);
         }
@@ -212,6 +232,7 @@ impl State {
         let hash = match note {
             Note::Link(note) => note.about().0.hash(),
             Note::Chunk { file, .. } => file.hash(),
+            Note::Removal { path, .. } => Doomed::hash(path),
         };
         Rank(u32::try_from(hash % u64::from(self.ranks)).unwrap_or(0))
     }
@@ -221,6 +242,7 @@ impl State {
         let (items, taken_in) = match note {
             Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
             Note::Chunk { file, news } => (self.chunked.hear(file, news).into_iter().collect(), Ok(())),
+            Note::Removal { path, news } => (self.removals.hear(path, news).into_iter().collect(), Ok(())),
         };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());
         if let Err(error) = taken_in {
@@ -264,6 +286,9 @@ impl State {
     pub fn abandon(&mut self) -> Vec<ChunkedFile> {
         let mut left = self.desk.bag.drain();
         left.extend(self.deferred.drain());
+        left.extend(self.again.drain());
+        // What was planned stands in books of its own, where the run says what became of it.
+        self.plan.clear();
         left.extend(std::mem::take(&mut self.after_below).into_values().flatten());
         let mut files = self.chunked.drain();
         self.desk.counters.add(Slot::Ended(Kind::File, Outcome::Unfinished), files.len() as u64);

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
+use super::attributes;
 use super::fd::{Fd, uninterrupted};
 use crate::fault::{Failure, Side};
 use crate::tree::TreePath;
@@ -30,10 +31,26 @@ const CREATE: OFlag =
 /// The directory `path` below `root`, resolved without following a link or leaving the root: with
 /// openat2(2) where the kernel has it, else name by name. A path of any length is opened in pieces.
 pub fn directory_below(root: &Fd, path: &TreePath) -> Result<Fd, Failure> {
+    in_pieces(root, path, Mounts::Crossed)
+}
+
+/// The same, but EXDEV when another file system, or another part of the same, is mounted on the way.
+pub fn directory_on_mount(root: &Fd, path: &TreePath) -> Result<Fd, Failure> {
+    in_pieces(root, path, Mounts::Refused)
+}
+
+/// Whether a path may lead into another mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mounts {
+    Crossed,
+    Refused,
+}
+
+fn in_pieces(root: &Fd, path: &TreePath, mounts: Mounts) -> Result<Fd, Failure> {
     let mut directory = None;
     for piece in path.pieces() {
         let start = directory.as_ref().unwrap_or(root);
-        directory = Some(one_piece(start, piece)?);
+        directory = Some(one_piece(start, piece, mounts)?);
     }
     match directory {
         Some(directory) => Ok(directory),
@@ -44,11 +61,15 @@ pub fn directory_below(root: &Fd, path: &TreePath) -> Result<Fd, Failure> {
 /// Kernels before 5.6 and some seccomp profiles have no openat2.
 static OPENAT2_IS_MISSING: AtomicBool = AtomicBool::new(false);
 
-fn one_piece(start: &Fd, piece: &[u8]) -> Result<Fd, Failure> {
+fn one_piece(start: &Fd, piece: &[u8], mounts: Mounts) -> Result<Fd, Failure> {
     if OPENAT2_IS_MISSING.load(Ordering::Relaxed) {
-        return name_by_name(start, piece);
+        return name_by_name(start, piece, mounts);
     }
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let mut resolve =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    if mounts == Mounts::Refused {
+        resolve |= ResolveFlag::RESOLVE_NO_XDEV;
+    }
     let call = |flags| {
         let how = OpenHow::new().flags(flags).resolve(resolve);
         // EAGAIN: a rename elsewhere made the kernel unsure that we stayed beneath; try again.
@@ -65,19 +86,31 @@ fn one_piece(start: &Fd, piece: &[u8]) -> Result<Fd, Failure> {
         Ok(fd) => Ok(Fd::new(fd, start.side())),
         Err(Errno::ENOSYS | Errno::EPERM) => {
             OPENAT2_IS_MISSING.store(true, Ordering::Relaxed);
-            name_by_name(start, piece)
+            name_by_name(start, piece, mounts)
         }
         Err(errno) => Err(start.failure("openat2", errno)),
     }
 }
 
-fn name_by_name(start: &Fd, piece: &[u8]) -> Result<Fd, Failure> {
+fn name_by_name(start: &Fd, piece: &[u8], mounts: Mounts) -> Result<Fd, Failure> {
     let mut directory: Option<Fd> = None;
     for name in piece.split(|&byte| byte == b'/') {
         let parent = directory.as_ref().unwrap_or(start);
-        directory = Some(opened(parent, name, DIRECTORY)?);
+        let child = opened(parent, name, DIRECTORY)?;
+        if mounts == Mounts::Refused && is_mount_point(parent, &child)? {
+            return Err(parent.failure("openat", Errno::EXDEV));
+        }
+        directory = Some(child);
     }
     directory.ok_or_else(|| start.failure("openat", Errno::ENOENT))
+}
+
+/// Kernels that do not tell mounts (before 5.8) tell devices: bind mounts of one file system look alike.
+fn is_mount_point(parent: &Fd, child: &Fd) -> Result<bool, Failure> {
+    match (attributes::mount_id(parent), attributes::mount_id(child)) {
+        (Ok(outer), Ok(inner)) => Ok(outer != inner),
+        _ => Ok(attributes::of_fd(parent)?.device != attributes::of_fd(child)?.device),
+    }
 }
 
 fn opened<P: nix::NixPath + ?Sized>(parent: &Fd, name: &P, flags: OFlag) -> Result<Fd, Failure> {

@@ -40,7 +40,7 @@ impl RunDirectory {
                 Err(error) => return Err(unusable(directory, &error)),
             }
         }
-        for name in ["summary.json", "faults.jsonl", "differences.jsonl"] {
+        for name in ["summary.json", "faults.jsonl", "differences.jsonl", "changes.jsonl"] {
             self.keep_old(name).map_err(|error| unusable(&self.path.join(name), &error))?;
         }
         Ok(())

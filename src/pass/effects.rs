@@ -4,7 +4,9 @@ use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
-use crate::tree::{Difference, Item, Kind, Note, Outcome, TreePath};
+use crate::tree::guard::Loss;
+use crate::tree::removal::kinds;
+use crate::tree::{Difference, Fate, Item, Kept, Kind, Names, Note, Outcome, TreePath};
 
 /// What came of an item.
 #[derive(Debug, Default)]
@@ -19,8 +21,14 @@ pub struct Effects {
     pub counters: Counters,
     /// What went wrong.
     pub faults: Vec<Fault>,
-    /// Where the trees differ.
+    /// Where the trees differ, or what was changed on the target.
     pub differences: Vec<Difference>,
+    /// `Item::Remove` and `Item::RemoveDirectory`: to be done when the guards have judged all of them.
+    pub planned: Vec<Item>,
+    /// What the subtrees would lose by that.
+    pub losses: Vec<(TreePath, Loss)>,
+    /// `Item::Again`: to be done when what was planned is removed.
+    pub again: Vec<Item>,
     /// The fate that was settled last.
     pub last: Option<Outcome>,
 }
@@ -71,6 +79,27 @@ impl Effects {
             self.counters.add(Slot::Difference(aspect), 1);
         }
         self.differences.push(difference);
+    }
+
+    /// Something was changed on the target, or would be.
+    pub fn change(&mut self, change: Difference) {
+        self.differences.push(change);
+    }
+
+    /// Names are to be removed.
+    pub fn plan(&mut self, names: &Names) {
+        kinds(names).for_each(|kind| self.counters.add(Slot::Planned(kind), 1));
+    }
+
+    /// An entry that was to be removed has met its fate.
+    pub fn remove(&mut self, kind: Kind, fate: Fate) {
+        self.counters.add(Slot::Removal(kind, fate), 1);
+    }
+
+    /// An entry that was to be removed stays.
+    pub fn keep(&mut self, kind: Kind, kept: Kept) {
+        self.remove(kind, Fate::Kept);
+        self.counters.add(Slot::Stays(kept), 1);
     }
 
     /// Something went wrong with an entry whose fate is recorded elsewhere.

@@ -27,7 +27,8 @@ impl Part {
     /// All of it.
     pub const WHOLE: Part = Part { round: 0, rounds: 1 };
 
-    fn has(self, name: &CStr) -> bool {
+    /// Whether a name falls to it.
+    pub fn has(self, name: &CStr) -> bool {
         self.rounds == 1
             || xxhash_rust::xxh3::xxh3_64(name.to_bytes()) % u64::from(self.rounds) == u64::from(self.round)
     }

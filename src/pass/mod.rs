@@ -13,7 +13,9 @@ mod listing;
 pub mod metadata;
 pub mod mirror;
 pub mod pair;
+pub mod plan;
 pub mod project;
+pub mod remove;
 pub mod settle;
 mod share;
 pub mod temporary;
@@ -24,14 +26,17 @@ pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::{Signs, Watch};
 
+use std::sync::OnceLock;
+
 use self::mirror::listed::Part;
 use crate::fs::data::Copying;
 use crate::fs::path_list::PathList;
 use crate::fs::roots::Trees;
-use crate::tree::Item;
 use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
+use crate::tree::guard::Held;
+use crate::tree::{Item, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -93,8 +98,38 @@ pub struct Context {
     pub temporaries: Temporaries,
     /// What this rank may use a second.
     pub limits: Limits,
-    /// The trees are only compared, and nothing is written.
-    pub comparing: Option<Comparing>,
+    /// What the walk is for.
+    pub purpose: Purpose,
+    /// Nothing is written: what would be done is only told.
+    pub dry_run: bool,
+    /// What is changed on the target is listed.
+    pub itemizes: bool,
+    /// Set if names that only the target has are to be removed: the walk plans that.
+    pub planning: Option<Planning>,
+    /// The subtrees in which nothing is removed; set when the plan has been judged.
+    pub held: OnceLock<Held>,
+}
+
+/// What the walk over the trees is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// To make the target a copy of the source.
+    Mirror,
+    /// To tell in what they differ.
+    Compare(Comparing),
+    /// To remove what only the target has.
+    Remove,
+    /// To set the metadata of directories.
+    Directories,
+}
+
+/// How removals are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planning {
+    /// The depth of the subtrees whose losses are counted.
+    pub hold_depth: u32,
+    /// Each name is looked at, for a plan that is written to a file.
+    pub looks: bool,
 }
 
 impl Context {
@@ -103,11 +138,20 @@ impl Context {
         self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
     }
 
+    /// Whether a guard holds the removal of what lies there.
+    pub fn is_held(&self, path: &TreePath) -> bool {
+        self.held.get().is_some_and(|held| held.has(path))
+    }
+
     /// Runs one item.
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();
         match item {
-            item if self.comparing.is_some() => compare::process(self, item, watch, &mut effects),
+            Item::Doom { path, proof, round } => remove::doom(self, &path, &proof, round, watch, &mut effects),
+            Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
+            Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
+            item if matches!(self.purpose, Purpose::Compare(_)) => compare::process(self, item, watch, &mut effects),
+            item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);
@@ -115,7 +159,9 @@ impl Context {
             Item::Listed { directory, extent, settles } => {
                 mirror::listed::listed(self, Part { directory, extent, settles }, watch, &mut effects);
             }
-            Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
+            Item::Batch { directory, names } | Item::Again { directory, names } => {
+                mirror::batch(self, directory, names, watch, &mut effects)
+            }
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),
             Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
             Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),

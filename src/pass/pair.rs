@@ -166,7 +166,7 @@ fn open_target(context: &Context, path: &TreePath) -> Result<(Fd, bool), Failure
     }
 }
 
-fn widen(context: &Context, path: &TreePath) -> Result<(), Failure> {
+pub(super) fn widen(context: &Context, path: &TreePath) -> Result<(), Failure> {
     let denied = Failure { side: Side::Target, operation: "openat", errno: Errno::EACCES as i32 };
     let (parent, name) = path.split_last().ok_or(denied)?;
     let name = std::ffi::CString::new(name).map_err(|_| denied)?;

@@ -9,7 +9,7 @@ use crate::slurm::Job;
 use crate::tree::decide::Skip;
 use crate::tree::difference::{Comparing, Level};
 use crate::tree::sample::{CONFIDENCE, share_max};
-use crate::tree::{Aspect, Kind, Outcome};
+use crate::tree::{Aspect, Fate, Kept, Kind, Outcome};
 
 /// The summary of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +64,11 @@ pub struct Summary {
     pub links: Links,
     /// What could not be set, by kind.
     pub unset: BTreeMap<&'static str, u64>,
+    /// Nothing was written: this is what would be done.
+    pub dry_run: bool,
+    /// What was to be removed from DST; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removals: Option<Removals>,
     /// Faults by cause, the most frequent first.
     pub faults: Vec<FaultCount>,
     /// Entries and bytes a second, over the whole run.
@@ -96,8 +101,12 @@ pub struct Seconds {
     pub mirror: f64,
     /// The walk of a comparison.
     pub compare: f64,
+    /// Looking for what is to be removed.
+    pub plan: f64,
     /// Hard links.
     pub link: f64,
+    /// Deletions.
+    pub remove: f64,
     /// Directories left to the end.
     pub settle: f64,
     /// The closing syncfs.
@@ -147,6 +156,34 @@ pub struct Contents {
     pub confidence: f64,
     /// No larger share of `files` differs, with that confidence.
     pub share_max: f64,
+}
+
+/// What was to be removed from DST.
+#[derive(Debug, Clone, Serialize)]
+pub struct Removals {
+    /// Entries of DST that the plan saw.
+    pub seen: u64,
+    /// Those of them that were to go.
+    pub planned: u64,
+    /// By kind: planned, and by fate. The books: planned is the sum of the fates.
+    pub entries: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Entries that stay, by reason.
+    pub kept: BTreeMap<&'static str, u64>,
+    /// Subtrees that were held back.
+    pub held: Vec<Held>,
+    /// Why nothing was removed.
+    pub refused: Option<String>,
+}
+
+/// A subtree that was held back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Held {
+    /// Below DST.
+    pub path: String,
+    /// Its entries.
+    pub entries: u64,
+    /// Those of them that would have gone.
+    pub planned: u64,
 }
 
 /// Hard links.
@@ -249,6 +286,23 @@ pub fn contents(counters: &Counters, comparing: &Comparing) -> Option<Contents> 
         confidence: CONFIDENCE,
         share_max: share_max(files, compared, different),
     })
+}
+
+/// What was to be removed, by kind: planned, and by fate.
+pub fn removals(counters: &Counters) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+    let mut entries = BTreeMap::new();
+    for kind in Kind::ALL.into_iter().filter(|&kind| counters.get(Slot::Planned(kind)) > 0) {
+        let mut row = BTreeMap::from([("planned", counters.get(Slot::Planned(kind)))]);
+        row.extend(Fate::ALL.map(|fate| (fate.word(), counters.get(Slot::Removal(kind, fate)))));
+        entries.insert(kind.word(), row);
+    }
+    entries
+}
+
+/// Entries that stay, by reason.
+pub fn kept(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    let count = |&kept: &Kept| (kept.word(), counters.get(Slot::Stays(kept)));
+    Kept::ALL.iter().map(count).filter(|&(_, n)| n > 0).collect()
 }
 
 /// Skipped entries by reason.

@@ -1,16 +1,20 @@
 //! The beginning of a run: open both trees on every rank, prove that all see the same two, take the
 //! lock. Nothing is written before all that can be refused has been.
 
+use std::ffi::CStr;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 
 use super::agree::{Roster, agree, from_root, same_everywhere};
-use super::choose;
+use super::choose::{self, FilesFrom};
+use super::crew::Crew;
 use super::lock::{Holder, Lock};
+use super::look;
 use crate::comm::Comm;
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::fault::{Error, Failure, Side};
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
@@ -19,7 +23,8 @@ use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Limits, Temporaries};
 use crate::sched::Rank;
-use crate::slurm::Job;
+use crate::tree::decide::Abilities;
+use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
 use crate::tree::{DirectoryItem, Item, TreePath};
@@ -33,11 +38,11 @@ pub struct Begun {
     pub context: Arc<Context>,
     /// The item from which all others come.
     pub root: DirectoryItem,
-    /// What of it is listed, if only that is to be mirrored.
+    /// What of it is listed, if only that is looked at.
     pub listed: Option<Extent>,
     /// The run's directory.
     pub run_directory: RunDirectory,
-    /// Rank 0: the lock, and the directory that holds it.
+    /// Rank 0, where DST is written: the lock, and the directory that holds it.
     pub held: Option<(Private, Lock)>,
     /// The types of both file systems.
     pub fs_types: (u64, u64),
@@ -47,6 +52,65 @@ impl Begun {
     /// The first item.
     pub fn seed(&self) -> Item {
         Item::first(&self.root, self.listed)
+    }
+}
+
+/// What a run has found before it may begin.
+pub struct Ready {
+    /// SRC.
+    pub source: Root,
+    /// DST.
+    pub target: Root,
+    /// DST was made.
+    pub made: bool,
+    /// What of SRC is chosen.
+    pub filter: Filter,
+    /// `--files-from`.
+    pub files_from: Option<FilesFrom>,
+    /// What the target allows.
+    pub abilities: Abilities,
+    /// The temporary names of this run, and of dead ones.
+    pub temporaries: Temporaries,
+    /// The run's directory.
+    pub run_directory: RunDirectory,
+    /// Rank 0: the lock.
+    pub held: Option<(Private, Lock)>,
+}
+
+impl Ready {
+    /// Puts together what the passes work with.
+    pub fn begun(self, config: &Config, comm: &dyn Comm, threads: u32) -> Begun {
+        let (source, target) = (self.source, self.target);
+        let fs_types = (source.view.fs_type, target.view.fs_type);
+        let root = DirectoryItem {
+            path: TreePath::root(),
+            source: source.attributes.identity,
+            target: Some(target.attributes.identity),
+            mount: 0,
+            made: self.made,
+        };
+        let (source_key, target_key) = (source.key(), target.key());
+        let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
+        let mut policy = config.policy.clone();
+        policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
+        policy.target = self.abilities;
+        let (list, listed) = self.files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+        let context = Arc::new(Context {
+            trees,
+            policy,
+            filter: self.filter,
+            list,
+            grain: config.grain_of(threads),
+            copying: config.copying.clone(),
+            temporaries: self.temporaries,
+            limits: Limits::new(config.limits, comm.ranks()),
+            purpose: config.command.purpose(),
+            dry_run: !config.writes(),
+            itemizes: config.itemizes,
+            planning: config.planning(),
+            held: OnceLock::new(),
+        });
+        Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types }
     }
 }
 
@@ -73,8 +137,15 @@ pub fn same_command(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Re
 }
 
 /// Begins a run.
-pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<&Job>) -> Result<Begun, Error> {
-    same_command(config, comm, roster)?;
+pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Begun, Error> {
+    same_command(crew.config, comm, &crew.roster)?;
+    let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
+    Ok(ready.begun(crew.config, comm, crew.threads))
+}
+
+/// Begins a run that writes.
+fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
+    let (config, roster) = (crew.config, &crew.roster);
     let names = Names::of(config);
     let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
@@ -97,7 +168,7 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
         }
     })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
-    let job = job.map_or("", |job| job.job_id.as_str());
+    let job = crew.job.as_ref().map_or("", |job| job.job_id.as_str());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job, config.policy.times_are_the_record());
     let take_lock = || {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
@@ -106,27 +177,8 @@ pub fn begin(config: &Config, comm: &mut dyn Comm, roster: &Roster, job: Option<
     let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
     let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
-    let fs_types = (source.view.fs_type, target.view.fs_type);
-    let root = DirectoryItem {
-        path: TreePath::root(),
-        source: source.attributes.identity,
-        target: Some(target.attributes.identity),
-        mount: 0,
-        made,
-    };
-    let (source_key, target_key) = (source.key(), target.key());
-    let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
-    let mut policy = config.policy.clone();
-    policy.extras = policy.extras.and(abilities.extras).and(probe::extras_of_source(&trees.source));
-    policy.target = abilities;
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    let grain = config.grain_of(config.workers(roster.ranks_here()));
-    let (list, listed) = files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
-    let copying = config.copying.clone();
-    let limits = Limits::new(config.limits, comm.ranks());
-    let comparing = None;
-    let context = Arc::new(Context { trees, policy, filter, list, grain, copying, temporaries, limits, comparing });
-    Ok(Begun { context, root, listed, run_directory, held, fs_types })
+    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, run_directory, held })
 }
 
 /// A run that does not begin leaves nothing in its directory.
@@ -190,7 +242,7 @@ fn open_target(
     let exists = agree(comm, roster, Ok(roots::exists(&config.target)))?;
     same_everywhere(roster, &exists, "does not see the same DST", &format!("is {} mounted there?", names.target))?;
     let missing = exists.first() == Some(&false);
-    if missing {
+    if missing && config.command.makes_target() {
         let parent = roots::target_parent(&config.target);
         let nested = parent.map_or(Ok(()), |parent| refuse_new_in_source(source, &parent, names));
         agree(comm, roster, nested)?;
@@ -248,7 +300,7 @@ fn state_broken(run_directory: &RunDirectory, error: &io::Error) -> Error {
     Error::Fatal(format!("the run directory {path} can not be used: {error}; choose another with --state-dir"))
 }
 
-type Ready = (Option<(Private, Lock)>, crate::tree::decide::Abilities, Vec<Attempt>);
+type Shared = (Option<(Private, Lock)>, Abilities, Vec<Attempt>);
 
 /// Rank 0 leaves a random number in both places, and every rank must find it: only then all see one
 /// target and one state directory.
@@ -259,7 +311,7 @@ fn share_target(
     target: &Root,
     attempt: Attempt,
     take_lock: impl FnOnce() -> Result<(Private, Lock), Error>,
-) -> Result<Ready, Error> {
+) -> Result<Shared, Error> {
     let mut held = None;
     let word = from_root(comm, roster, || {
         let (private, lock) = take_lock()?;
@@ -295,7 +347,7 @@ pub fn remove_from_state(run_directory: &RunDirectory, rank: Rank, is_refused: b
 }
 
 /// What dead runs left in the private directory goes; then the nonce, and the probe.
-fn prepare(private: &Private, attempt: Attempt) -> Result<crate::tree::decide::Abilities, Failure> {
+fn prepare(private: &Private, attempt: Attempt) -> Result<Abilities, Failure> {
     private.clear_except(c"lock")?;
     drop(private.create(NONCE, format!("{:016x}", attempt.0).as_bytes())?);
     probe::measure(private)
@@ -321,6 +373,20 @@ pub fn find_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(
         )));
     }
     Ok(())
+}
+
+/// Before anything is removed: every rank opens both roots once more by their names, and must find the same
+/// two directories as before. A root that was unmounted meanwhile shows another.
+pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>) -> Result<(), Error> {
+    let trees = &engine.context().trees;
+    let still = |side, path: &CStr, key: (u64, u64), name: &str| -> Result<(), Error> {
+        let root = Root::open_to_look(side, path)?;
+        if root.key() == key { Ok(()) } else { Err(Error::Refused(format!("{name} is another directory than it was"))) }
+    };
+    let config = crew.config;
+    let mine = still(Side::Source, &config.source, trees.source_key, "SRC")
+        .and_then(|()| still(Side::Target, &config.target, trees.target_key, "DST"));
+    agree(engine.comm(), &crew.roster, mine).map(|_| ())
 }
 
 /// A number that nobody else has: from the system's generator.

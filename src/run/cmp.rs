@@ -1,34 +1,27 @@
 //! `pmirror cmp`: begin, walk both trees, judge the hard links, sum up, print what differs.
 
-use std::io::{self, BufReader, Read};
-use std::sync::Arc;
-
 use super::agree::agree;
+use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::{Crew, link_turn};
-use super::look::{self, Looking};
 use super::record::{self, Recorder};
 use super::{Circumstances, Conclusion, lists};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::counters::{Number, Slot};
-use crate::engine::{Ended, Engine, Finished, difference_part_name};
+use crate::engine::{Ended, Engine, Finished};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
-use crate::report::{self, Progress, differences};
-use crate::sched::Rank;
+use crate::report::{self, Progress};
 use crate::tree::Kind;
 
 const LIST: &str = "differences.jsonl";
-
-/// A list up to this size is sorted by path, so that it does not tell how the work was shared.
-const SORTED_BYTES_MAX: u64 = 16 << 20;
 
 /// `pmirror cmp`.
 pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
     let mut clock = Clock::start();
     let crew = Crew::call(config, comm, circumstances);
-    let looking = match look::begin(&crew, cmp, comm) {
+    let looking = match begin::begin(&crew, comm) {
         Ok(looking) => looking,
         Err(error) => return error.into(),
     };
@@ -45,17 +38,12 @@ pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstance
 /// Runs the passes: the walk, then the hard links.
 fn walk(
     crew: &Crew<'_>,
-    looking: &Looking,
+    looking: &Begun,
     comm: &mut dyn Comm,
     progress: &mut Progress,
     clock: &mut Clock,
 ) -> Result<(Ended, Finished), Error> {
-    let setup = crew.setup(looking.run_directory.clone(), looking.root.source.inode);
-    let mut engine = match Engine::start(&mut *comm, Arc::clone(&looking.context), setup) {
-        Ok(engine) => engine,
-        Err(error) => return Err(crew.not_started(comm, error)),
-    };
-    crew.all_started(&mut engine)?;
+    let mut engine = crew.engine(looking, comm)?;
     clock.seconds.start = clock.lap();
 
     progress.enter("compare");
@@ -86,7 +74,7 @@ fn conclude(
     crew: Crew<'_>,
     cmp: &config::Cmp,
     comm: &mut dyn Comm,
-    looking: &Looking,
+    looking: &Begun,
     (ended, finished): (Ended, Finished),
     mut clock: Clock,
 ) -> Conclusion {
@@ -94,7 +82,7 @@ fn conclude(
     clock.lap();
     // All ranks have written their parts before rank 0 joins them.
     let written = agree(comm, &crew.roster, error.map_or(Ok(()), Err));
-    let joined = if crew.is_root() { join(&crew, &looking.run_directory) } else { Ok(()) };
+    let joined = if crew.is_root() { lists::join_differences(&crew, &looking.run_directory, LIST) } else { Ok(()) };
     let error = written.and(agree(comm, &crew.roster, joined)).err();
     if crew.is_root() {
         // Nothing lists the root.
@@ -103,7 +91,7 @@ fn conclude(
     }
     let (run_directory, fs_types) = (looking.run_directory.clone(), looking.fs_types);
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
-    let found = record::Found { counters, faults, root_faults: Vec::new(), ended, error };
+    let found = record::Found { counters, faults, root_faults: Vec::new(), ended, error, judged: None };
     let conclusion = recorder.sum_up(comm, found, &clock.stop());
     if crew.is_root() && !crew.config.json {
         print(&looking.run_directory, cmp, &conclusion);
@@ -111,39 +99,9 @@ fn conclude(
     conclusion
 }
 
-fn unusable(error: &io::Error) -> Error {
-    Error::Fatal(format!("the list of differences can not be kept: {error}"))
-}
-
-/// Makes one list of the ranks' parts, in the order of the paths unless it is very long.
-fn join(crew: &Crew<'_>, directory: &RunDirectory) -> Result<(), Error> {
-    let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX);
-    let parts = (0..ranks).map(Rank).map(difference_part_name);
-    lists::join(directory, parts, LIST).and_then(|()| sort(directory)).map_err(|error| unusable(&error))
-}
-
-fn sort(directory: &RunDirectory) -> io::Result<()> {
-    let list = match directory.open(LIST) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        list => list?,
-    };
-    let mut text = String::new();
-    if list.metadata()?.len() > SORTED_BYTES_MAX {
-        return Ok(());
-    }
-    BufReader::new(list).read_to_string(&mut text)?;
-    directory.write(LIST, differences::sorted(&text)?.as_bytes())
-}
-
 /// Prints the list to stdout: it is the result.
 fn print(directory: &RunDirectory, cmp: &config::Cmp, conclusion: &Conclusion) {
-    let printed = match directory.open(LIST) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        list => list.and_then(|list| differences::print(BufReader::new(list), cmp.manner, cmp.differences_max)),
-    };
-    if let Err(error) = printed {
-        report::say(&unusable(&error).to_string());
-    }
+    lists::print_differences(directory, LIST, cmp.manner, cmp.differences_max);
     let all = conclusion.summary.as_ref().map_or(0, |summary| summary.names_that_differ());
     if all > cmp.differences_max {
         report::say(&format!("{} of {all} differences are listed: --max-differences", cmp.differences_max));

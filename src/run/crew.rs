@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::Circumstances;
 use super::agree::{Roster, agree};
+use super::begin::Begun;
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::engine::{Ended, Engine, ListSettings, Setup};
@@ -14,6 +15,7 @@ use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
 use crate::sched::Rank;
 use crate::slurm::Job;
+use crate::tree::decide::ContentRule;
 use crate::tree::itemize::Trigger;
 
 /// The ranks of a run, as each of them knows them.
@@ -45,9 +47,7 @@ impl<'c> Crew<'c> {
     }
 
     /// What a rank's engine is made with. `seed` is for the choice of victims.
-    pub fn setup(&self, run_directory: RunDirectory, seed: u64) -> Setup {
-        let everything = ListSettings { trigger: Trigger::SizeOrTime, lines_max: u64::MAX };
-        let of = |cmp: &config::Cmp| ListSettings { trigger: cmp.trigger(), lines_max: cmp.differences_max };
+    fn setup(&self, run_directory: RunDirectory, seed: u64) -> Setup {
         Setup {
             neighbours: self.roster.neighbours(),
             host: self.roster.host().to_owned(),
@@ -55,20 +55,27 @@ impl<'c> Crew<'c> {
             bag_bytes_max: self.config.bag_bytes_max,
             limits: self.config.limits,
             run_directory,
-            list: self.config.command.compare().map_or(everything, of),
+            list: self.list_settings(),
             interrupted: Arc::clone(&self.interrupted),
             seed,
         }
     }
 
-    /// Ranks that have their engine wait here for those that have none: then none begins.
-    pub fn all_started(&self, engine: &mut Engine<'_>) -> Result<(), Error> {
-        agree(engine.comm(), &self.roster, Ok(())).map(|_| ())
+    /// How differences, or changes, are listed.
+    pub fn list_settings(&self) -> ListSettings {
+        let by_content = self.config.policy.content == ContentRule::Checksum;
+        let trigger = if by_content { Trigger::Content } else { Trigger::SizeOrTime };
+        let of = |cmp: &config::Cmp| ListSettings { trigger: cmp.trigger(), lines_max: cmp.differences_max };
+        self.config.command.compare().map_or(ListSettings { trigger, lines_max: u64::MAX }, of)
     }
 
-    /// Tells the others that this rank has no engine.
-    pub fn not_started(&self, comm: &mut dyn Comm, error: Error) -> Error {
-        agree::<()>(comm, &self.roster, Err(error.clone())).err().unwrap_or(error)
+    /// Starts this rank's engine. If any rank can not, none begins.
+    pub fn engine<'e>(&self, begun: &Begun, comm: &'e mut dyn Comm) -> Result<Engine<'e>, Error> {
+        let setup = self.setup(begun.run_directory.clone(), begun.root.source.inode);
+        match Engine::start(comm, Arc::clone(&begun.context), setup) {
+            Ok(mut engine) => agree(engine.comm(), &self.roster, Ok(())).map(|_| engine),
+            Err((error, comm)) => Err(agree::<()>(comm, &self.roster, Err(error.clone())).err().unwrap_or(error)),
+        }
     }
 
     /// Shows progress on rank 0.

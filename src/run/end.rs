@@ -1,13 +1,13 @@
 //! The end of a run: make all durable, settle the root, give the lock back, and come to one verdict.
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Slot};
 use crate::engine::Ended;
 use crate::fault::{Error, Failure};
 use crate::fs::Fd;
 use crate::fs::private::Private;
 use crate::run::lock::Lock;
 use crate::sched::Stop;
-use crate::tree::Outcome;
+use crate::tree::{Fate, Kept, Outcome};
 
 /// Gives the lock back and removes the private directory if nothing else lies there. A run that dies keeps
 /// its lock: the next one learns from it whose temporary names to sweep, and passes that on unless it
@@ -24,13 +24,20 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         return 70;
     }
     let has = |outcome| counters.ended(outcome) > 0;
+    let removals = |fate| counters.removals(fate) > 0;
+    let holds = Kept::ALL.iter().any(|&kept| kept.holds_back() && counters.get(Slot::Stays(kept)) > 0);
+    let holds_back = removals(Fate::Held) || holds;
+    let changed = [Outcome::Created, Outcome::Updated, Outcome::MetadataOnly, Outcome::Linked].into_iter().any(has);
     match (error, ended) {
         (Some(error), _) => error.exit_code(),
         (None, Ended::Stopped(Stop::Error)) => 11,
+        (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
-        (None, Ended::Quiet) if has(Outcome::Failed) => 23,
+        (None, Ended::Quiet) if has(Outcome::Failed) || removals(Fate::Failed) => 23,
+        (None, Ended::Quiet) if holds_back => 25,
         (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,
         (None, Ended::Quiet) if has(Outcome::Vanished) || has(Outcome::Changed) => 24,
+        (None, Ended::Quiet) if counters.get(Slot::Stays(Kept::OnSource)) > 0 => 24,
         (None, Ended::Quiet) => 0,
     }
 }
@@ -38,7 +45,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counters::{Number, Slot};
+    use crate::counters::Number;
     use crate::tree::{Aspect, Kind};
 
     fn books(outcomes: &[Outcome]) -> Counters {
@@ -65,6 +72,23 @@ mod tests {
         let fatal = Error::Fatal(String::new());
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Signal), None), 20);
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Error), Some(&fatal)), 11);
+    }
+
+    #[test]
+    fn deletions_that_are_held_back_tell_whether_anything_was_done() {
+        let code = |outcome, fates: &[Fate]| {
+            let mut counters = books(&[outcome]);
+            for &fate in fates {
+                counters.add(Slot::Planned(Kind::File), 1);
+                counters.add(Slot::Removal(Kind::File, fate), 1);
+            }
+            exit_code(&counters, Ended::Quiet, None)
+        };
+        assert_eq!(code(Outcome::Same, &[Fate::Removed]), 0);
+        assert_eq!(code(Outcome::Same, &[Fate::Held]), 3);
+        assert_eq!(code(Outcome::Same, &[Fate::Held, Fate::Removed]), 25);
+        assert_eq!(code(Outcome::Created, &[Fate::Held]), 25);
+        assert_eq!(code(Outcome::Created, &[Fate::Held, Fate::Failed]), 23);
     }
 
     #[test]

@@ -1,8 +1,17 @@
 //! Lists that each rank wrote a part of, made one in the run directory.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
+use super::crew::Crew;
+use crate::engine::difference_part_name;
+use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::report;
+use crate::report::differences::{self, Manner};
+use crate::sched::Rank;
+
+/// A list up to this size is sorted by path, so that it does not tell how the work was shared.
+const SORTED_BYTES_MAX: u64 = 16 << 20;
 
 /// Joins the parts, in their order, under one name. Without any part there is no list.
 pub fn join(directory: &RunDirectory, parts: impl Iterator<Item = String>, name: &str) -> io::Result<()> {
@@ -27,4 +36,40 @@ pub fn join(directory: &RunDirectory, parts: impl Iterator<Item = String>, name:
         directory.remove(&part_name)?;
     }
     list.map_or(Ok(()), |list| list.sync_all())
+}
+
+/// Makes one list of the ranks' differences, in the order of the paths unless it is very long.
+pub fn join_differences(crew: &Crew<'_>, directory: &RunDirectory, name: &str) -> Result<(), Error> {
+    // One more than the ranks: the root's.
+    let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+    let parts = (0..=ranks).map(Rank).map(difference_part_name);
+    join(directory, parts, name).and_then(|()| sort(directory, name)).map_err(|error| unusable(name, &error))
+}
+
+fn unusable(name: &str, error: &io::Error) -> Error {
+    Error::Fatal(format!("the list {name} can not be kept: {error}"))
+}
+
+fn sort(directory: &RunDirectory, name: &str) -> io::Result<()> {
+    let list = match directory.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        list => list?,
+    };
+    let mut text = String::new();
+    if list.metadata()?.len() > SORTED_BYTES_MAX {
+        return Ok(());
+    }
+    BufReader::new(list).read_to_string(&mut text)?;
+    directory.write(name, differences::sorted(&text)?.as_bytes())
+}
+
+/// Prints a list of differences to stdout: it is the result.
+pub fn print_differences(directory: &RunDirectory, name: &str, manner: Manner, lines_max: u64) {
+    let printed = match directory.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        list => list.and_then(|list| differences::print(BufReader::new(list), manner, lines_max)),
+    };
+    if let Err(error) = printed {
+        report::say(&unusable(name, &error).to_string());
+    }
 }

@@ -7,10 +7,14 @@ mod clock;
 mod cmp;
 mod crew;
 mod end;
+mod finish;
 mod lists;
 mod lock;
 mod look;
+mod mtimes;
+mod prune;
 mod record;
+mod rm;
 mod sync;
 
 use std::sync::Arc;
@@ -50,7 +54,10 @@ pub struct Circumstances {
 /// Runs a command.
 pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
     match &config.command {
-        Command::Sync => sync::sync(config, comm, circumstances),
+        Command::Sync { .. } => sync::sync(config, comm, circumstances),
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),
+        Command::Rm(how) => rm::target_only(config, how, comm, circumstances),
+        Command::RmTree => rm::tree(config, comm, circumstances),
+        Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
     }
 }

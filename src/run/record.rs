@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use super::agree::agree;
 use super::clock::Done;
 use super::crew::Crew;
+use super::prune::{self, Judged};
 use super::{Conclusion, end, lists};
 use crate::comm::Comm;
-use crate::counters::{Counters, Number};
+use crate::counters::{Books, Counters, Imbalance, Number};
 use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
 use crate::fault::{Error, Fault};
 use crate::fs::operator::RunDirectory;
 use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
-use crate::report::summary::{self, Bytes, FaultCount, Links, Rates, Tree};
+use crate::report::summary::{self, Bytes, FaultCount, Held, Links, Rates, Removals, Tree};
 use crate::sched::Rank;
+use crate::tree::guard::HeldTree;
 use crate::tree::path::escaped;
 
 /// Makes the record.
@@ -39,6 +41,8 @@ pub struct Found {
     pub ended: Ended,
     /// Why the run gave up.
     pub error: Option<Error>,
+    /// What the guards said, if anything was to be removed.
+    pub judged: Option<Judged>,
 }
 
 /// What one rank brings.
@@ -47,7 +51,7 @@ type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
 impl Recorder<'_> {
     /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
     pub fn sum_up(&self, comm: &mut dyn Comm, found: Found, done: &Done) -> Conclusion {
-        let Found { counters, faults, root_faults, ended, error } = found;
+        let Found { counters, faults, root_faults, ended, error, judged } = found;
         let root_faults = self.log_root_faults(&root_faults);
         let (mut faults, mut problem) = (faults, None);
         match root_faults {
@@ -61,12 +65,14 @@ impl Recorder<'_> {
         };
         let ranks: Vec<Counters> =
             parts.iter().map(|(counters, _)| Counters::from_slice(counters).unwrap_or_default()).collect();
-        let all = total(&ranks);
+        let mut all = total(&ranks);
+        prune::close_books(&mut all, ended, judged.as_ref());
         let exit_code = end::exit_code(&all, ended, error.as_ref());
         let mut conclusion = Conclusion { exit_code, summary: None, error: error.clone() };
         let mut written = Ok(());
         if comm.rank() == Rank::ROOT {
-            let summary = self.summary(&ranks, &all, counts(&parts), exit_code, error.as_ref(), done);
+            let mut summary = self.summary(&ranks, &all, counts(&parts), exit_code, error.as_ref(), done);
+            summary.removals = judged.map(|judged| removals(&all, &judged));
             written = self.write(&summary);
             conclusion.summary = Some(summary);
         }
@@ -97,7 +103,12 @@ impl Recorder<'_> {
         error: Option<&Error>,
         done: &Done,
     ) -> Summary {
-        let passes = done.seconds.mirror + done.seconds.compare + done.seconds.link + done.seconds.settle;
+        let passes = done.seconds.plan
+            + done.seconds.mirror
+            + done.seconds.compare
+            + done.seconds.link
+            + done.seconds.remove
+            + done.seconds.settle;
         let host = |rank: usize| self.crew.roster.hosts.get(rank).map_or("", String::as_str);
         let work = |(rank, counters): (usize, &Counters)| {
             summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.crew.threads, counters, passes)
@@ -138,6 +149,8 @@ impl Recorder<'_> {
                 split: number(Number::LinkGroupsSplit),
             },
             unset: summary::unset(all),
+            dry_run: !self.crew.config.writes() && self.crew.config.command.compare().is_none(),
+            removals: None,
             faults,
             rates: rates(all, done.seconds.total),
             ranks: ranks.iter().enumerate().map(work).collect(),
@@ -183,9 +196,27 @@ fn rates(all: &Counters, seconds: f64) -> Rates {
     }
 }
 
+/// What was to be removed, and what became of it.
+fn removals(all: &Counters, judged: &Judged) -> Removals {
+    let held =
+        |tree: &HeldTree| Held { path: tree.path.to_string(), entries: tree.loss.seen, planned: tree.loss.planned };
+    Removals {
+        seen: judged.seen,
+        planned: all.planned(),
+        entries: summary::removals(all),
+        kept: summary::kept(all),
+        held: judged.verdict.held.iter().map(held).collect(),
+        refused: judged.refusal(),
+    }
+}
+
 fn imbalances(all: &Counters) -> Vec<String> {
-    let text = |books: crate::counters::Imbalance| {
-        format!("books of {}: {} seen, {} with an outcome", books.kind.word(), books.seen, books.ended)
+    let text = |books: Imbalance| {
+        let (what, ended) = match books.books {
+            Books::Entries => ("seen", "with an outcome"),
+            Books::Removals => ("to be removed", "with a fate"),
+        };
+        format!("books of {}: {} {what}, {} {ended}", books.kind.word(), books.seen, books.ended)
     };
     all.imbalances().into_iter().map(text).collect()
 }

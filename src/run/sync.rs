@@ -1,28 +1,24 @@
-//! `pmirror sync`: begin, walk and copy, bring hard links together, settle directories, sum up.
-
-use std::sync::Arc;
+//! `pmirror sync`: begin, walk and copy, bring hard links together, remove what is to go, settle
+//! directories, sum up.
 
 use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::{Crew, any_rank, link_turn};
-use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, end};
+use super::finish::{self, Walked};
+use super::{Circumstances, Conclusion, prune};
 use crate::comm::Comm;
 use crate::config::Config;
-use crate::counters::{Number, Slot};
-use crate::engine::{Ended, Engine, Finished};
+use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
-use crate::fs::{data, path_list};
-use crate::pass::{Effects, Watch, chunk, settle};
 use crate::report::{self, Progress};
-use crate::tree::{Item, Kind, Outcome};
+use crate::tree::{Item, Outcome};
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
     let clock = Clock::start();
     let crew = Crew::call(config, comm, circumstances);
-    let begun = match begin::begin(config, comm, &crew.roster, crew.job.as_ref()) {
+    let begun = match begin::begin(&crew, comm) {
         Ok(begun) => begun,
         Err(error) => return error.into(),
     };
@@ -33,7 +29,7 @@ pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
     let walked = walk(&crew, &begun, comm, &mut progress, clock);
     progress.finish();
     match walked {
-        Ok(walked) => conclude(crew, comm, begun, walked),
+        Ok(walked) => finish::finish(crew, comm, begun, walked),
         Err(error) => error.into(),
     }
 }
@@ -50,15 +46,6 @@ fn say_abilities(begun: &Begun) {
     ));
 }
 
-/// What the passes left.
-struct Walked {
-    ended: Ended,
-    finished: Finished,
-    /// What is to stand in the books for the root, on the rank that walked it.
-    root_outcome: Option<Outcome>,
-    clock: Clock,
-}
-
 /// Runs the passes: the walk, the hard links, the directories that had to wait.
 fn walk(
     crew: &Crew<'_>,
@@ -67,12 +54,7 @@ fn walk(
     progress: &mut Progress,
     mut clock: Clock,
 ) -> Result<Walked, Error> {
-    let setup = crew.setup(begun.run_directory.clone(), begun.root.source.inode);
-    let mut engine = match Engine::start(&mut *comm, Arc::clone(&begun.context), setup) {
-        Ok(engine) => engine,
-        Err(error) => return Err(crew.not_started(comm, error)),
-    };
-    crew.all_started(&mut engine)?;
+    let mut engine = crew.engine(begun, comm)?;
     clock.seconds.start = clock.lap();
 
     progress.enter("mirror");
@@ -80,18 +62,41 @@ fn walk(
     let mut ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
     clock.seconds.mirror = clock.lap();
 
-    let mut root_outcome = None;
     if ended == Ended::Quiet {
         progress.enter("link");
         ended = link_pass(&mut engine, progress);
         clock.seconds.link = clock.lap();
     }
+    let mut judged = None;
+    if let (Ended::Quiet, Some(guards)) = (ended, &crew.config.guards) {
+        let verdict = prune::judge(&mut engine, crew, guards, 0)?;
+        ended = prune::prune(&mut engine, crew, &verdict, progress)?;
+        judged = Some(verdict);
+        clock.seconds.remove = clock.lap();
+    }
+    if ended == Ended::Quiet {
+        ended = again(&mut engine, progress);
+    }
+    let mut root_outcome = None;
     if ended == Ended::Quiet {
         progress.enter("settle");
         (ended, root_outcome) = settle_pass(&mut engine, crew, progress)?;
         clock.seconds.settle = clock.lap();
     }
-    Ok(Walked { ended, finished: engine.finish(), root_outcome, clock })
+    Ok(Walked { ended, finished: engine.finish(), root_outcome, judged, clock })
+}
+
+/// Names whose place a directory had that was removed.
+fn again(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
+    let waiting = engine.waits_again();
+    if any_rank(engine, waiting) == 0 {
+        return Ended::Quiet;
+    }
+    progress.enter("mirror");
+    match engine.run_again(&mut |report| progress.observe(report)) {
+        Ended::Quiet => link_pass(engine, progress),
+        stopped => stopped,
+    }
 }
 
 /// Source inodes first; those that would keep a target inode with further names claim it. Then the
@@ -113,7 +118,7 @@ fn link_pass(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
 
 /// Directories in any order first; then, deepest first, those whose final mode keeps us out. The root
 /// is left to the very end of the run.
-fn settle_pass(
+pub fn settle_pass(
     engine: &mut Engine<'_>,
     crew: &Crew<'_>,
     progress: &mut Progress,
@@ -144,49 +149,4 @@ fn settle_pass(
         let items = keep_root(engine.take_after_below(u32::try_from(deepest - 1).unwrap_or(u32::MAX)));
         ended = engine.run_pass(items, &mut |report| progress.observe(report));
     }
-}
-
-/// Makes all durable, settles the root, and sums up.
-fn conclude(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
-    let Walked { ended, finished, root_outcome, mut clock } = walked;
-    let Finished { mut counters, faults, abandoned, error } = finished;
-    abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
-    let roster = &crew.roster;
-    clock.lap();
-    let flushed = if roster.leads_node() { data::flush_file_system(&begun.context.trees.target) } else { Ok(()) };
-    let flushed = flushed.map_err(|failure| {
-        let errno = nix::errno::Errno::from_raw(failure.errno);
-        Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
-    });
-    let mine = error.map_or(flushed, Err);
-    let error = agree(comm, roster, mine).err();
-    clock.seconds.flush = clock.lap();
-
-    let known: Vec<Option<Outcome>> = agree(comm, roster, Ok(root_outcome)).unwrap_or_default();
-    let root_outcome = known.into_iter().flatten().next();
-    let mut root_faults = Vec::new();
-    let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
-    if crew.is_root() {
-        path_list::remove(&run_directory);
-        counters.count(Number::Listed, 1);
-        counters.add(Slot::Seen(Kind::Directory), 1);
-        if let Some((private, lock)) = begun.held {
-            let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
-            end::give_back(private, lock, &context.trees.target, is_whole);
-        }
-        let mut effects = Effects::default();
-        match (root_outcome, &error) {
-            (Some(outcome), None) => {
-                let watch = Watch::new(Arc::default());
-                settle::later(&context, &begun.root, outcome, &watch, &mut effects);
-            }
-            (Some(_), Some(_)) => effects.end(Kind::Directory, Outcome::Unfinished),
-            // Its walk failed, or it was abandoned with all else that a stop left: the books have it.
-            (None, _) => {}
-        }
-        counters.merge(&effects.counters);
-        root_faults = effects.faults;
-    }
-    let found = Found { counters, faults, root_faults, ended, error };
-    Recorder { crew: &crew, run_directory, fs_types }.sum_up(comm, found, &clock.stop())
 }

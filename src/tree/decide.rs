@@ -68,6 +68,26 @@ pub enum CtimeRule {
 }
 
 impl Policy {
+    /// Everything is kept, and compared by size and time. Of the target nothing is known.
+    pub const EVERYTHING: Policy = Policy {
+        owner: true,
+        permissions: true,
+        times: true,
+        access_times: false,
+        xattrs: true,
+        acls: true,
+        hard_links: true,
+        specials: true,
+        one_file_system: false,
+        extras: Extras::NONE,
+        clock_skew: 2_000_000_000,
+        content: ContentRule::Times,
+        update: false,
+        modify_window: 0,
+        ctime: CtimeRule::Metadata,
+        target: Abilities::NONE,
+    };
+
     /// Whether the next run tells an unfinished file from a finished one by its modification time. Only
     /// then may a new file be made in its place.
     pub fn times_are_the_record(&self) -> bool {
@@ -98,6 +118,19 @@ pub struct Abilities {
     pub extras: Extras,
     /// It accepts extended attributes that it then does not have: they are read back.
     pub forgets_xattrs: bool,
+}
+
+impl Abilities {
+    /// A target that takes any time, and none of our rights.
+    pub const NONE: Abilities = Abilities {
+        times: TimeLimits::EXACT,
+        chown: false,
+        uid: 0,
+        groups: BTreeSet::new(),
+        overrides_permissions: false,
+        extras: Extras::NONE,
+        forgets_xattrs: false,
+    };
 }
 
 /// Why an entry is passed over on purpose.

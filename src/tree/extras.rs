@@ -12,6 +12,9 @@ pub struct Extras {
 }
 
 impl Extras {
+    /// Nothing of it.
+    pub const NONE: Extras = Extras { layouts: false, projects: false };
+
     /// What both have.
     pub fn and(self, other: Extras) -> Extras {
         Extras { layouts: self.layouts && other.layouts, projects: self.projects && other.projects }

@@ -8,6 +8,7 @@ use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
 use super::path::TreePath;
+use super::removal::{Doomed, DoomedNames, Kept, Proof, RemovalNews};
 use super::side::Side;
 use super::time::Time;
 
@@ -82,6 +83,36 @@ pub enum Item {
     },
     /// Make the names of one source inode one inode on the target, and those of several several.
     Link(LinkGroup),
+    /// Look at names once more whose place a directory had that was to be removed.
+    Again {
+        /// The directory.
+        directory: DirectoryItem,
+        /// The names.
+        names: Names,
+    },
+    /// List a directory of the target that is to go with all that it holds.
+    Doom {
+        /// The directory.
+        path: TreePath,
+        /// Why it may go.
+        proof: Proof,
+        /// One look of several at a directory too large to be held at once: (this one, all).
+        round: (u32, u32),
+    },
+    /// Remove names from a directory of the target.
+    Remove {
+        /// The directory.
+        doomed: Doomed,
+        /// The names.
+        names: DoomedNames,
+    },
+    /// Remove a directory of the target: all that it held has had its turn.
+    RemoveDirectory {
+        /// The directory.
+        doomed: Doomed,
+        /// It stays, for this reason.
+        stays: Option<Kept>,
+    },
 }
 
 impl Item {
@@ -98,10 +129,11 @@ impl Item {
     /// more than any list of names to a rank that has nothing.
     pub fn weight(&self) -> u64 {
         match self {
-            Item::Directory(_) => 256,
-            Item::Round { .. } => 65_536,
-            Item::Batch { names, .. } => names.len() as u64,
-            Item::Settle { .. } | Item::Publish { .. } => 1,
+            Item::Directory(_) | Item::Doom { round: (_, 1), .. } => 256,
+            Item::Round { .. } | Item::Doom { .. } => 65_536,
+            Item::Batch { names, .. } | Item::Again { names, .. } => names.len() as u64,
+            Item::Remove { names, .. } => names.names.len() as u64,
+            Item::Settle { .. } | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
             Item::Chunks { count, .. } => 1_024 * u64::from(*count),
             // A path takes about 64 bytes; what lies below a listed directory is unknown.
             Item::Listed { extent, .. } => (extent.bytes() / 64).max(64),
@@ -117,7 +149,12 @@ impl Item {
             | Item::Round { directory, .. }
             | Item::Listed { directory, .. }
             | Item::Settle { directory, .. } => path(directory),
-            Item::Batch { directory, names } => path(directory) + names.bytes() + 2 * names.len(),
+            Item::Batch { directory, names } | Item::Again { directory, names } => {
+                path(directory) + names.bytes() + 2 * names.len()
+            }
+            Item::Doom { path, .. } => path.as_bytes().len(),
+            Item::Remove { doomed, names } => doomed.path.as_bytes().len() + names.bytes(),
+            Item::RemoveDirectory { doomed, .. } => doomed.path.as_bytes().len(),
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,
             Item::Link(group) => group.bytes(),
         };
@@ -130,7 +167,9 @@ impl Item {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
             Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
-            Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
+            Item::Round { .. } | Item::Batch { .. } | Item::Again { .. } => (Kind::Directory, 0),
+            // What is removed stands in books of its own.
+            Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => (Kind::Directory, 0),
             // The owner's tally has it.
             Item::Chunks { .. } => (Kind::File, 0),
             Item::Publish { .. } => (Kind::File, 1),
@@ -140,7 +179,7 @@ impl Item {
 
     /// Names listed but not yet looked at.
     pub fn names(&self) -> u64 {
-        if let Item::Batch { names, .. } = self { names.len() as u64 } else { 0 }
+        if let Item::Batch { names, .. } | Item::Again { names, .. } = self { names.len() as u64 } else { 0 }
     }
 }
 
@@ -204,6 +243,13 @@ pub enum Note {
         file: ChunkedFile,
         /// What happened to it.
         news: ChunkNews,
+    },
+    /// Of a directory under removal. `Doomed::hash` tells the owner.
+    Removal {
+        /// The directory.
+        path: TreePath,
+        /// What happened to it.
+        news: RemovalNews,
     },
 }
 

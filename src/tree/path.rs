@@ -59,6 +59,23 @@ impl TreePath {
         Some((Self(parent.to_vec()), name.get(1..)?))
     }
 
+    /// The directory at this depth above it, or itself: its first `depth` names. `None` if it has fewer.
+    pub fn ancestor(&self, depth: usize) -> Option<TreePath> {
+        if depth == 0 {
+            return Some(Self::root());
+        }
+        let slashes = self.0.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(index, _)| index);
+        let end = slashes.chain((!self.0.is_empty()).then_some(self.0.len())).nth(depth - 1)?;
+        self.0.get(..end).map(TreePath::from)
+    }
+
+    /// The part of this path below its ancestor at `depth`: empty for that itself.
+    pub fn below(&self, depth: usize) -> Option<TreePath> {
+        let above = self.ancestor(depth)?;
+        let rest = self.0.get(above.0.len()..)?;
+        Some(Self(rest.strip_prefix(b"/").unwrap_or(rest).to_vec()))
+    }
+
     /// The path in pieces that each fit one system call: cut between names. None for the root.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.0.as_slice();
@@ -123,6 +140,18 @@ mod tests {
         assert_eq!(path.depth(), 2);
         assert_eq!(path.split_last(), Some((TreePath::root().join(c"a"), b"b".as_slice())));
         assert_eq!(TreePath::root().split_last(), None);
+    }
+
+    #[test]
+    fn a_path_has_an_ancestor_at_each_depth_up_to_its_own() {
+        let path = TreePath::from(&b"a/bc/d"[..]);
+        let at = |depth| path.ancestor(depth).map(|path| String::from_utf8(path.0).unwrap());
+        let expected = ["", "a", "a/bc", "a/bc/d"].map(|text| Some(text.to_owned()));
+        assert_eq!([0, 1, 2, 3].map(at), expected);
+        assert_eq!((at(4), TreePath::root().ancestor(1)), (None, None));
+        let below = |depth| path.below(depth).map(|path| String::from_utf8(path.0).unwrap());
+        let expected = ["a/bc/d", "bc/d", "d", ""].map(|text| Some(text.to_owned()));
+        assert_eq!([0, 1, 2, 3].map(below), expected);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use self::sides::Sides;
 use super::listing::{Listings, Part as Round, TooMany, listings};
 use super::mirror::listed::Part;
 use super::mirror::{abandon, names_unknown, note, outcome_of, report};
-use super::{Context, Effects, Watch, share};
+use super::{Context, Effects, Purpose, Watch, share};
 use crate::fault::{Failure, Side};
 use crate::fs::attributes;
 use crate::tree::difference::{Comparing, Level};
@@ -37,16 +37,16 @@ pub struct Look<'l> {
 /// Runs one item.
 pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effects) {
     let everything = Comparing { level: Level::Hash, sample: None };
-    let comparing = context.comparing.as_ref().unwrap_or(&everything);
+    let comparing = if let Purpose::Compare(comparing) = &context.purpose { comparing } else { &everything };
     let mut look = Look { context, comparing, watch, effects };
     match item {
         Item::Directory(item) => look.directory(item),
         Item::Round { directory, round, rounds } => look.round(directory, Round { round, rounds }),
-        Item::Batch { directory, names } => look.batch(directory, &names),
+        Item::Batch { directory, names } | Item::Again { directory, names } => look.batch(directory, &names),
         Item::Link(group) => links::group(&mut look, group),
         Item::Listed { directory, extent, settles } => listed::listed(&mut look, Part { directory, extent, settles }),
-        // Files are cut and directories settled only where something is written.
-        Item::Chunks { .. } => {}
+        // Files are cut, directories settled and names removed only where something is written.
+        Item::Chunks { .. } | Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => {}
         Item::Publish { file, .. } => {
             let note = "nothing is published where nothing is written";
             look.effects.miss(Kind::File, file.path, Outcome::Failed, Side::Target, note);

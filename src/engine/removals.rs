@@ -1,0 +1,51 @@
+//! The directories under removal of which this rank is the owner: what of their names has had its turn.
+
+use std::collections::BTreeMap;
+
+use crate::tree::removal::Tally;
+use crate::tree::{Doomed, Item, RemovalNews, TreePath};
+
+/// Directories under removal. One enters with the first that is told of it, and leaves with the last, so
+/// there are about as many as workers times the depth of the tree.
+#[derive(Debug, Default)]
+pub struct Removals {
+    directories: BTreeMap<TreePath, (Option<Doomed>, Tally)>,
+}
+
+impl Removals {
+    /// Takes in news. Returns the directory's own removal when all in it has had its turn.
+    pub fn hear(&mut self, path: TreePath, news: RemovalNews) -> Option<Item> {
+        let (known, tally) = self.directories.entry(path.clone()).or_default();
+        let is_done = tally.enter(&news);
+        if let RemovalNews::Part { doomed, .. } = news {
+            known.get_or_insert(doomed);
+        }
+        if !is_done {
+            return None;
+        }
+        let (doomed, tally) = self.directories.remove(&path)?;
+        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::removal::Parts;
+    use crate::tree::{Identity, Kept, Proof};
+
+    #[test]
+    fn a_directory_is_removed_after_the_directories_in_it_whatever_is_told_first() {
+        let target = Identity { inode: 7, birth: None };
+        let path = TreePath::from(&b"a"[..]);
+        let doomed = Doomed { path: path.clone(), target, proof: Proof::Asked };
+        let part = RemovalNews::Part { doomed: doomed.clone(), parts: Parts::ONLY, directories: 2, stays: None };
+        let mut removals = Removals::default();
+        assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None }), None);
+        assert_eq!(removals.hear(path.clone(), part), None);
+        let stays = Some(Kept::NotEmpty);
+        let last = removals.hear(path, RemovalNews::Child { stays });
+        assert_eq!(last, Some(Item::RemoveDirectory { doomed, stays }));
+        assert!(removals.directories.is_empty());
+    }
+}

@@ -1,0 +1,154 @@
+//! Look for names that only the target has, from directory entries alone, and plan their removal.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+
+use super::listing::{Listings, Part, TooMany, both_listings};
+use super::mirror::{note, report};
+use super::pair::Pair;
+use super::{Context, Effects, Watch, remove, share};
+use crate::counters::Number;
+use crate::fault::Failure;
+use crate::fs::attributes;
+use crate::tree::decide::Skip;
+use crate::tree::names::Listed;
+use crate::tree::removal::Absent;
+use crate::tree::{Attributes, DirectoryItem, Doomed, Item, Kind, Names, Outcome, Proof};
+
+/// Runs one item of a walk that only plans.
+pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effects) {
+    match item {
+        Item::Directory(item) => {
+            walk(context, item, Part::WHOLE, watch, effects);
+        }
+        Item::Round { directory, round, rounds } => walk(context, directory, Part { round, rounds }, watch, effects),
+        // Nothing else comes of this walk.
+        _ => {}
+    }
+}
+
+fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effects: &mut Effects) {
+    watch.begin("open", &item.path, None);
+    let is_whole = part.rounds == 1;
+    let pair = match Pair::open(context, item.clone()) {
+        Ok(pair) => pair,
+        Err(trouble) if is_whole => return report(&item, trouble, effects),
+        Err(trouble) => return note(&item, trouble, effects),
+    };
+    watch.begin("list", &item.path, None);
+    // The books of a mirror are none of this walk's.
+    let mut aside = Effects::default();
+    let listings = both_listings(context, &pair, part, &mut aside);
+    effects.faults.append(&mut aside.faults);
+    effects.count(Number::Faults, aside.counters.number(Number::Faults));
+    match listings {
+        Ok(listings) => {
+            if is_whole {
+                effects.end(Kind::Directory, listings.broken.unwrap_or(Outcome::Same));
+            }
+            sub_directories(context, &pair, &listings, watch, effects);
+            // Nothing is missing on the source that was not listed to its end.
+            if listings.broken.is_none() {
+                let both = listings.names.iter().filter(|(_, listed)| listed.on_target).count();
+                let only = listings.target_only.len() + listings.left_out.len();
+                remove::count_seen(context, &item.path, (both + only) as u64, effects);
+                names(context, &pair, listings.target_only, part.rounds, effects);
+            }
+        }
+        Err(TooMany { rounds }) => {
+            effects.end(Kind::Directory, Outcome::Same);
+            share::rounds(&item, rounds, effects);
+        }
+    }
+}
+
+/// Directories that both trees have.
+fn sub_directories(context: &Context, pair: &Pair<'_>, listings: &Listings, watch: &Watch, effects: &mut Effects) {
+    let may_be = |listed: Listed| listed.on_target && matches!(listed.kind, Some(Kind::Directory) | None);
+    for (name, _) in listings.names.iter().filter(|&(_, listed)| may_be(listed)) {
+        watch.next_name("look", name);
+        context.limits.entry(watch);
+        let looked = attributes::of_name(&pair.source, name)
+            .and_then(|source| Ok((source, attributes::of_name(&pair.target, name)?)));
+        match looked {
+            Ok((source, target)) if (source.kind, target.kind) == (Kind::Directory, Kind::Directory) => {
+                sub_directory(context, pair, name, &source, &target, effects);
+            }
+            Ok(_) => {}
+            Err(failure) => unlooked(pair, name, failure, effects),
+        }
+    }
+}
+
+/// Nothing is planned below what can not be looked at.
+fn unlooked(pair: &Pair<'_>, name: &CStr, failure: Failure, effects: &mut Effects) {
+    effects.count(Number::Listed, 1);
+    effects.see(Kind::Directory);
+    if failure.errno == Errno::ENOENT as i32 {
+        let note = "gone before it was looked at";
+        effects.miss(Kind::Directory, pair.path(name), Outcome::Vanished, failure.side, note);
+    } else {
+        effects.fail(Kind::Directory, pair.path(name), failure);
+    }
+}
+
+fn sub_directory(
+    context: &Context,
+    pair: &Pair<'_>,
+    name: &CStr,
+    source: &Attributes,
+    target: &Attributes,
+    effects: &mut Effects,
+) {
+    effects.count(Number::Listed, 1);
+    effects.see(Kind::Directory);
+    if context.policy.one_file_system && source.device != pair.source_was.device {
+        return effects.skip(Kind::Directory, Skip::MountPoint);
+    }
+    effects.items.push(Item::Directory(DirectoryItem {
+        path: pair.path(name),
+        source: source.identity,
+        target: Some(target.identity),
+        mount: pair.mount_of(name, source),
+        made: false,
+    }));
+}
+
+/// Plans the removal of names in a directory that both trees have.
+pub fn names(context: &Context, pair: &Pair<'_>, target_only: Names, rounds: u32, effects: &mut Effects) {
+    plan(context, pair, target_only, false, rounds, effects);
+}
+
+/// Plans the removal of a directory that has the name of something else in the source.
+pub fn in_the_way(context: &Context, pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
+    let mut names = Names::new();
+    names.push(name, Listed { kind: Some(Kind::Directory), on_target: true });
+    plan(context, pair, names, true, 1, effects);
+}
+
+fn plan(context: &Context, pair: &Pair<'_>, list: Names, in_the_way: bool, rounds: u32, effects: &mut Effects) {
+    let list = without_left_overs(context, list);
+    if list.is_empty() {
+        return;
+    }
+    let depth = u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX);
+    let (source, target) = (pair.source_was.identity, pair.target_was.identity);
+    let proof = Proof::Absent(Absent { depth, source, target, in_the_way });
+    let doomed = Doomed { path: pair.item.path.clone(), target, proof };
+    for names in remove::planned(context, &pair.target, &doomed, list, rounds, effects) {
+        effects.planned.push(Item::Remove { doomed: doomed.clone(), names });
+    }
+}
+
+/// Temporary names of dead runs are swept, not planned.
+fn without_left_overs(context: &Context, list: Names) -> Names {
+    if !context.temporaries.may_find_left_overs() {
+        return list;
+    }
+    let mut kept = Names::new();
+    for (name, listed) in list.iter().filter(|(name, _)| !context.temporaries.is_left_over(name)) {
+        kept.push(name, listed);
+    }
+    kept
+}

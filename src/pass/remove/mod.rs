@@ -1,0 +1,246 @@
+//! Remove what the plan has: names first, a directory when all that it held has had its turn.
+
+mod doom;
+mod site;
+
+use std::ffi::{CStr, CString};
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+pub use self::doom::{count_seen, doom, planned};
+use self::site::{Obstacle, Site};
+use super::{Context, Effects, Watch};
+use crate::fault::{Failure, Fault, Side};
+use crate::fs::{Fd, attributes, names};
+use crate::tree::removal::{DoomedNames, Parts, Was};
+use crate::tree::{Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath};
+
+/// Removes names from a directory; those of directories wait until these are empty.
+pub fn names(context: &Context, doomed: Doomed, list: DoomedNames, watch: &Watch, effects: &mut Effects) {
+    watch.begin("remove", &doomed.path, None);
+    if context.is_held(&doomed.path) {
+        return list.names.iter().for_each(|(_, listed)| effects.remove(kind_of(listed.kind), Fate::Held));
+    }
+    match Site::open(context, &doomed.path, &doomed.proof, Some(doomed.target)) {
+        Ok(site) => names_at(context, &site, &doomed, list, watch, effects),
+        Err(obstacle) => all_stay(context, &doomed, &list, obstacle, effects),
+    }
+}
+
+fn kind_of(listed: Option<Kind>) -> Kind {
+    listed.unwrap_or(Kind::Unknown)
+}
+
+/// Nothing can be removed from the directory.
+fn all_stay(context: &Context, doomed: &Doomed, list: &DoomedNames, obstacle: Obstacle, effects: &mut Effects) {
+    let (mut directories, stays) = (0, reason(obstacle));
+    for (name, listed) in list.names.iter() {
+        let kind = kind_of(listed.kind);
+        match (kind, obstacle) {
+            (Kind::Directory, _) if context.is_held(&doomed.path.join(name)) => effects.remove(kind, Fate::Held),
+            (Kind::Directory, _) => directories += 1,
+            (_, Obstacle::Stays(kept)) => effects.keep(kind, kept),
+            (_, Obstacle::Failed(_)) => effects.remove(kind, Fate::Failed),
+        }
+    }
+    tell_of_obstacle(&doomed.path, obstacle, effects);
+    tell(doomed, list, directories, Some(stays), effects);
+}
+
+/// What an obstacle means for the directory above.
+fn reason(obstacle: Obstacle) -> Kept {
+    match obstacle {
+        Obstacle::Stays(kept) => kept,
+        Obstacle::Failed(_) => Kept::HoldsFailed,
+    }
+}
+
+/// What stays although it should go is listed.
+fn tell_of_obstacle(path: &TreePath, obstacle: Obstacle, effects: &mut Effects) {
+    match obstacle {
+        Obstacle::Failed(failure) => effects.fault(Fault::of(path.clone(), failure)),
+        Obstacle::Stays(Kept::Gone | Kept::Protected | Kept::HoldsHeld | Kept::HoldsFailed) => {}
+        Obstacle::Stays(kept) => {
+            let side = if matches!(kept, Kept::OnSource | Kept::Unproven) { Side::Source } else { Side::Target };
+            let outcome = if kept == Kept::OnSource { Outcome::Changed } else { Outcome::Skipped };
+            let path = path.clone();
+            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note: kept.text() });
+        }
+    }
+}
+
+/// What came of some of the names of a directory.
+#[derive(Default)]
+struct Progress {
+    done: usize,
+    directories: u32,
+    stays: Option<Kept>,
+}
+
+/// Removes names from an open directory, until it is time to let others have the rest.
+fn names_at(
+    context: &Context,
+    site: &Site,
+    doomed: &Doomed,
+    mut list: DoomedNames,
+    watch: &Watch,
+    effects: &mut Effects,
+) {
+    let started = Instant::now();
+    let mut so_far = Progress { stays: list.stays, ..Progress::default() };
+    let was = list.was.iter().map(Some).chain(std::iter::repeat(None));
+    for ((name, listed), was) in list.names.iter().zip(was) {
+        watch.next_name("remove", name);
+        context.limits.entry(watch);
+        one(context, site, doomed, Name { name, kind: kind_of(listed.kind), was }, &mut so_far, effects);
+        so_far.done += 1;
+        if watch.must_stop() || context.grain.is_enough(started, watch) {
+            break;
+        }
+    }
+    let Progress { done, directories, stays } = so_far;
+    if done < list.names.len() {
+        rest(context, doomed, &mut list, done, effects);
+    }
+    if doomed.goes() && directories == 0 && list.parts.is_only() && stays.is_none() {
+        directory(context, doomed, None, watch, effects);
+    } else {
+        tell(doomed, &list, directories, stays, effects);
+    }
+}
+
+/// What a long item leaves: in several pieces, so that several ranks can take of it.
+fn rest(context: &Context, doomed: &Doomed, list: &mut DoomedNames, done: usize, effects: &mut Effects) {
+    let pieces_min = 4;
+    let piece = (list.names.len() - done).div_ceil(pieces_min).clamp(1, context.grain.batch_names_max);
+    let mut first = done;
+    for names in list.names.split_from(done, piece) {
+        let was = list.was.get(first..first + names.len()).map(<[Was]>::to_vec).unwrap_or_default();
+        first += names.len();
+        let parts = Parts { is_first: false, more: 0, ..list.parts };
+        list.parts.more += 1;
+        let names = DoomedNames { names, was, parts, stays: None };
+        effects.items.push(Item::Remove { doomed: doomed.clone(), names });
+    }
+}
+
+/// Tells the owner of the directory that a part of its names has had its turn.
+fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
+    if doomed.goes() {
+        let news = RemovalNews::Part { doomed: doomed.clone(), parts: list.parts, directories, stays };
+        effects.notes.push(Note::Removal { path: doomed.path.clone(), news });
+    }
+}
+
+/// A name that is to be removed.
+struct Name<'n> {
+    name: &'n CStr,
+    kind: Kind,
+    /// What it was when the plan was made, if that was looked at.
+    was: Option<&'n Was>,
+}
+
+fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: &mut Progress, effects: &mut Effects) {
+    let Name { name, kind, was } = name;
+    if kind == Kind::Directory {
+        if context.is_held(&doomed.path.join(name)) {
+            effects.remove(kind, Fate::Held);
+            so_far.stays = so_far.stays.max(Some(Kept::HoldsHeld));
+        } else {
+            so_far.directories += 1;
+        }
+        return;
+    }
+    let removed = site
+        .prove(name)
+        .and_then(|()| was.map_or(Ok(()), |was| is_as_planned(&site.directory, name, *was)))
+        .and_then(|()| if context.dry_run { Ok(()) } else { names::remove(&site.directory, name).map_err(of_removal) });
+    match removed {
+        Ok(()) => is_gone(context, kind, || doomed.path.join(name), effects),
+        Err(obstacle) => {
+            match obstacle {
+                Obstacle::Stays(kept) => effects.keep(kind, kept),
+                Obstacle::Failed(_) => effects.remove(kind, Fate::Failed),
+            }
+            if obstacle != Obstacle::Stays(Kept::Gone) {
+                tell_of_obstacle(&doomed.path.join(name), obstacle, effects);
+                so_far.stays = so_far.stays.max(Some(reason(obstacle)));
+            }
+        }
+    }
+}
+
+fn is_gone(context: &Context, kind: Kind, path: impl Fn() -> TreePath, effects: &mut Effects) {
+    effects.remove(kind, Fate::Removed);
+    if context.itemizes {
+        let (path, aspects) = (path(), Aspect::TargetOnly.into());
+        effects.change(Difference { path, kind, aspects, source: None, target: None, leader: None });
+    }
+}
+
+/// A plan that was written to a file may be old: an entry that changed since is kept.
+fn is_as_planned(directory: &Fd, name: &CStr, was: Was) -> Result<(), Obstacle> {
+    let now = attributes::of_name(directory, name).map_err(of_removal)?;
+    if (now.identity, now.ctime) == (was.identity, was.ctime) { Ok(()) } else { Err(Obstacle::Stays(Kept::Changed)) }
+}
+
+/// unlink(2), rmdir(2): EISDIR and ENOTDIR tell that something else has the name now.
+fn of_removal(failure: Failure) -> Obstacle {
+    match Errno::from_raw(failure.errno) {
+        Errno::ENOENT => Obstacle::Stays(Kept::Gone),
+        Errno::EISDIR | Errno::ENOTDIR => Obstacle::Stays(Kept::Changed),
+        Errno::ENOTEMPTY | Errno::EEXIST => Obstacle::Stays(Kept::NotEmpty),
+        Errno::EBUSY => Obstacle::Stays(Kept::MountPoint),
+        _ => Obstacle::Failed(failure),
+    }
+}
+
+/// Removes a directory: all that it held has had its turn.
+pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch: &Watch, effects: &mut Effects) {
+    watch.begin("remove", &doomed.path, None);
+    if context.is_held(&doomed.path) {
+        return effects.remove(Kind::Directory, Fate::Held);
+    }
+    let removed = match stays {
+        Some(kept) => Err(Obstacle::Stays(kept)),
+        None => remove_directory(context, doomed),
+    };
+    let stays = match removed {
+        Ok(()) => {
+            is_gone(context, Kind::Directory, || doomed.path.clone(), effects);
+            None
+        }
+        Err(obstacle) => {
+            match obstacle {
+                Obstacle::Stays(kept) => effects.keep(Kind::Directory, kept),
+                Obstacle::Failed(_) => effects.remove(Kind::Directory, Fate::Failed),
+            }
+            // Why it stays was told with what is in it.
+            if stays.is_none() {
+                tell_of_obstacle(&doomed.path, obstacle, effects);
+            }
+            (obstacle != Obstacle::Stays(Kept::Gone)).then(|| reason(obstacle))
+        }
+    };
+    if let Some(path) = doomed.waiting_parent() {
+        effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays } });
+    }
+}
+
+fn remove_directory(context: &Context, doomed: &Doomed) -> Result<(), Obstacle> {
+    let (parent, name) = doomed.path.split_last().ok_or(Obstacle::Stays(Kept::Changed))?;
+    let name = CString::new(name).map_err(|_| Obstacle::Stays(Kept::Changed))?;
+    let site = Site::open(context, &parent, &doomed.proof, None)?;
+    site.prove(&name)?;
+    if attributes::of_name(&site.directory, &name).map_err(of_removal)?.identity != doomed.target {
+        return Err(Obstacle::Stays(Kept::Changed));
+    }
+    if context.dry_run { Ok(()) } else { names::remove_directory(&site.directory, &name).map_err(of_removal) }
+}
+
+/// The names of a list, cut into parts that others can steal.
+fn parts(list: &Names, count: usize) -> Vec<Names> {
+    let cut = list.split_from(0, count);
+    if cut.is_empty() { vec![Names::new()] } else { cut }
+}

@@ -1,0 +1,107 @@
+//! The end of a run over a target: make all durable, settle the root, sum up, print what was changed.
+
+use std::sync::Arc;
+
+use super::agree::agree;
+use super::begin::Begun;
+use super::clock::Clock;
+use super::crew::Crew;
+use super::prune::Judged;
+use super::record::{Found, Recorder};
+use super::{Conclusion, end, lists};
+use crate::comm::Comm;
+use crate::counters::{Number, Slot};
+use crate::engine::{DifferenceLog, Ended, Finished};
+use crate::fault::Error;
+use crate::fs::{data, path_list};
+use crate::pass::{Context, Effects, Watch, chunk, settle};
+use crate::report::differences::Manner;
+use crate::sched::Rank;
+use crate::tree::{DirectoryItem, Kind, Outcome};
+
+/// What the passes left.
+pub struct Walked {
+    /// How the last of them ended.
+    pub ended: Ended,
+    /// What this rank brings home.
+    pub finished: Finished,
+    /// What is to stand in the books for the root, on the rank that walked it.
+    pub root_outcome: Option<Outcome>,
+    /// What the guards said, if anything was to be removed.
+    pub judged: Option<Judged>,
+    /// The clock of the run.
+    pub clock: Clock,
+}
+
+/// Makes all durable, settles the root, and sums up.
+pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
+    let Walked { ended, finished, root_outcome, judged, mut clock } = walked;
+    let Finished { mut counters, faults, abandoned, error } = finished;
+    abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
+    clock.lap();
+    let mine = error.map_or_else(|| flush(&crew, &begun.context), Err);
+    let error = agree(comm, &crew.roster, mine).err();
+    clock.seconds.flush = clock.lap();
+
+    let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
+    let root_outcome = known.into_iter().flatten().next();
+    let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
+    let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
+    if crew.is_root() {
+        path_list::remove(&run_directory);
+        if let Some((private, lock)) = begun.held {
+            let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
+            end::give_back(private, lock, &context.trees.target, is_whole);
+        }
+        let effects = root(&context, &begun.root, root_outcome, error.is_some());
+        counters.merge(&effects.counters);
+        root_faults = effects.faults;
+        let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
+        let mut log = DifferenceLog::new(run_directory.clone(), last, crew.list_settings());
+        listed = effects.differences.iter().try_for_each(|change| log.add(change)).and_then(|()| log.close());
+    }
+    // All ranks have written their parts before rank 0 joins them.
+    let listed = agree(comm, &crew.roster, listed).map(|_| ());
+    let joined = if crew.is_root() && context.itemizes {
+        lists::join_differences(&crew, &run_directory, CHANGES)
+    } else {
+        Ok(())
+    };
+    let error = error.or_else(|| listed.and(agree(comm, &crew.roster, joined).map(|_| ())).err());
+    let recorder = Recorder { crew: &crew, run_directory: run_directory.clone(), fs_types };
+    let found = Found { counters, faults, root_faults, ended, error, judged };
+    let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    if crew.is_root() && context.itemizes && !crew.config.json {
+        lists::print_differences(&run_directory, CHANGES, Manner::Itemized, u64::MAX);
+    }
+    conclusion
+}
+
+const CHANGES: &str = "changes.jsonl";
+
+/// Once on each node: what it wrote is made durable.
+fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {
+    if context.dry_run || !crew.roster.leads_node() {
+        return Ok(());
+    }
+    data::flush_file_system(&context.trees.target).map_err(|failure| {
+        let errno = nix::errno::Errno::from_raw(failure.errno);
+        Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
+    })
+}
+
+/// The root is settled last, when nothing of ours is in it any more. Nothing lists it, so it is seen here.
+fn root(context: &Context, root: &DirectoryItem, outcome: Option<Outcome>, has_failed: bool) -> Effects {
+    let mut effects = Effects::default();
+    effects.count(Number::Listed, 1);
+    effects.counters.add(Slot::Seen(Kind::Directory), 1);
+    match outcome {
+        Some(outcome) if !has_failed => {
+            settle::later(context, root, outcome, &Watch::new(Arc::default()), &mut effects);
+        }
+        Some(_) => effects.end(Kind::Directory, Outcome::Unfinished),
+        // Its walk failed, or it was abandoned with all else that a stop left: the books have it.
+        None => {}
+    }
+    effects
+}
