@@ -160,6 +160,12 @@ pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
+/// The operator's home directory, as the environment tells it.
+pub fn home() -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    std::env::var_os("HOME").map(OsStringExt::into_vec).filter(|home| !home.is_empty())
+}
+
 /// A line of a file of the system, such as the boot id. Empty where it can not be read.
 pub fn system_file(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()

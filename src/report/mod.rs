@@ -2,6 +2,7 @@
 
 pub mod differences;
 pub mod progress;
+mod removals;
 pub mod summary;
 mod text;
 

@@ -272,14 +272,17 @@ fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(),
 
 /// The state directory must lie in neither tree.
 pub fn refuse_state_in_trees(run_directory: &RunDirectory, source: &Root, target: &Root) -> Result<(), Error> {
+    refuse_state_in(run_directory, source, "SRC")?;
+    refuse_state_in(run_directory, target, "DST")
+}
+
+/// The same for one tree.
+pub fn refuse_state_in(run_directory: &RunDirectory, root: &Root, name: &str) -> Result<(), Error> {
     let state = run_directory.open_nearest()?;
-    for (root, name) in [(source, "SRC"), (target, "DST")] {
-        if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
-            return Err(Error::Refused(format!(
-                "the state directory {} lies in {name}: choose one in neither tree with --state-dir",
-                escaped(run_directory.path().as_os_str().as_encoded_bytes())
-            )));
-        }
+    if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
+        let state = escaped(run_directory.path().as_os_str().as_encoded_bytes());
+        let text = format!("the state directory {state} lies in {name}: choose another with --state-dir");
+        return Err(Error::Refused(text));
     }
     Ok(())
 }

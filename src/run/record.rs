@@ -8,6 +8,7 @@ use super::crew::Crew;
 use super::prune::{self, Judged};
 use super::{Conclusion, end, lists};
 use crate::comm::Comm;
+use crate::config::Command;
 use crate::counters::{Books, Counters, Imbalance, Number};
 use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
 use crate::fault::{Error, Fault};
@@ -123,7 +124,11 @@ impl Recorder<'_> {
             exit_code,
             error: error.map(ToString::to_string),
             slurm: self.crew.job.clone(),
-            source: tree(&self.crew.config.source, self.fs_types.0),
+            source: if self.crew.config.command == Command::RmTree {
+                Tree::default()
+            } else {
+                tree(&self.crew.config.source, self.fs_types.0)
+            },
             target: tree(&self.crew.config.target, self.fs_types.1),
             started: done.started_at.to_string(),
             ended: done.ended_at.to_string(),
@@ -191,7 +196,7 @@ fn tree(path: &std::ffi::CStr, fs_type: u64) -> Tree {
 fn rates(all: &Counters, seconds: f64) -> Rates {
     let seconds = seconds.max(1e-9);
     Rates {
-        entries_per_second: all.seen() as f64 / seconds,
+        entries_per_second: (all.seen() + all.number(Number::TargetSeen)) as f64 / seconds,
         bytes_per_second: summary::bytes_done(all) as f64 / seconds,
     }
 }

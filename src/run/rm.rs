@@ -54,8 +54,3 @@ fn walk(
     }
     Ok(Walked { ended, finished: engine.finish(), root_outcome: None, judged, clock })
 }
-
-/// `pmirror rm --tree`.
-pub fn tree(_: &Config, _: &mut dyn Comm, _: Circumstances) -> Conclusion {
-    Error::Usage("rm --tree is not there yet".to_owned()).into()
-}
