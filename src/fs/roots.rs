@@ -272,6 +272,14 @@ pub fn lies_in(directory: &Fd, root: (u64, u64)) -> Result<bool, Failure> {
     Ok((found.device, found.identity.inode) == root || has_ancestor(directory, root)?)
 }
 
+/// Whether a root holds nothing but our own directory.
+pub fn is_empty(root: &Fd) -> Result<bool, Failure> {
+    let lister = open::child_directory(root, c".")?;
+    let mut others = 0;
+    list::first(&lister, 2, |name| others += u32::from(name != private::NAME))?;
+    Ok(others == 0)
+}
+
 /// A tree that is, or was, the target of a run must be told from an ordinary one before it is read.
 pub fn refuse_private_source(source: &Root, path: &str) -> Result<(), Error> {
     match attributes::of_name(&source.fd, private::NAME) {

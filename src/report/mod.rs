@@ -1,7 +1,8 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
 pub mod differences;
-pub mod progress;
+pub mod plan;
+mod progress;
 mod removals;
 pub mod summary;
 mod text;

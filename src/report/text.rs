@@ -16,7 +16,7 @@ const CAUSES_MAX: usize = 8;
 /// The whole text, with a closing newline.
 pub fn render(summary: &Summary) -> String {
     let mut parts = vec![head(summary)];
-    if !summary.entries.is_empty() {
+    if summary.entries.values().any(|row| row.get("seen").is_some_and(|&seen| seen > 0)) {
         parts.push(table(summary));
     }
     parts.extend(summary.removals.as_ref().map(|removals| super::removals::text(removals, summary.dry_run)));

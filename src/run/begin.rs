@@ -150,6 +150,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
+    agree(comm, roster, refuse_empty_source(config, &source, &target, &names))?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
@@ -266,6 +267,23 @@ fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(),
     if inside {
         let text = format!("DST {} lies in SRC {}: it would be copied into itself", names.target, names.source);
         return Err(Error::Refused(text));
+    }
+    Ok(())
+}
+
+/// Before anything may be removed: a source that is empty while the target is not was not mounted, or is
+/// not the one that was meant.
+pub fn refuse_empty_source(config: &Config, source: &Root, target: &Root, names: &Names) -> Result<(), Error> {
+    if config.guards.is_none() {
+        return Ok(());
+    }
+    let lost = |failure: Failure| broken("a root", failure);
+    if roots::is_empty(&source.fd).map_err(lost)? && !roots::is_empty(&target.fd).map_err(lost)? {
+        let Names { source, target } = names;
+        return Err(Error::Refused(format!(
+            "SRC {source} is empty and DST {target} is not: all of DST would be removed. Is {source} mounted? To remove \
+             a whole tree there is pmirror rm --tree"
+        )));
     }
     Ok(())
 }

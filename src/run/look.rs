@@ -3,7 +3,8 @@
 
 use super::agree::{agree, from_root};
 use super::begin::{
-    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_state_in_trees, remove_from_state,
+    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_empty_source, refuse_state_in_trees,
+    remove_from_state,
 };
 use super::choose;
 use super::crew::Crew;
@@ -26,6 +27,7 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         roots::refuse_nested(&source, &names.source, &target.fd, &names.target)?;
         Ok(target)
     })?;
+    agree(comm, roster, refuse_empty_source(config, &source, &target, &names))?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;

@@ -12,6 +12,7 @@ mod lists;
 mod lock;
 mod look;
 mod mtimes;
+mod plan_file;
 mod prune;
 mod record;
 mod rm;
