@@ -38,7 +38,8 @@ pub fn copy_range(
         return Ok(stream.finish());
     }
     let pair = how.known.pair(ends)?;
-    if clone(ends, &range, how, &pair, &mut stream)? {
+    // A file is cut only where sharing its blocks was refused: its chunks would be refused as well.
+    if range == (0..was.size) && clone(ends, how, &pair, &mut stream)? {
         return Ok(stream.finish());
     }
     if !may_have_holes(ends) {
@@ -56,7 +57,7 @@ pub fn copy_range(
 pub fn clone_whole(ends: &Ends<'_>, how: &Copying, progress: &mut dyn FnMut(u64)) -> Result<Option<Copied>, Failure> {
     let mut stream = Stream::new(ends, how, progress);
     let pair = how.known.pair(ends)?;
-    let done = clone(ends, &(0..ends.source_was.size), how, &pair, &mut stream)?;
+    let done = clone(ends, how, &pair, &mut stream)?;
     Ok(done.then(|| stream.finish()))
 }
 
@@ -70,29 +71,17 @@ fn may_hide(engine: Engine, how: &Copying, pair: &Pair) -> bool {
     how.hashing.is_none() && how.engine.is_none_or(|only| only == engine) && pair.may(engine, how.engine.is_some())
 }
 
-/// Shares the blocks of a range. False: it can not be done, and nothing is changed.
-fn clone(
-    ends: &Ends<'_>,
-    range: &Range<u64>,
-    how: &Copying,
-    pair: &Pair,
-    stream: &mut Stream<'_>,
-) -> Result<bool, Failure> {
+/// Shares all blocks. False: it can not be done, and nothing is changed.
+fn clone(ends: &Ends<'_>, how: &Copying, pair: &Pair, stream: &mut Stream<'_>) -> Result<bool, Failure> {
     let was = ends.source_was;
     let fills_holes = !how.sparse && may_have_holes(ends);
-    if fills_holes || range.is_empty() || !may_hide(Engine::Reflink, how, pair) {
+    if fills_holes || was.size == 0 || !may_hide(Engine::Reflink, how, pair) {
         return Ok(false);
     }
-    let cloned = if *range == (0..was.size) {
-        calls::clone_file(ends.source, ends.target)
-    } else {
-        calls::clone_range(ends.source, ends.target, range, range.end == was.size)
-    };
-    match cloned {
+    match calls::clone_file(ends.source, ends.target) {
         Ok(()) => {
             pair.accepted(Engine::Reflink);
-            let length = range.end - range.start;
-            stream.was_moved(Engine::Reflink, range, length.min(was.allocated));
+            stream.was_moved(Engine::Reflink, &(0..was.size), was.size.min(was.allocated));
             Ok(true)
         }
         Err(errno) if pair.refused(Engine::Reflink, errno) => Ok(false),
