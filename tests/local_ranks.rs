@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -19,7 +20,10 @@ use pmirror::run::{self, Circumstances};
 use support::*;
 
 fn config(pair: &Pair, run_id: &str) -> Config {
-    let (source, target, state) = (pair.source_path(), pair.target_path(), pair.state_path());
+    config_of(&pair.source_path(), &pair.target_path(), &pair.state_path(), run_id)
+}
+
+fn config_of(source: &Path, target: &Path, state: &Path, run_id: &str) -> Config {
     let words = ["pmirror", "sync", "--quiet", "--threads", "2", "--run-id", run_id, "--state-dir"];
     let words = words.iter().map(std::ffi::OsString::from).chain([state.into(), source.into(), target.into()]);
     let Command::Sync(sync) = Cli::try_parse_from(words).unwrap().command else { panic!("sync was asked for") };
@@ -81,7 +85,10 @@ fn a_directory_beyond_the_bound_is_looked_at_in_rounds() {
 }
 
 fn cmp_config(pair: &Pair, run_id: &str) -> Config {
-    let (source, target, state) = (pair.source_path(), pair.target_path(), pair.state_path());
+    cmp_config_of(&pair.source_path(), &pair.target_path(), &pair.state_path(), run_id)
+}
+
+fn cmp_config_of(source: &Path, target: &Path, state: &Path, run_id: &str) -> Config {
     // The summary in place of the list: that would go to the stdout of the tests.
     let words = ["pmirror", "cmp", "--json", "--threads", "2", "--run-id", run_id, "--state-dir"];
     let words = words.iter().map(std::ffi::OsString::from).chain([state.into(), source.into(), target.into()]);
@@ -110,6 +117,99 @@ fn a_directory_beyond_the_bound_is_compared_in_rounds() {
     assert_eq!(summary.differences.unwrap().into_iter().collect::<Vec<_>>(), expected);
     assert_eq!(summary.entries["file"]["same"], 2_999);
     assert_eq!(summary.entries["directory"]["same"], 2);
+}
+
+const NAMES: u64 = 1_200;
+
+/// A directory that is looked at in rounds. Half of its names are on the target already, and a hundred
+/// others. After half of a run's reads of it, each further read of one of its sides fails.
+struct BreaksOff {
+    pair: Pair,
+    mounts: [FaultFs; 2],
+    broken: usize,
+}
+
+impl BreaksOff {
+    fn on(side: &str) -> BreaksOff {
+        let pair = Pair::new();
+        for index in 0..NAMES {
+            pair.source().file(format!("wide/{index:05}"), "x").mtime(1_000, 1);
+            if index % 2 == 0 {
+                pair.target().file(format!("wide/{index:05}"), "x").mtime(1_000, 1);
+            }
+        }
+        for index in 0..100 {
+            pair.target().file(format!("wide/only-there-{index}"), "kept");
+        }
+        for tree in [pair.source(), pair.target()] {
+            tree.entry("wide").mtime(1_000, 1);
+            tree.root().mtime(1_000, 1);
+        }
+        let mounts = [pair.source_path(), pair.target_path()].map(FaultFs::mount);
+        let breaks_off = BreaksOff { pair, mounts, broken: usize::from(side == "target") };
+        let broken = &breaks_off.mounts[breaks_off.broken];
+        broken.take_calls();
+        sync(&breaks_off.config(cmp_config_of, "whole"), 2, 26);
+        let reads = broken.take_calls()["readdir"].as_u64().unwrap();
+        broken.rule(Rule::on("readdir").named("wide").after(reads / 2).error(nix::errno::Errno::EIO));
+        breaks_off
+    }
+
+    fn config(&self, of: impl Fn(&Path, &Path, &Path, &str) -> Config, run_id: &str) -> Config {
+        let grain = Grain { listing_bytes_max: 6_000, batch_names_max: 50, ..Grain::default() };
+        let [source, target] = &self.mounts;
+        Config { grain, ..of(source.path(), target.path(), &self.pair.state_path(), run_id) }
+    }
+
+    /// What can be said of every run: the rounds that broke off are failed, names that only the target has
+    /// count only where both listings were whole, and nothing went from the target.
+    fn assert_nothing_is_concluded(&self, summary: &Summary) {
+        let unknown = &summary.entries["unknown"];
+        assert!(unknown["failed"] > 1 && unknown["failed"] == unknown["seen"], "{unknown:?}");
+        assert!(summary.target_only < 100, "{}", summary.target_only);
+        let faults = summary.faults.iter().map(|fault| fault.count).sum::<u64>();
+        assert_eq!(faults, unknown["failed"], "each round that broke off is a fault");
+        let on_target = std::fs::read_dir(self.pair.target_path().join("wide")).unwrap().count() as u64;
+        assert!(on_target >= NAMES / 2 + 100, "{on_target}");
+    }
+}
+
+#[test]
+fn rounds_whose_listing_breaks_off_fail_and_nothing_is_lost() {
+    for side in ["source", "target"] {
+        let wide = BreaksOff::on(side);
+        let summary = sync(&wide.config(config_of, "broken"), 2, 23);
+        wide.assert_nothing_is_concluded(&summary);
+        let file = |outcome| summary.entries["file"].get(outcome).copied().unwrap_or(0);
+        assert_eq!(file("same") + file("created"), file("seen"));
+        if side == "target" {
+            assert_eq!((file("same"), file("created")), (NAMES / 2, NAMES / 2), "each name is looked up");
+        } else {
+            assert!(file("seen") < NAMES && file("created") > 0, "{:?}", summary.entries);
+        }
+        wide.mounts.iter().for_each(FaultFs::clear);
+        (0..100)
+            .for_each(|n| std::fs::remove_file(wide.pair.target_path().join(format!("wide/only-there-{n}"))).unwrap());
+        sync(&wide.config(config_of, "again"), 2, 0);
+        wide.pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn rounds_whose_listing_breaks_off_are_no_difference() {
+    for side in ["source", "target"] {
+        let wide = BreaksOff::on(side);
+        let summary = sync(&wide.config(cmp_config_of, "broken"), 2, 23);
+        wide.assert_nothing_is_concluded(&summary);
+        let (same, differs) = (summary.entries["file"]["same"], &summary.differences.as_ref().unwrap());
+        assert_eq!(same + differs["source_only"], summary.entries["file"]["seen"]);
+        assert_eq!(differs.get("target_only").copied().unwrap_or(0), summary.target_only);
+        if side == "target" {
+            assert_eq!((same, differs["source_only"]), (NAMES / 2, NAMES / 2), "each name is looked up");
+        } else {
+            assert!(summary.entries["file"]["seen"] < NAMES);
+        }
+    }
 }
 
 #[test]
