@@ -13,10 +13,12 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use pmirror::cli::{Cli, Command};
 use pmirror::comm::local;
-use pmirror::config::Config;
+use pmirror::config::{self, Config};
 use pmirror::pass::Grain;
 use pmirror::report::Summary;
 use pmirror::run::{self, Circumstances};
+use pmirror::tree::difference::{Comparing, Level};
+use pmirror::tree::sample::Sample;
 use support::*;
 
 fn config(pair: &Pair, run_id: &str) -> Config {
@@ -210,6 +212,98 @@ fn rounds_whose_listing_breaks_off_are_no_difference() {
             assert!(summary.entries["file"]["seen"] < NAMES);
         }
     }
+}
+
+/// `cmp --level hash`, in chunks of this size.
+fn hashing(config: Config, chunk_bytes: u64, sample: Option<Sample>) -> Config {
+    let grain = Grain { chunk_bytes, ..Grain::default() };
+    let mut config = Config { grain, ..config };
+    let config::Command::Cmp(cmp) = &mut config.command else { panic!("cmp was asked for") };
+    cmp.comparing = Comparing { level: Level::Hash, sample };
+    config
+}
+
+const CHUNK: u64 = 64 << 10;
+const WHOLE: u64 = 1 << 30;
+
+#[test]
+fn large_files_are_compared_in_chunks_with_the_same_result() {
+    let pair = Pair::new();
+    let content = vec![7; 40 * CHUNK as usize + 5];
+    let mut other = content.clone();
+    *other.last_mut().unwrap() = 8;
+    for (tree, differs) in [(pair.source(), &content), (pair.target(), &other)] {
+        for name in ["a/same", "b/same too", "c/also the same"] {
+            tree.file(name, &content).mtime(1_000, 1);
+        }
+        tree.file("a/differs", differs).mtime(1_000, 1);
+        tree.file("a/longer there", &differs[usize::from(differs == &content)..]).mtime(1_000, 1);
+        for name in ["a", "b", "c", "."] {
+            tree.entry(name).mtime(1_000, 1);
+        }
+    }
+    pair.target().entry("b/same too").mode(0o600);
+    let samples = (0..5).map(|seed| Some(Sample::new(50.0, seed)));
+    for sample in samples.chain([None]) {
+        let compared = |chunk_bytes, run_id: &str| {
+            let summary = sync(&hashing(cmp_config(&pair, run_id), chunk_bytes, sample), 2, 26);
+            let list = std::fs::read_to_string(pair.state_path().join(run_id).join("differences.jsonl")).unwrap();
+            std::fs::remove_dir_all(pair.state_path().join(run_id)).unwrap();
+            let items: u64 = summary.ranks.iter().map(|rank| rank.items).sum();
+            (items, (list, summary.contents, summary.differences, summary.entries))
+        };
+        let ((chunks, in_chunks), (items, whole)) = (compared(CHUNK, "chunks"), compared(WHOLE, "whole"));
+        assert_eq!(in_chunks, whole);
+        assert!(sample.is_some() || chunks > 4 * 40 && items < 10, "{chunks} items, {items} without chunks");
+        assert!(sample.is_some() || whole.1.unwrap().compared == 4, "{:?}", whole.1);
+    }
+}
+
+#[test]
+fn a_large_file_that_changes_while_it_is_compared_is_read_again() {
+    let pair = Pair::new();
+    let content = vec![7; 30 * CHUNK as usize];
+    for tree in [pair.source(), pair.target()] {
+        tree.file("large", &content).mtime(1_000, 1);
+        tree.root().mtime(1_000, 1);
+    }
+    let write = |byte| {
+        let file = std::fs::OpenOptions::new().write(true).open(pair.target_path().join("large")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[byte], 0).unwrap();
+        pair.target().entry("large").mtime(1_000, 1);
+    };
+    write(8);
+    let target = FaultFs::mount(pair.target_path());
+    target.rule(Rule::on("read").latency(std::time::Duration::from_millis(30)));
+    let config = cmp_config_of(&pair.source_path(), target.path(), &pair.state_path(), "changes");
+    let summary = std::thread::scope(|scope| {
+        let run = scope.spawn(|| sync(&hashing(config, CHUNK, None), 1, 0));
+        let mut read = 0;
+        while read < 6 {
+            assert!(!run.is_finished(), "the run was too quick");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            read += target.take_calls().get("read").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        }
+        write(7);
+        run.join().unwrap()
+    });
+    assert_eq!(summary.entries["file"]["same"], 1);
+    assert_eq!(summary.contents.map(|contents| (contents.files, contents.compared)), Some((1, 1)));
+}
+
+#[test]
+fn a_chunk_that_can_not_be_read_fails_the_comparison_of_its_file() {
+    let pair = Pair::new();
+    for tree in [pair.source(), pair.target()] {
+        tree.file("large", vec![7; 10 * CHUNK as usize]).mtime(1_000, 1);
+        tree.root().mtime(1_000, 1);
+    }
+    let target = FaultFs::mount(pair.target_path());
+    target.rule(Rule::on("read").named("large").after(4).first(1).error(nix::errno::Errno::EIO));
+    let config = cmp_config_of(&pair.source_path(), target.path(), &pair.state_path(), "fails");
+    let summary = sync(&hashing(config, CHUNK, None), 2, 23);
+    assert_eq!((summary.entries["file"]["failed"], summary.entries["file"]["seen"]), (1, 1));
+    assert_eq!(summary.differences, Some(std::collections::BTreeMap::new()), "what was not read is no difference");
 }
 
 #[test]
