@@ -74,7 +74,7 @@ fn cut(
     let chunk_bytes = chunk_bytes(context.grain.chunk_bytes, block, source.size);
     let file = ChunkedFile { path, source, target, chunk_bytes, task };
     let count = file.chunks();
-    (Note::Chunk { file: file.clone(), news: ChunkNews::Begun }, Item::Chunks { file, first: 0, count })
+    (Note::Chunk { file: Box::new(file.clone()), news: ChunkNews::Begun }, Item::Chunks { file, first: 0, count })
 }
 
 fn release(work: &mut Work<'_>, (note, chunks): (Note, Item)) {
@@ -92,7 +92,7 @@ pub fn chunks(context: &Context, file: ChunkedFile, first: u32, count: u32, watc
         ChunkTask::Compare { .. } => is_same(context, &file, first, watch, effects),
     };
     let fate = ended.unwrap_or_else(|failure| fate_of(context, &file, failure, effects));
-    effects.notes.push(Note::Chunk { file, news: ChunkNews::Ended { chunk: first, fate } });
+    effects.notes.push(Note::Chunk { file: Box::new(file), news: ChunkNews::Ended { chunk: first, fate } });
 }
 
 /// The first piece comes last, as a rank takes its newest item.
