@@ -5,6 +5,7 @@ mod bag;
 mod chunked;
 mod difference_log;
 mod fault_log;
+mod letters;
 mod links;
 mod main_thread;
 mod removals;

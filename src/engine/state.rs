@@ -241,7 +241,7 @@ impl State {
     pub fn hear(&mut self, note: Note) {
         let (items, taken_in) = match note {
             Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
-            Note::Chunk { file, news } => (self.chunked.hear(file, news).into_iter().collect(), Ok(())),
+            Note::Chunk { file, news } => (self.chunked.hear(*file, news).into_iter().collect(), Ok(())),
             Note::Removal { path, news } => (self.removals.hear(path, news).into_iter().collect(), Ok(())),
         };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());

@@ -138,6 +138,11 @@ impl Context {
         self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
     }
 
+    /// Whether the trees are only compared.
+    pub fn compares(&self) -> bool {
+        matches!(self.purpose, Purpose::Compare(_))
+    }
+
     /// Whether a guard holds the removal of what lies there.
     pub fn is_held(&self, path: &TreePath) -> bool {
         self.held.get().is_some_and(|held| held.has(path))
@@ -150,7 +155,7 @@ impl Context {
             Item::Doom { path, proof, round } => remove::doom(self, &path, &proof, round, watch, &mut effects),
             Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
-            item if matches!(self.purpose, Purpose::Compare(_)) => compare::process(self, item, watch, &mut effects),
+            item if self.compares() => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {

@@ -32,7 +32,7 @@ pub fn decide(
     if action != Action::LookAtContent && !has_changed {
         return Ok(Some(action));
     }
-    if chunk::is_large(work.context, source.size) {
+    if chunk::is_cut(work.context, entry.kind, source.size) {
         chunk::compare(work, entry, source, target);
         return Ok(None);
     }

@@ -202,9 +202,8 @@ fn open_both(work: &mut Work<'_>, entry: &Entry<'_>, place: Place) -> Result<Opt
 /// Fills a new target file and publishes it, at once or with its flush group. A large one is cut, for
 /// all ranks to fill.
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
-    let is_large = chunk::is_large(work.context, sources.source_was.size);
     let mut cloned = None;
-    if is_large && sources.place.is_temporary() {
+    if chunk::is_cut(work.context, entry.kind, sources.source_was.size) && sources.place.is_temporary() {
         cloned = match clone(work, &sources) {
             Ok(None) => return chunk::begin(work, entry, sources, outcome),
             cloned => Some(cloned.map(Option::unwrap_or_default)),
