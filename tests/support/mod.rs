@@ -13,6 +13,7 @@ pub mod faultfs;
 pub mod image;
 pub mod needs;
 pub mod outcome;
+pub mod page;
 pub mod pair;
 pub mod random;
 pub mod run;
