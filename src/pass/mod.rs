@@ -5,6 +5,7 @@ mod bucket;
 mod chosen;
 pub mod chunk;
 pub mod compare;
+pub mod directories;
 pub mod effects;
 pub mod layout;
 pub mod limits;
@@ -133,9 +134,10 @@ pub struct Planning {
 }
 
 impl Context {
-    /// Whether the walk comes to every directory that both trees have.
+    /// Whether the walk comes to every directory that both trees have, and to what dead runs left there.
     pub fn looks_everywhere(&self) -> bool {
-        self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+        let sweeps = self.purpose == Purpose::Mirror && !self.dry_run;
+        sweeps && self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
     }
 
     /// Whether a guard holds the removal of what lies there.
@@ -152,6 +154,7 @@ impl Context {
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
             item if matches!(self.purpose, Purpose::Compare(_)) => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
+            item if self.purpose == Purpose::Directories => directories::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);

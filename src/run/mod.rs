@@ -15,6 +15,7 @@ mod mtimes;
 mod prune;
 mod record;
 mod rm;
+mod settle;
 mod sync;
 
 use std::sync::Arc;
