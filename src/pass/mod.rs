@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod compare;
 pub mod directories;
 pub mod effects;
+mod frozen;
 pub mod layout;
 pub mod limits;
 pub mod link;
@@ -37,7 +38,7 @@ use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
-use crate::tree::{Item, TreePath};
+use crate::tree::{Item, Time, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -101,6 +102,8 @@ pub struct Context {
     pub limits: Limits,
     /// What the walk is for.
     pub purpose: Purpose,
+    /// `--final`: the source is frozen. A later ctime was made while we run.
+    pub frozen: Option<Time>,
     /// Nothing is written: what would be done is only told.
     pub dry_run: bool,
     /// What is changed on the target is listed.
@@ -171,6 +174,9 @@ impl Context {
             Item::Link(group) => link::group(self, group, watch, &mut effects),
         }
         watch.end();
+        if self.frozen.is_some() {
+            effects.harden();
+        }
         effects
     }
 }

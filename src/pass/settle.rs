@@ -4,8 +4,7 @@
 use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch};
-use super::{layout, project};
+use super::{Context, Effects, Watch, frozen, layout, project};
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
 use crate::fs::xattr::{self, Xattrs};
@@ -59,6 +58,7 @@ fn list(context: &Context, pair: &Pair<'_>, learnt: Learnt, effects: &mut Effect
 pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: bool, effects: &mut Effects) {
     // Where nothing is set all has been told. The root is told by whoever sums up.
     if context.dry_run && !pair.item.path.is_root() {
+        frozen::look(context, &pair.source_was, || pair.item.path.clone(), effects);
         return effects.end(Kind::Directory, outcome);
     }
     let after_below =
@@ -101,6 +101,7 @@ pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &
 
 /// Sets what is not as it should be, the times last.
 fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outcome, effects: &mut Effects) {
+    frozen::look(context, source, || pair.item.path.clone(), effects);
     match make_right(context, pair, source, effects) {
         Ok(set) => {
             let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);

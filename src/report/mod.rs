@@ -2,6 +2,7 @@
 
 pub mod differences;
 pub mod progress;
+pub mod remarks;
 pub mod summary;
 mod text;
 

@@ -11,8 +11,8 @@ use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
-use crate::pass::chosen;
 use crate::pass::pair::{Pair, key};
+use crate::pass::{chosen, frozen};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
@@ -62,6 +62,10 @@ pub fn look_and_act(
     };
     if let Some(skip) = work.context.filter.of_attributes(&source) {
         return work.effects.skip(entry.kind, skip);
+    }
+    // A directory is looked at when it is settled.
+    if source.kind != Kind::Directory {
+        frozen::look(work.context, &source, || work.pair.path(entry.name), work.effects);
     }
     if source.kind == Kind::File {
         work.effects.count(Number::BytesLogical, source.size);
