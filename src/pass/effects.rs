@@ -158,3 +158,23 @@ fn numbers(engine: Engine) -> (Number, Number) {
         Engine::ReadWrite => (Number::ReadWriteFiles, Number::ReadWriteBytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanished_or_changed_has_failed_in_the_books_and_in_the_list() {
+        let mut effects = Effects::default();
+        for outcome in [Outcome::Same, Outcome::Vanished, Outcome::Changed, Outcome::Failed] {
+            effects.see(Kind::File);
+            effects.miss(Kind::File, TreePath::root(), outcome, Side::Source, "");
+        }
+        effects.harden();
+        let ended = |outcome| effects.counters.ended(outcome);
+        assert_eq!((ended(Outcome::Failed), ended(Outcome::Same), effects.counters.seen()), (3, 1, 4));
+        assert_eq!((ended(Outcome::Vanished), ended(Outcome::Changed)), (0, 0));
+        let outcomes: Vec<Outcome> = effects.faults.iter().map(|fault| fault.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Same, Outcome::Failed, Outcome::Failed, Outcome::Failed]);
+    }
+}
