@@ -11,6 +11,7 @@ use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::letters;
+use super::remark_log::RemarkLog;
 use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
@@ -102,6 +103,7 @@ impl<'c> Engine<'c> {
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
             differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
+            remarks: RemarkLog::new(setup.run_directory.clone(), me).into(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
             context,
             threads: setup.threads,
@@ -365,6 +367,9 @@ impl<'c> Engine<'c> {
             }
         };
         if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            error.get_or_insert(broken);
+        }
+        if let Err(broken) = self.shared.remarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
             error.get_or_insert(broken);
         }
         Finished { counters: state.desk.counters.clone(), faults, abandoned, error }

@@ -2,7 +2,8 @@
 
 pub mod differences;
 pub mod plan;
-mod progress;
+pub mod progress;
+pub mod remarks;
 mod removals;
 pub mod summary;
 mod text;

@@ -17,6 +17,7 @@ mod prune;
 mod record;
 mod rm;
 mod rm_tree;
+mod settle;
 mod sync;
 
 use std::sync::Arc;

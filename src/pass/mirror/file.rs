@@ -13,7 +13,7 @@ use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
-use crate::pass::{Context, chunk, layout, project};
+use crate::pass::{Context, chunk, frozen, layout, project};
 use crate::tree::decide::{ContentRule, Times};
 use crate::tree::{Attributes, Kind, Outcome, Time};
 
@@ -155,6 +155,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
+    frozen::look(work.context, &source_was, || work.pair.path(entry.name), work.effects);
     work.effects.count(Number::BytesLogical, source_was.size);
     work.effects.count(Number::BytesAllocated, source_was.allocated);
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
