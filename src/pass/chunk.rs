@@ -36,7 +36,8 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
         .and_then(|()| Ok((attributes::of_fd(&target)?.identity, attributes::block_bytes(&target)?)));
     match made {
         Ok((inode, block)) => {
-            let task = ChunkTask::Copy { temporary, outcome, over_directory: place.over_directory };
+            let (over_directory, aspects) = (place.over_directory, work.aspects);
+            let task = ChunkTask::Copy { temporary, outcome, over_directory, aspects };
             cut(work, entry, source_was, inode, block, task);
         }
         Err(failure) => {
@@ -208,7 +209,8 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
     match (&file.task, fate) {
-        (ChunkTask::Copy { temporary, outcome, over_directory }, ChunkFate::Right) => {
+        (ChunkTask::Copy { temporary, outcome, over_directory, aspects }, ChunkFate::Right) => {
+            work.aspects = *aspects;
             let place = Place::given(temporary.clone(), *over_directory);
             return file::publish_chunked(&mut work, &entry, file.source, place, *outcome);
         }

@@ -2,9 +2,11 @@
 //! it knows no rank and no message.
 
 mod bucket;
+pub mod changes;
 mod chosen;
 pub mod chunk;
 pub mod compare;
+mod dry;
 pub mod effects;
 pub mod layout;
 pub mod limits;

@@ -30,9 +30,10 @@ fn head(summary: &Summary) -> String {
     let nodes = plural(nodes.len() as u64, "node", "nodes");
     let threads = plural(u64::from(summary.threads), "thread", "threads");
     let time = clock(Duration::from_secs_f64(summary.seconds.total));
+    let dry = if summary.dry_run { " (dry run)" } else { "" };
     let (from, to) = if compares(summary) { ("SRC ", "DST ") } else { ("from", "to  ") };
     format!(
-        "pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n  {from} {} ({})\n  {to} {} ({})\n",
+        "pmirror {} {}{dry}, {time}, {ranks} of {threads} on {nodes}\n  {from} {} ({})\n  {to} {} ({})\n",
         summary.version,
         summary.command,
         summary.source.path,
@@ -80,7 +81,7 @@ fn figures(summary: &Summary) -> String {
     let bytes = summary.bytes;
     let busy = |share: f64| format!("{:.0} %", (1.0 - share) * 100.0);
     let average = summary.ranks.iter().map(|rank| rank.idle_share).sum::<f64>() / summary.ranks.len().max(1) as f64;
-    let data = if compares(summary) {
+    let data = if compares(summary) || summary.dry_run {
         format!("data     {} in files", BinaryBytes(bytes.logical))
     } else {
         let (read, written) = (BinaryBytes(bytes.read), BinaryBytes(bytes.written));
@@ -119,7 +120,7 @@ fn figures(summary: &Summary) -> String {
     }
     lines.extend(summary.contents.as_ref().map(contents));
     lines.extend(summary.differences.as_ref().map(differences));
-    if !compares(summary) {
+    if !compares(summary) && !summary.dry_run {
         lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
     }
     lines.push(format!("record   {}", summary.run_directory));
@@ -227,6 +228,7 @@ fn describe(errno: &str) -> &'static str {
 
 fn closing(summary: &Summary) -> String {
     let text = match summary.exit_code {
+        0 if summary.dry_run => "dry run: nothing was written, this is what would be done",
         0 if compares(summary) => "no difference",
         0 => "done: all that was asked is done, the books balance",
         11 => "ended by an error: run the same command again when it is mended",
@@ -240,6 +242,9 @@ fn closing(summary: &Summary) -> String {
         _ => "ended",
     };
     let mut text = format!("{text} (exit {})", summary.exit_code);
+    if summary.dry_run && summary.exit_code != 0 {
+        text = format!("dry run: nothing was written\n{text}");
+    }
     if let Some(error) = &summary.error {
         text = format!("{error}\n{text}");
     }

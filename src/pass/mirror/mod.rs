@@ -17,7 +17,7 @@ use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, settle, share};
 use crate::counters::Number;
 use crate::fault::{Fault, Side};
-use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
+use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
 pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mut Effects) {
@@ -32,7 +32,7 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
     let outcome = match listings.broken {
-        None => settle::outcome_before_changes(context, &pair),
+        None => settle::listed_before_changes(context, &pair, effects),
         Some(outcome) => Ok(outcome),
     };
     let outcome = match outcome {
@@ -141,7 +141,7 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
     share::rounds(&pair.item, rounds, effects);
-    let outcome = settle::outcome_before_changes(context, &pair).unwrap_or(Outcome::Failed);
+    let outcome = settle::listed_before_changes(context, &pair, effects).unwrap_or(Outcome::Failed);
     settle::now_or_later(context, pair, outcome, false, effects);
 }
 
@@ -177,6 +177,8 @@ pub struct Work<'w> {
     pub may_tell: bool,
     /// Whether the contents of the file under work are equal, where others have compared them.
     pub same_content: Option<bool>,
+    /// In what the entry under work differs, where changes are listed.
+    pub aspects: Aspects,
     /// Large files that were cut, for any rank to copy.
     pub chunks: Vec<Item>,
 }
@@ -193,6 +195,7 @@ impl<'w> Work<'w> {
             known_links: 1,
             may_tell: true,
             same_content: None,
+            aspects: Aspects::NONE,
             chunks: Vec::new(),
         }
     }

@@ -1,0 +1,81 @@
+//! The hands of a dry run: what the real run would do enters the books, and nothing is done.
+
+use nix::errno::Errno;
+
+use super::changes;
+use super::mirror::Work;
+use super::mirror::entry::Entry;
+use super::pair::Pair;
+use super::{Context, Effects, metadata};
+use crate::fault::{Failure, Side};
+use crate::fs::xattr::{self, Xattrs};
+use crate::fs::{Fd, open};
+use crate::tree::{Attributes, Identity, Kind, Outcome};
+
+/// The target inode of what would be made: no other has this number.
+pub const NEW: Identity = Identity { inode: 0, birth: None };
+
+/// Makes an entry that is no directory.
+pub fn make(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, outcome: Outcome) -> Result<(), Failure> {
+    let able = &work.context.policy.target;
+    if source.kind == Kind::File && !able.overrides_permissions {
+        open::may_read(&work.pair.source, entry.name)?;
+    }
+    may_change(work.context, work.pair)?;
+    // mknod(2): devices are for root.
+    if matches!(source.kind, Kind::CharacterDevice | Kind::BlockDevice) && !able.chown {
+        return Err(refused("mknodat"));
+    }
+    count_unset(work.context, source, || open::entry(&work.pair.source, entry.name), work.effects)?;
+    changes::done(work, entry, source.kind, outcome);
+    Ok(())
+}
+
+/// Sets what differs of the metadata.
+pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) -> Result<(), Failure> {
+    may_set(work.context, target)?;
+    count_unset(work.context, source, || open::entry(&work.pair.source, entry.name), work.effects)
+}
+
+/// Settles a directory.
+pub fn settle(context: &Context, pair: &Pair<'_>, outcome: Outcome, effects: &mut Effects) -> Result<(), Failure> {
+    if outcome == Outcome::MetadataOnly {
+        may_set(context, &pair.target_was)?;
+    }
+    if matches!(outcome, Outcome::MetadataOnly | Outcome::Created) {
+        count_unset(context, &pair.source_was, || open::child_directory(&pair.source, c"."), effects)?;
+    }
+    Ok(())
+}
+
+/// Whether names may be made, renamed and removed in the target directory. An owner lets himself in.
+pub fn may_change(context: &Context, pair: &Pair<'_>) -> Result<(), Failure> {
+    let able = &context.policy.target;
+    if !pair.has_target || able.overrides_permissions || pair.target_was.uid == able.uid {
+        return Ok(());
+    }
+    open::may_change_names(&pair.target)
+}
+
+/// Only its owner and root set the times and the permissions of an inode (utimensat(2), chmod(2)).
+fn may_set(context: &Context, target: &Attributes) -> Result<(), Failure> {
+    let able = &context.policy.target;
+    if able.overrides_permissions || target.uid == able.uid { Ok(()) } else { Err(refused("utimensat")) }
+}
+
+fn refused(operation: &'static str) -> Failure {
+    Failure { side: Side::Target, operation, errno: Errno::EPERM as i32 }
+}
+
+/// What our rights would not let us set; only an ordinary user must look for it.
+fn count_unset(
+    context: &Context,
+    source: &Attributes,
+    open: impl FnOnce() -> Result<Fd, Failure>,
+    effects: &mut Effects,
+) -> Result<(), Failure> {
+    let xattrs =
+        if context.policy.target.chown { Xattrs::default() } else { xattr::read(&open()?, metadata::choice(context))? };
+    metadata::count_unset(context, source, &xattrs, effects);
+    Ok(())
+}
