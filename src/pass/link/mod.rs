@@ -8,12 +8,12 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
+use super::changes::{self, Subject};
 use super::mirror::entry::{self, Entry};
 use super::mirror::file;
 use super::mirror::place::{Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::changes::{self, Subject};
 use super::{Context, Effects, Watch, dry};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};

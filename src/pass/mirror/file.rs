@@ -216,8 +216,7 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
     let Sources { source, source_was, target, place } = sources;
     let (name, kind, copied, aspects) = (entry.name.to_owned(), entry.kind, Copied::default(), work.aspects);
     let (tries, in_chunks) = (1, false);
-    let mut draft =
-        Draft { name, kind, source, source_was, target, place, copied, outcome, aspects, tries, in_chunks };
+    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, aspects, tries, in_chunks };
     let written = match cloned {
         None => write(work, &mut draft),
         Some(cloned) => cloned.and_then(|copied| accept(work, &mut draft, copied)),
