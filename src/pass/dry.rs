@@ -31,6 +31,13 @@ pub fn make(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, outcome
     Ok(())
 }
 
+/// Takes a name of an inode away: those that it has besides are told from others by their number.
+pub fn take_away(work: &mut Work<'_>, target: &Attributes) {
+    if work.context.dry_run && target.links > 1 && target.kind != Kind::Directory {
+        work.effects.gone.push(target.identity);
+    }
+}
+
 /// Sets what differs of the metadata.
 pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) -> Result<(), Failure> {
     may_set(work.context, target)?;

@@ -109,6 +109,7 @@ impl Ready {
             itemizes: config.itemizes,
             planning: config.planning(),
             held: OnceLock::new(),
+            gone: OnceLock::new(),
         });
         Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types }
     }

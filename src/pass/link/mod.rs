@@ -139,7 +139,7 @@ fn look(
             return None;
         }
     };
-    match both_sides(&pair, &name, path.clone()) {
+    match both_sides(context, &pair, &name, path.clone()) {
         Ok(Some(member)) if wanted.is_none_or(|wanted| wanted == member.source.identity) => Some(member),
         Ok(Some(_)) => {
             effects.miss(kind, path, Outcome::Changed, Side::Source, "the name is another inode's now");
@@ -156,11 +156,12 @@ fn look(
     }
 }
 
-fn both_sides(pair: &Pair<'_>, name: &CStr, path: TreePath) -> Result<Option<Member>, Failure> {
+fn both_sides(context: &Context, pair: &Pair<'_>, name: &CStr, path: TreePath) -> Result<Option<Member>, Failure> {
     let Some(source) = found(attributes::of_name(&pair.source, name))? else {
         return Ok(None);
     };
     let target = if pair.has_target { found(attributes::of_name(&pair.target, name))? } else { None };
+    let target = target.map(|target| context.without_gone(target));
     let links = source.kind == Kind::Symlink && target.is_some_and(|target| target.kind == Kind::Symlink);
     let same_text = links && names::read_symlink(&pair.source, name)? == names::read_symlink(&pair.target, name)?;
     Ok(Some(Member { path, source, target, same_text }))

@@ -175,6 +175,9 @@ pub fn act(
         return Ok(());
     };
     work.aspects = changes::of(work, entry, (source, target), action, known);
+    if let (Action::Replace(_), Some(target)) = (action, target) {
+        dry::take_away(work, target);
+    }
     if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
         return sub_directory(work, entry, source, target);
     }
@@ -183,7 +186,10 @@ pub fn act(
             if must_look_at_xattrs(&work.context.policy, source, target) =>
         {
             match repair::compare_and_repair(work, entry, source, target)? {
-                Action::Replace(_) => make(work, entry, source, Place::over(work.context), Outcome::Updated),
+                Action::Replace(_) => {
+                    dry::take_away(work, target);
+                    make(work, entry, source, Place::over(work.context), Outcome::Updated)
+                }
                 _ => Ok(()),
             }
         }
