@@ -282,7 +282,7 @@ fn rsync_tells_the_same() {
     target.symlink("d/type", "x");
     target.symlink("link", "elsewhere");
     let contents = [pair.source_path(), pair.target_path()].map(|path| format!("{}/", path.display()));
-    let rsync = needs::run_ok(Command::new("rsync").args(["-aHAXn", "-i"]).args(contents));
+    let rsync = needs::run_ok(Command::new("rsync").args(["-aHAXn", "-i", "--modify-window=-1"]).args(contents));
     let rsync: Vec<String> = rsync.lines().map(str::to_owned).collect();
     let told = assert_tells_the_truth(&pair, &pair.sync(), &pair.sync());
     assert_eq!(in_short(&told), in_short(&rsync));

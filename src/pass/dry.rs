@@ -10,6 +10,7 @@ use super::{Context, Effects, metadata};
 use crate::fault::{Failure, Side};
 use crate::fs::xattr::{self, Xattrs};
 use crate::fs::{Fd, open};
+use crate::tree::decide::{differences, must_look_at_xattrs};
 use crate::tree::{Attributes, Identity, Kind, Outcome};
 
 /// The target inode of what would be made: no other has this number.
@@ -38,21 +39,49 @@ pub fn take_away(work: &mut Work<'_>, target: &Attributes) {
     }
 }
 
-/// Sets what differs of the metadata.
+/// Sets what differs of the metadata: the owner first, the times last.
 pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) -> Result<(), Failure> {
-    may_set(work.context, target)?;
-    count_unset(work.context, source, || open::entry(&work.pair.source, entry.name), work.effects)
+    if differences(&work.context.policy, source, target).owner {
+        may_set(work.context, target)?;
+    }
+    count_unset(work.context, source, || open::entry(&work.pair.source, entry.name), work.effects)?;
+    may_set(work.context, target)
 }
 
 /// Settles a directory.
 pub fn settle(context: &Context, pair: &Pair<'_>, outcome: Outcome, effects: &mut Effects) -> Result<(), Failure> {
-    if outcome == Outcome::MetadataOnly {
-        may_set(context, &pair.target_was)?;
+    let (source, target) = (&pair.source_was, &pair.target_was);
+    match outcome {
+        Outcome::Created => count_unset(context, source, || open::child_directory(&pair.source, c"."), effects),
+        Outcome::MetadataOnly => repair_directory(context, pair, (source, target), effects),
+        _ => Ok(()),
     }
-    if matches!(outcome, Outcome::MetadataOnly | Outcome::Created) {
-        count_unset(context, &pair.source_was, || open::child_directory(&pair.source, c"."), effects)?;
+}
+
+/// What of a directory differs decides whether its owner alone may set it.
+fn repair_directory(
+    context: &Context,
+    pair: &Pair<'_>,
+    (source, target): (&Attributes, &Attributes),
+    effects: &mut Effects,
+) -> Result<(), Failure> {
+    let found = differences(&context.policy, source, target);
+    let (mut mine, mut theirs) = (Xattrs::default(), Xattrs::default());
+    if found.owner || found.mode || must_look_at_xattrs(&context.policy, source, target) {
+        let choice = metadata::choice(context);
+        (mine, theirs) = (xattr::read(&pair.source, choice)?, xattr::read(&pair.target, choice)?);
     }
-    Ok(())
+    if found.owner {
+        may_set(context, target)?;
+    }
+    if found.owner || found.mode || mine != theirs {
+        metadata::count_unset(context, source, &mine, effects);
+    }
+    let (same_acls, same_xattrs) = metadata::agree(&mine, &theirs);
+    if found.mode || found.times || !same_acls {
+        may_set(context, target)?;
+    }
+    if same_xattrs { Ok(()) } else { may_change(context, pair) }
 }
 
 /// Whether names may be made, renamed and removed in the target directory. An owner lets himself in.

@@ -8,7 +8,6 @@ use crate::fault::{Failure, Side};
 use crate::fs::{Fd, attributes, open, xattr};
 use crate::pass::changes::{self, Subject};
 use crate::pass::metadata::{self, Current};
-use crate::pass::pair::Pair;
 use crate::pass::{dry, project};
 use crate::tree::decide::{Action, differences, repair as how_to_repair};
 use crate::tree::{Aspect, Attributes, Outcome};
@@ -22,7 +21,7 @@ pub fn compare_and_repair(
     target: &Attributes,
 ) -> Result<Action, Failure> {
     let choice = metadata::choice(work.context);
-    let (from, to) = (open::entry(&work.pair.source, entry.name)?, open_meant(work.pair, entry, target)?);
+    let (from, to) = (open::entry(&work.pair.source, entry.name)?, open_meant(work, entry, target)?);
     let (wanted, current) = (xattr::read(&from, choice)?, xattr::read(&to, choice)?);
     let mut found = differences(&work.context.policy, source, target);
     let project = project::missing_by_name(work.context, work.pair, entry.name, target)?;
@@ -63,7 +62,7 @@ pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, targe
     if work.context.dry_run {
         dry::repair(work, entry, source, target)?;
     } else {
-        let to = open_meant(work.pair, entry, target)?;
+        let to = open_meant(work, entry, target)?;
         let existing = Current::Existing { was: target, xattrs: None };
         metadata::apply(work.context, &to, source, &xattr::Xattrs::default(), &existing, work.effects)?;
         metadata::set_times(work.context, &to, source)?;
@@ -74,9 +73,9 @@ pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, targe
 
 /// Opens the inode that was looked at, and no other: not one that was put in its place, nor one that
 /// got a further name meanwhile.
-fn open_meant(pair: &Pair<'_>, entry: &Entry<'_>, target: &Attributes) -> Result<Fd, Failure> {
-    let fd = open::entry(&pair.target, entry.name)?;
-    let found = attributes::of_fd(&fd)?;
+fn open_meant(work: &Work<'_>, entry: &Entry<'_>, target: &Attributes) -> Result<Fd, Failure> {
+    let fd = open::entry(&work.pair.target, entry.name)?;
+    let found = work.context.without_gone(attributes::of_fd(&fd)?);
     if found.identity != target.identity || found.kind != target.kind || found.links > target.links {
         return Err(Failure { side: Side::Target, operation: "openat", errno: Errno::ESTALE as i32 });
     }
