@@ -201,6 +201,11 @@ pub fn may_read(parent: &Fd, name: &CStr) -> Result<(), Failure> {
     may(parent, name, AccessFlags::R_OK)
 }
 
+/// The same for writing.
+pub fn may_write(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    may(parent, name, AccessFlags::W_OK)
+}
+
 /// Whether we could make and remove names in a directory.
 pub fn may_change_names(directory: &Fd) -> Result<(), Failure> {
     may(directory, c".", AccessFlags::W_OK | AccessFlags::X_OK)

@@ -31,6 +31,9 @@ pub fn of(
     action: Action,
     known: Known,
 ) -> Aspects {
+    if !work.context.itemizes {
+        return Aspects::NONE;
+    }
     let Some(target) = target else {
         return Aspect::SourceOnly.into();
     };
@@ -52,9 +55,12 @@ pub fn of(
 
 /// In what two entries differ of which only the attributes were looked at so far.
 pub fn of_name(context: &Context, pair: &Pair<'_>, subject: &Subject<'_>) -> Aspects {
+    if !context.itemizes {
+        return Aspects::NONE;
+    }
     let mut learnt = Learnt::NOTHING;
     let keeps_any = context.policy.acls || context.policy.xattrs;
-    if context.itemizes && keeps_any && subject.source.kind == subject.target.kind {
+    if keeps_any && subject.source.kind == subject.target.kind {
         // What can not be looked at counts as the same.
         if let Ok((mine, theirs)) = both_xattrs(context, pair, subject) {
             (learnt.same_acls, learnt.same_xattrs) = metadata::agree(&mine, &theirs);
@@ -71,6 +77,9 @@ fn both_xattrs(context: &Context, pair: &Pair<'_>, subject: &Subject<'_>) -> Res
 
 /// The same where extended attributes were read already.
 pub fn of_xattrs(context: &Context, subject: &Subject<'_>, mine: &Xattrs, theirs: &Xattrs) -> Aspects {
+    if !context.itemizes {
+        return Aspects::NONE;
+    }
     let (same_acls, same_xattrs) = metadata::agree(mine, theirs);
     of_attributes(context, subject, Learnt { same_acls, same_xattrs, ..Learnt::NOTHING })
 }
@@ -82,15 +91,16 @@ fn of_attributes(context: &Context, subject: &Subject<'_>, learnt: Learnt) -> As
 
 /// Lists a directory whose metadata are to be set, before our own work in it moves its times.
 pub fn directory(context: &Context, pair: &Pair<'_>, effects: &mut Effects) {
+    if !context.itemizes {
+        return;
+    }
     let path = || pair.item.path.clone();
     if pair.item.made {
         return list(context, effects, Kind::Directory, Aspect::SourceOnly.into(), path);
     }
     let mut learnt = Learnt::NOTHING;
     let read = |directory: &Fd| xattr::read(directory, metadata::choice(context));
-    if context.itemizes
-        && let (Ok(mine), Ok(theirs)) = (read(&pair.source), read(&pair.target))
-    {
+    if let (Ok(mine), Ok(theirs)) = (read(&pair.source), read(&pair.target)) {
         (learnt.same_acls, learnt.same_xattrs) = metadata::agree(&mine, &theirs);
     }
     let found = aspects(&context.policy, Level::Meta, &pair.source_was, &pair.target_was, learnt);

@@ -11,7 +11,7 @@ use crate::fault::{Failure, Side};
 use crate::fs::xattr::{self, Xattrs};
 use crate::fs::{Fd, open};
 use crate::tree::decide::{differences, must_look_at_xattrs};
-use crate::tree::{Attributes, Identity, Kind, Outcome};
+use crate::tree::{Aspect, Attributes, Identity, Kind, Outcome};
 
 /// The target inode of what would be made: no other has this number.
 pub const NEW: Identity = Identity { inode: 0, birth: None };
@@ -33,10 +33,23 @@ pub fn make(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, outcome
 }
 
 /// Takes a name of an inode away: those that it has besides are told from others by their number.
-pub fn take_away(work: &mut Work<'_>, target: &Attributes) {
-    if work.context.dry_run && target.links > 1 && target.kind != Kind::Directory {
+pub fn take_away(work: &mut Work<'_>, target: &Attributes) -> Result<(), Failure> {
+    if !work.context.dry_run {
+        return Ok(());
+    }
+    may_replace(work.context, work.pair, target)?;
+    if target.links > 1 && target.kind != Kind::Directory {
         work.effects.gone.push(target.identity);
     }
+    Ok(())
+}
+
+/// In a sticky directory only the owner of either takes a name away (unlink(2)).
+pub fn may_replace(context: &Context, pair: &Pair<'_>, target: &Attributes) -> Result<(), Failure> {
+    let (able, directory) = (&context.policy.target, &pair.target_was);
+    let is_owner = target.uid == able.uid || directory.uid == able.uid;
+    let is_sticky = pair.has_target && directory.mode & 0o1000 != 0;
+    if able.overrides_permissions || is_owner || !is_sticky { Ok(()) } else { Err(refused("renameat")) }
 }
 
 /// Sets what differs of the metadata: the owner first, the times last.
@@ -45,6 +58,10 @@ pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, targe
         may_set(work.context, target)?;
     }
     count_unset(work.context, source, || open::entry(&work.pair.source, entry.name), work.effects)?;
+    // Who may write the file sets its attributes, be he its owner or not (xattr(7)).
+    if work.aspects.has(Aspect::Xattr) && !work.context.policy.target.overrides_permissions {
+        open::may_write(&work.pair.target, entry.name)?;
+    }
     may_set(work.context, target)
 }
 

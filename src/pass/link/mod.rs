@@ -436,6 +436,7 @@ fn link(context: &Context, leader: &TreePath, inode: Identity, member: &Member) 
     let pair = Pair::open_any(context, parent).map_err(|_| lost)?;
     if context.dry_run {
         dry::may_change(context, &pair)?;
+        member.target.map_or(Ok(()), |target| dry::may_replace(context, &pair, &target))?;
         let is_directory = member.target.is_some_and(|target| target.kind == Kind::Directory);
         return if is_directory { entry::directory_is_empty(&pair, &name) } else { Ok(true) };
     }

@@ -176,7 +176,7 @@ pub fn act(
     };
     work.aspects = changes::of(work, entry, (source, target), action, known);
     if let (Action::Replace(_), Some(target)) = (action, target) {
-        dry::take_away(work, target);
+        dry::take_away(work, target)?;
     }
     if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
         return sub_directory(work, entry, source, target);
@@ -187,7 +187,7 @@ pub fn act(
         {
             match repair::compare_and_repair(work, entry, source, target)? {
                 Action::Replace(_) => {
-                    dry::take_away(work, target);
+                    dry::take_away(work, target)?;
                     make(work, entry, source, Place::over(work.context), Outcome::Updated)
                 }
                 _ => Ok(()),
