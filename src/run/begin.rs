@@ -110,6 +110,7 @@ impl Ready {
             itemizes: config.itemizes,
             planning: config.planning(),
             held: OnceLock::new(),
+            gone: OnceLock::new(),
         });
         Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types }
     }
@@ -264,7 +265,7 @@ fn open_target(
 }
 
 /// A DST that is to be made in SRC, or below it.
-fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
+pub fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
     let inside = roots::lies_in(parent, source.key()).map_err(|failure| broken("DST", failure))?;
     if inside {
         let text = format!("DST {} lies in SRC {}: it would be copied into itself", names.target, names.source);

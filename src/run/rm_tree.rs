@@ -96,6 +96,7 @@ fn begun(
         dry_run: config.dry_run,
         itemizes: config.itemizes,
         frozen: None,
+        gone: OnceLock::new(),
         planning: None,
         held: OnceLock::new(),
     });
