@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Conclusion, end, lists};
+use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{DifferenceLog, Ended, Finished};
@@ -45,6 +45,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
 
     let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
     let root_outcome = known.into_iter().flatten().next();
+    let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
     if crew.is_root() {
@@ -71,6 +72,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let recorder = Recorder { crew: &crew, run_directory: run_directory.clone(), fs_types };
     let found = Found { counters, faults, root_faults, ended, error, judged };
     let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
     if crew.is_root() && context.itemizes && !crew.config.json {
         lists::print_differences(&run_directory, CHANGES, Manner::Itemized, u64::MAX);
     }

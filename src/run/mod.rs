@@ -8,6 +8,7 @@ mod cmp;
 mod crew;
 mod end;
 mod finish;
+pub mod known;
 mod lists;
 mod lock;
 mod look;
@@ -16,6 +17,7 @@ mod prune;
 mod record;
 mod rm;
 mod sync;
+mod total;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
