@@ -3,8 +3,8 @@
 # Settings of the scripts in slurm/; slurm/README.md tells how they are found. A value of the environment wins:
 #     SRC=/old/home DST=/new/home sbatch slurm/copy_pass.sh
 
-# The two trees, mounted on every node of the job. What is in SRC is copied into DST: SRC/a becomes DST/a. A slash at the
-# end means nothing.
+# The two trees, mounted on every node of the job. What is in SRC is copied into DST: SRC/a becomes DST/a. A slash at
+# the end means nothing.
 SRC=
 DST=
 
