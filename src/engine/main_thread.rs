@@ -308,10 +308,14 @@ impl<'c> Engine<'c> {
         self.shared.lock().plan.pop()
     }
 
+    /// Counts what was not counted in an item.
+    pub fn count(&mut self, counters: &Counters) {
+        self.shared.lock().desk.counters.merge(counters);
+    }
+
     /// Plans more: what a file has.
-    pub fn plan(&mut self, items: Vec<Item>, counters: &Counters) -> Result<(), Error> {
+    pub fn plan(&mut self, items: Vec<Item>) -> Result<(), Error> {
         let mut state = self.shared.lock();
-        state.desk.counters.merge(counters);
         state.plan.push(items);
         state.plan.take_error().map_or(Ok(()), Err)
     }

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod project;
 pub mod roots;
 mod sys;
+pub mod tree_root;
 pub mod usage;
 pub mod xattr;
 

@@ -163,9 +163,28 @@ pub fn open_named(path: &OsStr) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(File::open(path)?))
 }
 
+/// Writes a file that the operator named, durably: nobody ever sees half of it.
+pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&unfinished)?;
+    let mut out = io::BufWriter::new(file);
+    write(&mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    std::fs::rename(unfinished, path)
+}
+
 /// Whether a file that the operator named is there. It may be a FIFO, which can be opened only once.
 pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
+}
+
+/// The operator's home directory, as the environment tells it.
+pub fn home() -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    std::env::var_os("HOME").map(OsStringExt::into_vec).filter(|home| !home.is_empty())
 }
 
 /// A line of a file of the system, such as the boot id. Empty where it can not be read.

@@ -59,6 +59,12 @@ impl Root {
         Self::open_as(side, path, true)
     }
 
+    pub(super) fn of_fd(fd: Fd) -> Result<Self, Failure> {
+        let attributes = attributes::of_fd(&fd)?;
+        let view = view(&fd, &attributes, true)?;
+        Ok(Self { fd, attributes, view })
+    }
+
     fn open_as(side: Side, path: &CStr, by_names: bool) -> Result<Self, Error> {
         let refused = |failure: Failure| Error::Refused(refusal(side, path, failure));
         let fd = open::operand(side, path).map_err(refused)?;
@@ -150,7 +156,7 @@ pub fn target_parent(path: &CStr) -> Option<Fd> {
     open::operand(Side::Target, &split(path)?.0).ok()
 }
 
-fn split(path: &CStr) -> Option<(CString, CString)> {
+pub(super) fn split(path: &CStr) -> Option<(CString, CString)> {
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/')? + 1;
     let bytes = bytes.get(..end)?;
@@ -248,7 +254,7 @@ fn inner_path(directory: &Fd) -> Option<InnerPath> {
 }
 
 /// The mount table writes blanks and backslashes as three octal digits.
-fn unescaped(text: &str) -> Vec<u8> {
+pub(super) fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -264,6 +270,14 @@ fn unescaped(text: &str) -> Vec<u8> {
 pub fn lies_in(directory: &Fd, root: (u64, u64)) -> Result<bool, Failure> {
     let found = attributes::of_fd(directory)?;
     Ok((found.device, found.identity.inode) == root || has_ancestor(directory, root)?)
+}
+
+/// Whether a root holds nothing but our own directory.
+pub fn is_empty(root: &Fd) -> Result<bool, Failure> {
+    let lister = open::child_directory(root, c".")?;
+    let mut others = 0;
+    list::first(&lister, 2, |name| others += u32::from(name != private::NAME))?;
+    Ok(others == 0)
 }
 
 /// A tree that is, or was, the target of a run must be told from an ordinary one before it is read.

@@ -159,9 +159,8 @@ impl Context {
             Item::Listed { directory, extent, settles } => {
                 mirror::listed::listed(self, Part { directory, extent, settles }, watch, &mut effects);
             }
-            Item::Batch { directory, names } | Item::Again { directory, names } => {
-                mirror::batch(self, directory, names, watch, &mut effects)
-            }
+            Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
+            Item::Again { directory, names } => mirror::again(self, &directory, &names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),
             Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
             Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),

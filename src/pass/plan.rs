@@ -50,10 +50,7 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
             sub_directories(context, &pair, &listings, watch, effects);
             // Nothing is missing on the source that was not listed to its end.
             if listings.broken.is_none() {
-                let both = listings.names.iter().filter(|(_, listed)| listed.on_target).count();
-                let only = listings.target_only.len() + listings.left_out.len();
-                remove::count_seen(context, &item.path, (both + only) as u64, effects);
-                names(context, &pair, listings.target_only, part.rounds, effects);
+                names(context, &pair, &listings, effects);
             }
         }
         Err(TooMany { rounds }) => {
@@ -115,19 +112,23 @@ fn sub_directory(
     }));
 }
 
-/// Plans the removal of names in a directory that both trees have.
-pub fn names(context: &Context, pair: &Pair<'_>, target_only: Names, rounds: u32, effects: &mut Effects) {
-    plan(context, pair, target_only, false, rounds, effects);
+/// Plans the removal of the names that only the target has in a directory that both trees have, after
+/// both were listed to their end.
+pub fn names(context: &Context, pair: &Pair<'_>, listings: &Listings, effects: &mut Effects) {
+    let both = listings.names.iter().filter(|(_, listed)| listed.on_target).count();
+    let seen = both + listings.target_only.len() + listings.left_out.len();
+    remove::count_seen(context, &pair.item.path, seen as u64, effects);
+    plan(context, pair, &listings.target_only, false, effects);
 }
 
 /// Plans the removal of a directory that has the name of something else in the source.
 pub fn in_the_way(context: &Context, pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
     let mut names = Names::new();
     names.push(name, Listed { kind: Some(Kind::Directory), on_target: true });
-    plan(context, pair, names, true, 1, effects);
+    plan(context, pair, &names, true, effects);
 }
 
-fn plan(context: &Context, pair: &Pair<'_>, list: Names, in_the_way: bool, rounds: u32, effects: &mut Effects) {
+fn plan(context: &Context, pair: &Pair<'_>, list: &Names, in_the_way: bool, effects: &mut Effects) {
     let list = without_left_overs(context, list);
     if list.is_empty() {
         return;
@@ -136,15 +137,15 @@ fn plan(context: &Context, pair: &Pair<'_>, list: Names, in_the_way: bool, round
     let (source, target) = (pair.source_was.identity, pair.target_was.identity);
     let proof = Proof::Absent(Absent { depth, source, target, in_the_way });
     let doomed = Doomed { path: pair.item.path.clone(), target, proof };
-    for names in remove::planned(context, &pair.target, &doomed, list, rounds, effects) {
+    for names in remove::planned(context, &pair.target, &doomed, list, 1, effects) {
         effects.planned.push(Item::Remove { doomed: doomed.clone(), names });
     }
 }
 
 /// Temporary names of dead runs are swept, not planned.
-fn without_left_overs(context: &Context, list: Names) -> Names {
+fn without_left_overs(context: &Context, list: &Names) -> Names {
     if !context.temporaries.may_find_left_overs() {
-        return list;
+        return list.clone();
     }
     let mut kept = Names::new();
     for (name, listed) in list.iter().filter(|(name, _)| !context.temporaries.is_left_over(name)) {

@@ -65,14 +65,14 @@ impl From<&Attributes> for Entry {
 }
 
 /// A path as text, and as base64 where that is not all of it.
-fn both_forms(path: &TreePath) -> (String, Option<String>) {
+pub(super) fn both_forms(path: &TreePath) -> (String, Option<String>) {
     match std::str::from_utf8(path.as_bytes()) {
         Ok(text) => (text.to_owned(), None),
         Err(_) => (escaped(path.as_bytes()), Some(STANDARD.encode(path.as_bytes()))),
     }
 }
 
-fn raw(text: &str, base64: Option<&String>) -> Vec<u8> {
+pub(super) fn raw(text: &str, base64: Option<&String>) -> Vec<u8> {
     base64.and_then(|base64| STANDARD.decode(base64).ok()).unwrap_or_else(|| text.as_bytes().to_vec())
 }
 

@@ -1,8 +1,10 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
 pub mod differences;
-pub mod progress;
+pub mod plan;
+mod progress;
 mod progress_file;
+mod removals;
 pub mod share;
 pub mod summary;
 mod text;

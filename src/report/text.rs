@@ -15,7 +15,12 @@ const CAUSES_MAX: usize = 8;
 
 /// The whole text, with a closing newline.
 pub fn render(summary: &Summary) -> String {
-    let mut parts = vec![head(summary), table(summary), figures(summary)];
+    let mut parts = vec![head(summary)];
+    if summary.entries.values().any(|row| row.get("seen").is_some_and(|&seen| seen > 0)) {
+        parts.push(table(summary));
+    }
+    parts.extend(summary.removals.as_ref().map(|removals| super::removals::text(removals, summary.dry_run)));
+    parts.push(figures(summary));
     parts.extend(remarks(summary));
     parts.extend(faults(summary));
     parts.push(format!("{}\n", closing(summary)));
@@ -30,23 +35,27 @@ fn head(summary: &Summary) -> String {
     let nodes = plural(nodes.len() as u64, "node", "nodes");
     let threads = plural(u64::from(summary.threads), "thread", "threads");
     let time = clock(Duration::from_secs_f64(summary.seconds.total));
-    let (from, to) = if compares(summary) { ("SRC ", "DST ") } else { ("from", "to  ") };
-    format!(
-        "pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n  {from} {} ({})\n  {to} {} ({})\n",
-        summary.version,
-        summary.command,
-        summary.source.path,
-        summary.source.fs_type,
-        summary.target.path,
-        summary.target.fs_type,
-    )
+    let (source, target) = (&summary.source, &summary.target);
+    let trees = match summary.command {
+        "rm" if source.path.is_empty() => format!("  tree {} ({})\n", target.path, target.fs_type),
+        "sync" | "mtimes" => {
+            format!("  from {} ({})\n  to   {} ({})\n", source.path, source.fs_type, target.path, target.fs_type)
+        }
+        _ => format!("  SRC  {} ({})\n  DST  {} ({})\n", source.path, source.fs_type, target.path, target.fs_type),
+    };
+    format!("pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n{trees}", summary.version, summary.command)
+}
+
+/// A run that looks at no file.
+fn looks_at_files(summary: &Summary) -> bool {
+    matches!(summary.command, "sync" | "cmp")
 }
 
 fn compares(summary: &Summary) -> bool {
     summary.differences.is_some()
 }
 
-fn plural(n: u64, one: &str, many: &str) -> String {
+pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", HumanCount(n), if n == 1 { one } else { many })
 }
 
@@ -58,7 +67,6 @@ fn table(summary: &Summary) -> String {
     let words: Vec<&str> =
         std::iter::once("seen").chain(Outcome::ALL.iter().map(|o| o.word()).filter(|word| total(word) > 0)).collect();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
     let mut header = vec![String::new()];
     header.extend(words.iter().map(|word| word.replace('_', " ")));
     table.set_header(header);
@@ -68,6 +76,12 @@ fn table(summary: &Summary) -> String {
     }
     let cells = words.iter().map(|word| HumanCount(total(word)).to_string());
     table.add_row(std::iter::once("all".to_owned()).chain(cells));
+    rendered(table)
+}
+
+/// Plain columns, the numbers to the right.
+pub fn rendered(mut table: Table) -> String {
+    table.load_preset(presets::NOTHING);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -86,15 +100,16 @@ fn figures(summary: &Summary) -> String {
         let (read, written) = (BinaryBytes(bytes.read), BinaryBytes(bytes.written));
         format!("data     {} in files, {read} read, {written} written", BinaryBytes(bytes.logical))
     };
-    let mut lines = vec![data];
+    let mut lines = if looks_at_files(summary) { vec![data] } else { Vec::new() };
     if bytes.compared > 0 {
         lines.push(format!("compared {} with their copies", BinaryBytes(bytes.compared)));
     }
-    lines.push(format!(
-        "rate     {} entries/s, {}/s",
-        HumanCount(summary.rates.entries_per_second as u64),
-        BinaryBytes(summary.rates.bytes_per_second as u64)
-    ));
+    let entries = HumanCount(summary.rates.entries_per_second as u64);
+    lines.push(if looks_at_files(summary) {
+        format!("rate     {entries} entries/s, {}/s", BinaryBytes(summary.rates.bytes_per_second as u64))
+    } else {
+        format!("rate     {entries} entries/s")
+    });
     if summary.ranks.len() > 1 {
         let steals: u64 = summary.ranks.iter().map(|rank| rank.steals).sum();
         let laziest = summary.ranks.iter().max_by(|a, b| a.idle_share.total_cmp(&b.idle_share));
@@ -119,7 +134,7 @@ fn figures(summary: &Summary) -> String {
     }
     lines.extend(summary.contents.as_ref().map(contents));
     lines.extend(summary.differences.as_ref().map(differences));
-    if !compares(summary) {
+    if !compares(summary) && summary.seconds.flush > 0.0 {
         lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
     }
     lines.push(format!("record   {}", summary.run_directory));
@@ -179,7 +194,7 @@ fn remarks(summary: &Summary) -> Option<String> {
     for (reason, n) in &summary.skipped {
         lines.push(format!("{} skipped: --{}", plural(*n, "entry", "entries"), reason.replace('_', "-")));
     }
-    if summary.target_only > 0 && !compares(summary) {
+    if summary.target_only > 0 && looks_at_files(summary) && !compares(summary) && summary.removals.is_none() {
         lines.push(format!(
             "{} only DST has: sync deletes nothing",
             plural(summary.target_only, "name that", "names that")
@@ -234,7 +249,9 @@ fn closing(summary: &Summary) -> String {
         24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
         26 => "the trees differ",
         20 => "stopped by a signal: run the same command again, it goes on from here",
+        3 => "refused: nothing was changed",
         23 => "done, but some entries failed",
+        25 => "done, but deletions were held back",
         24 => "done; some sources vanished or changed while we read them: the next run picks them up",
         70 => "the books do not balance: this is a bug, please report it",
         _ => "ended",

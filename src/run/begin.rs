@@ -150,6 +150,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
+    agree(comm, roster, refuse_empty_source(config, &source, &target, &names))?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
@@ -270,16 +271,36 @@ fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(),
     Ok(())
 }
 
+/// Before anything may be removed: a source that is empty while the target is not was not mounted, or is
+/// not the one that was meant.
+pub fn refuse_empty_source(config: &Config, source: &Root, target: &Root, names: &Names) -> Result<(), Error> {
+    if config.guards.is_none() {
+        return Ok(());
+    }
+    let lost = |failure: Failure| broken("a root", failure);
+    if roots::is_empty(&source.fd).map_err(lost)? && !roots::is_empty(&target.fd).map_err(lost)? {
+        let Names { source, target } = names;
+        return Err(Error::Refused(format!(
+            "SRC {source} is empty and DST {target} is not: all of DST would be removed. Is {source} mounted? To remove \
+             a whole tree there is pmirror rm --tree"
+        )));
+    }
+    Ok(())
+}
+
 /// The state directory must lie in neither tree.
 pub fn refuse_state_in_trees(run_directory: &RunDirectory, source: &Root, target: &Root) -> Result<(), Error> {
+    refuse_state_in(run_directory, source, "SRC")?;
+    refuse_state_in(run_directory, target, "DST")
+}
+
+/// The same for one tree.
+pub fn refuse_state_in(run_directory: &RunDirectory, root: &Root, name: &str) -> Result<(), Error> {
     let state = run_directory.open_nearest()?;
-    for (root, name) in [(source, "SRC"), (target, "DST")] {
-        if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
-            return Err(Error::Refused(format!(
-                "the state directory {} lies in {name}: choose one in neither tree with --state-dir",
-                escaped(run_directory.path().as_os_str().as_encoded_bytes())
-            )));
-        }
+    if roots::lies_in(&state, root.key()).map_err(|failure| broken("the state directory", failure))? {
+        let state = escaped(run_directory.path().as_os_str().as_encoded_bytes());
+        let text = format!("the state directory {state} lies in {name}: choose another with --state-dir");
+        return Err(Error::Refused(text));
     }
     Ok(())
 }

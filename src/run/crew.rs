@@ -46,6 +46,11 @@ impl<'c> Crew<'c> {
         self.rank == Rank::ROOT
     }
 
+    /// This rank.
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
     /// What a rank's engine is made with. `seed` is for the choice of victims.
     fn setup(&self, run_directory: RunDirectory, seed: u64) -> Setup {
         Setup {

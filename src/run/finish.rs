@@ -61,20 +61,31 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         let mut log = DifferenceLog::new(run_directory.clone(), last, crew.list_settings());
         listed = effects.differences.iter().try_for_each(|change| log.add(change)).and_then(|()| log.close());
     }
-    // All ranks have written their parts before rank 0 joins them.
-    let listed = agree(comm, &crew.roster, listed).map(|_| ());
-    let joined = if crew.is_root() && context.itemizes {
-        lists::join_differences(&crew, &run_directory, CHANGES)
-    } else {
-        Ok(())
-    };
-    let error = error.or_else(|| listed.and(agree(comm, &crew.roster, joined).map(|_| ())).err());
-    let recorder = Recorder { crew: &crew, run_directory: run_directory.clone(), fs_types };
+    let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
+    let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let found = Found { counters, faults, root_faults, ended, error, judged };
-    let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
     known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
-    if crew.is_root() && context.itemizes && !crew.config.json {
-        lists::print_differences(&run_directory, CHANGES, Manner::Itemized, u64::MAX);
+    conclusion
+}
+
+/// Sums up, and prints the list of changes.
+pub fn list_and_sum_up(
+    comm: &mut dyn Comm,
+    recorder: &Recorder<'_>,
+    mut found: Found,
+    itemizes: bool,
+    clock: Clock,
+) -> Conclusion {
+    let (crew, directory) = (recorder.crew, &recorder.run_directory);
+    let is_mine = crew.is_root() && itemizes;
+    // All ranks have written their parts: they have agreed on something since.
+    let joined = if is_mine { lists::join_differences(crew, directory, CHANGES) } else { Ok(()) };
+    let joined = agree(comm, &crew.roster, joined).err();
+    found.error = found.error.or(joined);
+    let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    if is_mine && !crew.config.json {
+        lists::print_differences(directory, CHANGES, Manner::Itemized, u64::MAX);
     }
     conclusion
 }

@@ -3,7 +3,8 @@
 
 use super::agree::{agree, from_root};
 use super::begin::{
-    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_state_in_trees, remove_from_state,
+    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_empty_source, refuse_state_in_trees,
+    remove_from_state,
 };
 use super::choose;
 use super::crew::Crew;
@@ -26,7 +27,11 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         roots::refuse_nested(&source, &names.source, &target.fd, &names.target)?;
         Ok(target)
     })?;
-    let run_directory = make_run_directory(crew, comm, &source, &target)?;
+    agree(comm, roster, refuse_empty_source(config, &source, &target, &names))?;
+    let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
+    let run_directory = RunDirectory::new(&config.state_dir, &run_id);
+    agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
+    make_run_directory(crew, comm, &run_directory)?;
     let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
     let files_from = files_from.inspect_err(|_| remove_from_state(&run_directory, comm.rank(), true))?;
     let abilities = probe::assumed_of(target.view.fs_type);
@@ -37,23 +42,15 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
 }
 
 /// Rank 0 makes the run's directory, and every rank must see it.
-fn make_run_directory(
-    crew: &Crew<'_>,
-    comm: &mut dyn Comm,
-    source: &Root,
-    target: &Root,
-) -> Result<RunDirectory, Error> {
-    let (config, roster) = (crew.config, &crew.roster);
-    let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
-    let run_directory = RunDirectory::new(&config.state_dir, &run_id);
-    agree(comm, roster, refuse_state_in_trees(&run_directory, source, target))?;
+pub fn make_run_directory(crew: &Crew<'_>, comm: &mut dyn Comm, run_directory: &RunDirectory) -> Result<(), Error> {
+    let roster = &crew.roster;
     let nonce = from_root(comm, roster, || {
         let attempt = Attempt(random());
         run_directory.make()?;
-        leave_in_state(&run_directory, attempt)?;
+        leave_in_state(run_directory, attempt)?;
         Ok(attempt.0)
     })?;
-    let seen = agree(comm, roster, find_in_state(&run_directory, Attempt(nonce)));
-    remove_from_state(&run_directory, comm.rank(), seen.is_err());
-    seen.map(|_| run_directory)
+    let seen = agree(comm, roster, find_in_state(run_directory, Attempt(nonce)));
+    remove_from_state(run_directory, comm.rank(), seen.is_err());
+    seen.map(|_| ())
 }

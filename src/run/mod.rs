@@ -13,9 +13,11 @@ mod lists;
 mod lock;
 mod look;
 mod mtimes;
+mod plan_file;
 mod prune;
 mod record;
 mod rm;
+mod rm_tree;
 mod sync;
 mod total;
 
@@ -59,7 +61,7 @@ pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -
         Command::Sync { .. } => sync::sync(config, comm, circumstances),
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),
         Command::Rm(how) => rm::target_only(config, how, comm, circumstances),
-        Command::RmTree => rm::tree(config, comm, circumstances),
+        Command::RmTree => rm_tree::tree(config, comm, circumstances),
         Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
     }
 }

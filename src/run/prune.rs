@@ -7,7 +7,7 @@ use crate::counters::{Counters, Number};
 use crate::engine::{Ended, Engine};
 use crate::fault::Error;
 use crate::report::Progress;
-use crate::tree::guard::{self, Guards, Held, Loss, Losses, Verdict};
+use crate::tree::guard::{self, Guards, Held, Loss, Losses, TooMany, Verdict};
 
 /// What was judged.
 #[derive(Debug, Clone, Default)]
@@ -16,18 +16,26 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Entries of DST that the plan saw.
     pub seen: u64,
+    /// The plan is only written down.
+    pub is_plan: bool,
+    /// Why nothing is removed, or would be.
+    pub refused: Option<String>,
 }
 
 impl Judged {
-    /// Why nothing is removed.
-    pub fn refusal(&self) -> Option<String> {
-        let too_many = self.verdict.too_many?;
-        Some(format!(
-            "{} of {} entries of DST would be removed, and only {} may be: nothing is. Look at the plan \
-             (pmirror rm --target-only --plan FILE SRC DST); if it is right, pass --max-delete {}",
-            too_many.planned, too_many.seen, too_many.limit, too_many.planned
-        ))
+    /// Nothing is removed in any case: the plan is what was asked for.
+    pub fn only_planned(&mut self) {
+        self.is_plan = true;
+        self.verdict.too_many = None;
     }
+}
+
+fn refusal(too_many: TooMany) -> String {
+    let TooMany { planned, seen, limit } = too_many;
+    format!(
+        "{planned} of {seen} entries of DST would be removed, and only {limit} may be. Look at the plan \
+         (pmirror rm --target-only --plan FILE SRC DST); if it is right, pass --max-delete {planned}"
+    )
 }
 
 /// Judges the plan. All ranks come to the same verdict. `seen`: so many entries DST has beside those that
@@ -48,7 +56,8 @@ pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u6
     let held = Held::new(guards.hold_depth, verdict.held.iter().map(|tree| tree.path.clone()));
     // Set once a run.
     let _ = engine.context().held.set(held);
-    Ok(Judged { verdict, seen: all.seen })
+    let refused = verdict.too_many.map(refusal);
+    Ok(Judged { verdict, seen: all.seen, is_plan: false, refused })
 }
 
 /// Carries out the plan, unless it was refused. Before that all ranks look once more whether they see the
@@ -72,7 +81,9 @@ pub fn prune(
 /// because the run was stopped is unfinished.
 pub fn close_books(all: &mut Counters, ended: Ended, judged: Option<&Judged>) {
     use crate::tree::Fate;
-    if judged.is_some_and(|judged| judged.verdict.too_many.is_some()) {
+    if judged.is_some_and(|judged| judged.is_plan) {
+        all.end_removals(Fate::Removed);
+    } else if judged.is_some_and(|judged| judged.verdict.too_many.is_some()) {
         all.end_removals(Fate::Held);
     } else if ended != Ended::Quiet {
         all.end_removals(Fate::Unfinished);

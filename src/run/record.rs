@@ -8,6 +8,7 @@ use super::crew::Crew;
 use super::prune::{self, Judged};
 use super::{Conclusion, end, lists};
 use crate::comm::Comm;
+use crate::config::Command;
 use crate::counters::{Books, Counters, Imbalance, Number};
 use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
 use crate::fault::{Error, Fault};
@@ -67,7 +68,12 @@ impl Recorder<'_> {
             parts.iter().map(|(counters, _)| Counters::from_slice(counters).unwrap_or_default()).collect();
         let mut all = total(&ranks);
         prune::close_books(&mut all, ended, judged.as_ref());
-        let exit_code = end::exit_code(&all, ended, error.as_ref());
+        let is_plan = judged.as_ref().is_some_and(|judged| judged.is_plan);
+        let exit_code = match end::exit_code(&all, ended, error.as_ref()) {
+            // A plan that was written is all that was asked, whatever the guards say of it.
+            3 | 25 if is_plan => 0,
+            code => code,
+        };
         let mut conclusion = Conclusion { exit_code, summary: None, error: error.clone() };
         let mut written = Ok(());
         if comm.rank() == Rank::ROOT {
@@ -123,7 +129,11 @@ impl Recorder<'_> {
             exit_code,
             error: error.map(ToString::to_string),
             slurm: self.crew.job.clone(),
-            source: tree(&self.crew.config.source, self.fs_types.0),
+            source: if self.crew.config.command == Command::RmTree {
+                Tree::default()
+            } else {
+                tree(&self.crew.config.source, self.fs_types.0)
+            },
             target: tree(&self.crew.config.target, self.fs_types.1),
             started: done.started_at.to_string(),
             ended: done.ended_at.to_string(),
@@ -191,7 +201,7 @@ fn tree(path: &std::ffi::CStr, fs_type: u64) -> Tree {
 fn rates(all: &Counters, seconds: f64) -> Rates {
     let seconds = seconds.max(1e-9);
     Rates {
-        entries_per_second: all.seen() as f64 / seconds,
+        entries_per_second: (all.seen() + all.number(Number::TargetSeen)) as f64 / seconds,
         bytes_per_second: summary::bytes_done(all) as f64 / seconds,
     }
 }
@@ -206,7 +216,7 @@ fn removals(all: &Counters, judged: &Judged) -> Removals {
         entries: summary::removals(all),
         kept: summary::kept(all),
         held: judged.verdict.held.iter().map(held).collect(),
-        refused: judged.refusal(),
+        refused: judged.refused.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::Crew;
 use super::finish::{self, Walked};
-use super::{Circumstances, Conclusion, prune};
+use super::{Circumstances, Conclusion, plan_file, prune};
 use crate::comm::Comm;
 use crate::config::{Config, Rm};
 use crate::engine::Ended;
@@ -31,7 +31,7 @@ pub fn target_only(config: &Config, how: &Rm, comm: &mut dyn Comm, circumstances
 
 fn walk(
     crew: &Crew<'_>,
-    _how: &Rm,
+    how: &Rm,
     begun: &Begun,
     comm: &mut dyn Comm,
     progress: &mut Progress,
@@ -40,22 +40,27 @@ fn walk(
     let mut engine = crew.engine(begun, comm)?;
     clock.seconds.start = clock.lap();
 
-    progress.enter("plan");
-    let seeds = if crew.is_root() { vec![begun.seed()] } else { Vec::new() };
-    let mut ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
+    let (mut ended, mut seen) = (Ended::Quiet, 0);
+    if let Rm::Apply(file) = how {
+        seen = plan_file::read(&mut engine, crew, begun, file)?;
+    } else {
+        progress.enter("plan");
+        let seeds = if crew.is_root() { vec![begun.seed()] } else { Vec::new() };
+        ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
+    }
     clock.seconds.plan = clock.lap();
 
     let mut judged = None;
     if let (Ended::Quiet, Some(guards)) = (ended, &crew.config.guards) {
-        let verdict = prune::judge(&mut engine, crew, guards, 0)?;
-        ended = prune::prune(&mut engine, crew, &verdict, progress)?;
+        let mut verdict = prune::judge(&mut engine, crew, guards, seen)?;
+        if let Rm::Plan(file) = how {
+            verdict.only_planned();
+            plan_file::write(&mut engine, crew, begun, &verdict, file)?;
+        } else {
+            ended = prune::prune(&mut engine, crew, &verdict, progress)?;
+        }
         judged = Some(verdict);
         clock.seconds.remove = clock.lap();
     }
     Ok(Walked { ended, finished: engine.finish(), root_outcome: None, judged, clock })
-}
-
-/// `pmirror rm --tree`.
-pub fn tree(_: &Config, _: &mut dyn Comm, _: Circumstances) -> Conclusion {
-    Error::Usage("rm --tree is not there yet".to_owned()).into()
 }

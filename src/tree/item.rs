@@ -83,11 +83,11 @@ pub enum Item {
     },
     /// Make the names of one source inode one inode on the target, and those of several several.
     Link(LinkGroup),
-    /// Look at names once more whose place a directory had that was to be removed.
+    /// Look at a name once more whose place a directory had that was to be removed.
     Again {
         /// The directory.
         directory: DirectoryItem,
-        /// The names.
+        /// The name, with the type under which it stands in the books.
         names: Names,
     },
     /// List a directory of the target that is to go with all that it holds.
@@ -167,7 +167,8 @@ impl Item {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
             Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
-            Item::Round { .. } | Item::Batch { .. } | Item::Again { .. } => (Kind::Directory, 0),
+            Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
+            Item::Again { names, .. } => (names.first_kind().unwrap_or(Kind::Unknown), names.len() as u64),
             // What is removed stands in books of its own.
             Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => (Kind::Directory, 0),
             // The owner's tally has it.
@@ -179,7 +180,7 @@ impl Item {
 
     /// Names listed but not yet looked at.
     pub fn names(&self) -> u64 {
-        if let Item::Batch { names, .. } | Item::Again { names, .. } = self { names.len() as u64 } else { 0 }
+        if let Item::Batch { names, .. } = self { names.len() as u64 } else { 0 }
     }
 }
 

@@ -71,6 +71,11 @@ impl Names {
         })
     }
 
+    /// The type of the first name.
+    pub fn first_kind(&self) -> Option<Kind> {
+        self.listed.first().and_then(|listed| listed.kind)
+    }
+
     /// Whether what came over the wire is a list of names: as many names as remarks on them, each
     /// a single component.
     pub fn is_valid(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Names of the target that are to be removed: how they are named, and what becomes of them.
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use super::attributes::{Identity, Kind};
 use super::names::Names;
@@ -181,7 +182,8 @@ impl Fate {
 }
 
 /// Why an entry stays. The later ones matter more: a directory stays for the worst of what is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// It was gone before its turn came.
     Gone,

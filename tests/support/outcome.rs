@@ -134,6 +134,16 @@ impl Outcome {
         self
     }
 
+    /// How many entries of all kinds that were to be removed met this fate, or were `planned`.
+    pub fn removals(&self, fate: &str) -> u64 {
+        KINDS.iter().map(|kind| self.number(&format!("/removals/entries/{kind}/{fate}"))).sum()
+    }
+
+    /// How many entries stay for this reason.
+    pub fn kept(&self, reason: &str) -> u64 {
+        self.number(&format!("/removals/kept/{reason}"))
+    }
+
     /// For each kind: seen = the sum of its outcomes; and the reasons of skipping add up.
     pub fn assert_books_balance(&self) {
         let Some(summary) = &self.summary else { return };
@@ -142,6 +152,9 @@ impl Outcome {
                 let sum: u64 = OUTCOMES.iter().map(|outcome| self.count(kind, outcome)).sum();
                 assert_eq!(self.count(kind, "seen"), sum, "the books of kind {kind}");
             }
+            let fates = ["removed", "held", "kept", "failed", "unfinished"];
+            let fates: u64 = fates.iter().map(|fate| self.removals(fate)).sum();
+            assert_eq!(self.removals("planned"), fates, "the books of removals");
             let reasons = summary["skipped"].as_object();
             let reasons = reasons.map_or(0, |map| map.values().filter_map(Value::as_u64).sum());
             assert_eq!(self.total("skipped"), reasons, "the reasons of skipping");

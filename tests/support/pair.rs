@@ -95,6 +95,12 @@ impl Pair {
         sync.state_dir(self.state_path()).copied_to(&self.top)
     }
 
+    /// `pmirror rm --target-only` with the source and the target, to be refined and run.
+    pub fn rm(&self) -> Pmirror {
+        let rm = Pmirror::new().rm(self.source_path(), self.target_path());
+        rm.state_dir(self.state_path()).copied_to(&self.top)
+    }
+
     /// `pmirror cmp` of the source and the target, to be refined and run.
     pub fn cmp(&self) -> Pmirror {
         let cmp = Pmirror::new().cmp(self.source_path(), self.target_path());

@@ -38,6 +38,7 @@ pub struct Pmirror {
     launcher_options: Vec<OsString>,
     user: Option<(u32, u32)>,
     wrapper: Vec<OsString>,
+    launched_by: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     state_dir: Option<PathBuf>,
     program_dir: Option<PathBuf>,
@@ -56,6 +57,7 @@ impl Pmirror {
             launcher_options: Vec::new(),
             user: None,
             wrapper: Vec::new(),
+            launched_by: Vec::new(),
             environment: Vec::new(),
             state_dir: None,
             program_dir: None,
@@ -78,6 +80,20 @@ impl Pmirror {
         let mut cmp = self.sync(source, target);
         cmp.words[0] = "cmp".into();
         cmp
+    }
+
+    /// `pmirror rm --target-only SOURCE TARGET`.
+    pub fn rm(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Pmirror {
+        let mut rm = self.sync(source, target);
+        rm.words.splice(0..1, ["rm".into(), "--target-only".into()]);
+        rm
+    }
+
+    /// `pmirror rm --tree PATH`.
+    pub fn rm_tree(mut self, path: impl AsRef<Path>) -> Pmirror {
+        self.words = ["rm".into(), "--tree".into(), path.as_ref().into()].to_vec();
+        self.roots = None;
+        self
     }
 
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Pmirror {
@@ -115,6 +131,12 @@ impl Pmirror {
     /// Run by way of another command, which gets this one as its last words.
     pub fn wrapped_by(mut self, words: &[&str]) -> Pmirror {
         self.wrapper = words.iter().map(OsString::from).collect();
+        self
+    }
+
+    /// The launcher of the ranks is run by way of another command, which gets it as its last words.
+    pub fn launched_by(mut self, words: &[&str]) -> Pmirror {
+        self.launched_by = words.iter().map(OsString::from).collect();
         self
     }
 
@@ -189,7 +211,8 @@ impl Pmirror {
     }
 
     fn command(&self, run_id: &str) -> Command {
-        let mut words = self.launcher();
+        let mut words = self.launched_by.clone();
+        words.extend(self.launcher());
         words.extend(self.wrapper.iter().cloned());
         words.push(self.program().into_os_string());
         words.extend(self.words.iter().cloned());

@@ -11,12 +11,12 @@ use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
-use crate::pass::chosen;
 use crate::pass::pair::{Pair, key};
+use crate::pass::{chosen, plan};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
-use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkNote, Note, Outcome};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkNote, Names, Note, Outcome};
 
 /// A name under work. Its kind in the books is the one under which it was seen.
 pub struct Entry<'n> {
@@ -63,11 +63,15 @@ pub fn look_and_act(
     if let Some(skip) = work.context.filter.of_attributes(&source) {
         return work.effects.skip(entry.kind, skip);
     }
+    let target = target_of(work.pair, entry.name, on_target);
+    if work.may_plan && target.as_ref().is_ok_and(|target| is_in_the_way(work, entry, &source, target.as_ref())) {
+        return postpone(work, entry);
+    }
     if source.kind == Kind::File {
         work.effects.count(Number::BytesLogical, source.size);
         work.effects.count(Number::BytesAllocated, source.allocated);
     }
-    let target = match target_of(work.pair, entry.name, on_target) {
+    let target = match target {
         Ok(target) => target,
         Err(failure) => return work.effects.fail(entry.kind, work.pair.path(entry.name), failure),
     };
@@ -81,6 +85,21 @@ pub fn look_and_act(
     if let Err(failure) = act(work, entry, &source, target.as_ref()) {
         failed(work, entry, failure);
     }
+}
+
+/// A directory that is not empty has the name. One that can not be looked into is met again.
+fn is_in_the_way(work: &Work<'_>, entry: &Entry<'_>, source: &Attributes, target: Option<&Attributes>) -> bool {
+    target.is_some_and(|target| target.kind == Kind::Directory)
+        && decide(&work.context.policy, source, target, Known::LITTLE) == Action::ReplaceDirectory
+        && directory_is_empty(work.pair, entry.name) == Ok(false)
+}
+
+/// A non-empty directory has the name: its removal is planned, and the entry has its turn after that.
+fn postpone(work: &mut Work<'_>, entry: &Entry<'_>) {
+    plan::in_the_way(work.context, work.pair, entry.name, work.effects);
+    let mut names = Names::new();
+    names.push(entry.name, Listed { kind: Some(entry.kind), on_target: true });
+    work.effects.again.push(Item::Again { directory: work.pair.item.clone(), names });
 }
 
 /// A system call failed for an entry. On the source that may only show that it is no longer what was

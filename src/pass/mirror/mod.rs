@@ -14,7 +14,7 @@ use std::time::Instant;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, settle, share};
+use super::{Context, Effects, Watch, plan, settle, share};
 use crate::counters::Number;
 use crate::fault::{Fault, Side};
 use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
@@ -43,6 +43,8 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         }
     };
     let whole = names(context, &pair, listings, watch, effects);
+    // What is still to be removed, or made in the place of that, moves the directory's times.
+    let whole = whole && effects.planned.is_empty() && effects.again.is_empty();
     watch.begin("settle", &pair.item.path, None);
     settle::now_or_later(context, pair, outcome, whole, effects);
 }
@@ -83,6 +85,27 @@ pub fn batch(context: &Context, item: DirectoryItem, list: Names, watch: &Watch,
         Err(trouble) => {
             note(&item, trouble, effects);
             abandon(&item, &list, trouble, effects);
+        }
+    }
+}
+
+/// Looks at a name once more, in whose place a directory was that is removed now, or held.
+pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watch, effects: &mut Effects) {
+    watch.begin("open", &item.path, None);
+    let pair = Pair::open(context, item.clone());
+    for (name, listed) in list.iter() {
+        let kind = listed.kind.unwrap_or(Kind::Unknown);
+        match &pair {
+            Ok(pair) => {
+                watch.next_name("copy", name);
+                let mut work = Work::new(context, pair, watch, effects);
+                work.may_plan = false;
+                entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, true);
+                file::finish_group(&mut work);
+                let chunks = work.chunks;
+                effects.items.extend(chunks);
+            }
+            Err(trouble) => trouble_of_name(item.path.join(name), kind, *trouble, effects),
         }
     }
 }
@@ -151,6 +174,9 @@ fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, 
     if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
         sweep::left_overs(context, pair, &listings.left_out, effects);
+        if context.planning.is_some() {
+            plan::names(context, pair, &listings, effects);
+        }
     }
     if listings.names.len() <= context.grain.batch_names_max {
         return work_on(context, pair, &listings.names, watch, effects);
@@ -177,6 +203,8 @@ pub struct Work<'w> {
     pub may_tell: bool,
     /// Whether the contents of the file under work are equal, where others have compared them.
     pub same_content: Option<bool>,
+    /// What is in the way may be planned to be removed: not so when that was done already.
+    pub may_plan: bool,
     /// Large files that were cut, for any rank to copy.
     pub chunks: Vec<Item>,
 }
@@ -193,6 +221,7 @@ impl<'w> Work<'w> {
             known_links: 1,
             may_tell: true,
             same_content: None,
+            may_plan: context.planning.is_some(),
             chunks: Vec::new(),
         }
     }

@@ -1,0 +1,177 @@
+//! `pmirror rm --tree`: refuse what is precious, remove all that the tree holds, then the tree.
+
+use std::sync::{Arc, OnceLock};
+
+use nix::errno::Errno;
+
+use super::agree::{agree, from_root, same_everywhere};
+use super::begin::{self, Begun, same_command};
+use super::clock::Clock;
+use super::crew::Crew;
+use super::prune::Judged;
+use super::record::{Found, Recorder};
+use super::{Circumstances, Conclusion, choose, look};
+use crate::comm::Comm;
+use crate::config::Config;
+use crate::counters::{Counters, Slot};
+use crate::engine::{Ended, Finished};
+use crate::fault::{Error, Failure, Fault, Side};
+use crate::fs::open;
+use crate::fs::operator::RunDirectory;
+use crate::fs::probe;
+use crate::fs::roots::Trees;
+use crate::fs::tree_root::TreeRoot;
+use crate::pass::temporary::Attempt;
+use crate::pass::{Context, Effects, Limits, Temporaries};
+use crate::report::Progress;
+use crate::tree::{DirectoryItem, Fate, Item, Kept, Kind, Proof, TreePath};
+
+/// `pmirror rm --tree`.
+pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
+    let mut clock = Clock::start();
+    let crew = Crew::call(config, comm, circumstances);
+    let (tree, begun) = match begin(&crew, comm) {
+        Ok(begun) => begun,
+        Err(error) => return error.into(),
+    };
+    crew.say_circumstances(begun.run_directory.path());
+    let mut progress = crew.progress(&begun);
+    let removed = remove(&crew, &begun, comm, &mut progress, &mut clock);
+    progress.finish();
+    match removed {
+        Ok((ended, finished)) => conclude(&crew, comm, &tree, begun, (ended, finished), clock),
+        Err(error) => error.into(),
+    }
+}
+
+/// Opens the tree on every rank, proves that all see the same one, and refuses what is precious.
+fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Error> {
+    let (config, roster) = (crew.config, &crew.roster);
+    same_command(config, comm, roster)?;
+    let filter = choose::filter(&config.choose, comm, roster)?;
+    let opened = TreeRoot::open(&config.target).and_then(|tree| {
+        tree.refuse_precious(&config.target)?;
+        Ok(tree)
+    });
+    let (mine, opened) = match opened {
+        Ok(tree) => (Ok(tree.root.view.clone()), Some(tree)),
+        Err(error) => (Err(error), None),
+    };
+    let views = agree(comm, roster, mine)?;
+    same_everywhere(roster, &views, "does not see the same tree", "is its file system mounted there?")?;
+    let tree = opened.ok_or_else(|| Error::Fatal("the tree was lost".to_owned()))?;
+    let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
+    let run_directory = RunDirectory::new(&config.state_dir, &run_id);
+    agree(comm, roster, begin::refuse_state_in(&run_directory, &tree.root, "the tree"))?;
+    look::make_run_directory(crew, comm, &run_directory)?;
+    let begun = begun(crew, comm, &tree, filter, run_directory);
+    let begun = agree(comm, roster, begun.as_ref().map(|_| ()).map_err(Clone::clone)).and(begun)?;
+    Ok((tree, begun))
+}
+
+fn begun(
+    crew: &Crew<'_>,
+    comm: &dyn Comm,
+    tree: &TreeRoot,
+    filter: crate::tree::filter::Filter,
+    run_directory: RunDirectory,
+) -> Result<Begun, Error> {
+    let (config, root) = (crew.config, &tree.root);
+    let lost = |failure: Failure| Error::Fatal(format!("the tree was lost: errno {}", failure.errno));
+    let (source, target) =
+        (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
+    let trees = Trees { source, target, source_key: root.key(), target_key: root.key() };
+    let mut policy = config.policy.clone();
+    policy.target = probe::assumed_of(root.view.fs_type);
+    let context = Arc::new(Context {
+        trees,
+        policy,
+        filter,
+        list: None,
+        grain: config.grain_of(crew.threads),
+        copying: config.copying.clone(),
+        temporaries: Temporaries::new(Attempt(0), comm.rank().0, Vec::new()),
+        limits: Limits::new(config.limits, comm.ranks()),
+        purpose: config.command.purpose(),
+        dry_run: config.dry_run,
+        itemizes: config.itemizes,
+        planning: None,
+        held: OnceLock::new(),
+    });
+    let identity = root.attributes.identity;
+    let root_item =
+        DirectoryItem { path: TreePath::root(), source: identity, target: Some(identity), mount: 0, made: false };
+    let fs_types = (root.view.fs_type, root.view.fs_type);
+    Ok(Begun { context, root: root_item, listed: None, run_directory, held: None, fs_types })
+}
+
+fn remove(
+    crew: &Crew<'_>,
+    begun: &Begun,
+    comm: &mut dyn Comm,
+    progress: &mut Progress,
+    clock: &mut Clock,
+) -> Result<(Ended, Finished), Error> {
+    let mut engine = crew.engine(begun, comm)?;
+    clock.seconds.start = clock.lap();
+    progress.enter("remove");
+    let seed = Item::Doom { path: TreePath::root(), proof: Proof::Asked, round: (0, 1) };
+    let seeds = if crew.is_root() { vec![seed] } else { Vec::new() };
+    let ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
+    clock.seconds.remove = clock.lap();
+    Ok((ended, engine.finish()))
+}
+
+/// Removes the root of the tree, and sums up.
+fn conclude(
+    crew: &Crew<'_>,
+    comm: &mut dyn Comm,
+    tree: &TreeRoot,
+    begun: Begun,
+    (ended, finished): (Ended, Finished),
+    clock: Clock,
+) -> Conclusion {
+    let Finished { mut counters, faults, abandoned: _, error } = finished;
+    let error = agree(comm, &crew.roster, error.map_or(Ok(()), Err)).err();
+    let (planned, stays) = stays(crew, comm, &counters);
+    let mut root_faults = Vec::new();
+    if crew.is_root() {
+        let mut effects = Effects::default();
+        effects.counters.add(Slot::Planned(Kind::Directory), 1);
+        if ended == Ended::Quiet && error.is_none() {
+            root(tree, begun.context.dry_run, stays, &mut effects);
+        }
+        counters.merge(&effects.counters);
+        root_faults = effects.faults;
+    }
+    let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
+    let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
+    let found = Found { counters, faults, root_faults, ended, error, judged };
+    super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
+}
+
+/// Whether any rank kept something, and how many entries all have seen.
+fn stays(crew: &Crew<'_>, comm: &mut dyn Comm, counters: &Counters) -> (u64, bool) {
+    let mine = (counters.planned(), counters.removals(Fate::Kept) + counters.removals(Fate::Failed));
+    let all = agree(comm, &crew.roster, Ok(mine)).unwrap_or_default();
+    (all.iter().map(|(planned, _)| planned).sum(), all.iter().any(|&(_, kept)| kept > 0))
+}
+
+fn root(tree: &TreeRoot, dry_run: bool, stays: bool, effects: &mut Effects) {
+    if stays {
+        return effects.keep(Kind::Directory, Kept::HoldsFailed);
+    }
+    match if dry_run { Ok(()) } else { tree.remove() } {
+        Ok(()) => effects.remove(Kind::Directory, Fate::Removed),
+        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST) => {
+            effects.keep(Kind::Directory, Kept::NotEmpty);
+            let note = Kept::NotEmpty.text();
+            let outcome = crate::tree::Outcome::Skipped;
+            effects.fault(Fault { path: TreePath::root(), outcome, side: Side::Target, operation: "", errno: 0, note });
+        }
+        Err(failure) => {
+            effects.remove(Kind::Directory, Fate::Failed);
+            effects.fault(Fault::of(TreePath::root(), failure));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `sync --delete`: the copy, then the same plan, guards and proofs as `rm --target-only`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use support::outcome::second_run_changes_nothing;
+use support::*;
+
+fn pair() -> Pair {
+    let pair = Pair::new();
+    for n in 0..4 {
+        pair.source().file(format!("both/{n}/file"), format!("content {n}")).mtime(1_000, n);
+        pair.target().file(format!("both/{n}/extra/deep/file"), "x");
+    }
+    for path in ["both/0", "both/1", "both"] {
+        pair.source().entry(path).mtime(2_000, 2);
+    }
+    pair.target().symlink("extra", "both");
+    pair
+}
+
+#[test]
+fn one_run_copies_deletes_and_sets_the_times_of_directories() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = pair();
+        let sync = pair.sync().arg("--delete").ranks(ranks);
+        let run = sync.run().exits(0);
+        assert_eq!(run.removals("removed"), 4 * 3 + 1);
+        pair.assert_mirrored();
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn without_delete_nothing_is_removed() {
+    let pair = pair();
+    let run = pair.sync().run().exits(0);
+    assert!(pair.target_now().has("both/1/extra/deep/file"));
+    assert_eq!(run.number("/target_only"), 5);
+}
+
+#[test]
+fn a_directory_in_the_way_of_something_else_is_part_of_the_plan() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = pair();
+        let source = pair.source();
+        source.file("file", "content");
+        source.symlink("link", "file");
+        source.fifo("fifo");
+        source.file("linked", "one inode");
+        source.hard_link("linked", "both/3/linked too");
+        for name in ["file", "link", "fifo", "linked", "both/3/linked too"] {
+            pair.target().file(format!("{name}/inner/file"), "x");
+        }
+        pair.sync().ranks(ranks).run().exits(23);
+        assert!(pair.target_now().has("file/inner/file"), "only --delete removes it");
+        let sync = pair.sync().arg("--delete").ranks(ranks);
+        sync.run().exits(0);
+        pair.assert_mirrored();
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn what_a_guard_refuses_stays_and_the_copy_is_done() {
+    let pair = pair();
+    let sync = pair.sync().args(&["--delete", "--max-delete", "12"]);
+    let run = sync.run().exits(25);
+    assert_eq!((run.removals("held"), run.count("file", "created")), (13, 4));
+    assert!(pair.target_now().has("both/1/extra/deep/file"));
+    let again = sync.run().exits(3);
+    assert_eq!(again.removals("held"), 13, "nothing at all was changed");
+    pair.sync().args(&["--delete", "--max-delete", "13"]).run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_directory_in_the_way_that_is_held_stays_and_its_place_is_not_taken() {
+    let pair = pair();
+    pair.source().file("file", "content");
+    pair.target().file("file/inner", "x");
+    let run = pair.sync().args(&["--delete", "--max-delete", "0"]).run().exits(23);
+    assert!(pair.target_now().has("file/inner"));
+    assert_eq!(run.count("file", "failed"), 1);
+}
+
+#[test]
+fn excluded_names_stay_on_the_target() {
+    let pair = pair();
+    pair.target().file("both/0/extra/note.txt", "x");
+    pair.sync().args(&["--delete", "--exclude", "*.txt"]).run().exits(0);
+    let now = pair.target_now();
+    assert!(now.has("both/0/extra/note.txt") && !now.has("both/1/extra") && !now.has("both/0/extra/deep"));
+}
+
+#[test]
+fn a_list_of_files_and_delete_are_not_taken_together() {
+    let pair = pair();
+    let list = pair.beside().file("list", "both\n");
+    drop(list);
+    let sync = pair.sync().arg("--delete").arg("--files-from").arg(pair.beside().path("list"));
+    sync.run().refuses(1, &["--delete", "--files-from"]);
+}
+
+#[test]
+fn left_overs_of_a_dead_run_are_swept_not_planned() {
+    let pair = pair();
+    let kill = "inject=renameat,openat2:signal=SIGKILL:when=12";
+    let _ = pair.sync().arg("--size-only").wrapped_by(&["strace", "-f", "-o", "/dev/null", "-e", kill]).run_unchecked();
+    let run = pair.sync().arg("--delete").run().exits(0);
+    assert_eq!(run.removals("removed"), 13);
+    pair.assert_mirrored();
+}
