@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use support::*;
 const PATIENCE: Duration = Duration::from_secs(120);
 const CHAIN: [&str; 4] = ["copy", "rm", "mtimes", "cmp"];
 
-/// One migration after the other: more ranks than these starve each other on a small machine.
+/// One whole migration after the other.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -121,9 +121,13 @@ fn assert_chain_stops(pair: &Pair, chain: &[(String, String)], ran: usize) {
     }
 }
 
+/// More ranks would starve each other on a small machine.
+const FEW_RANKS: &str = "SBATCH_OPTIONS=(--ntasks-per-node=1)\n";
+
 /// A source of all types, with a part for people to work in.
 fn site(seed: u64) -> Pair {
     let pair = Pair::new();
+    pair.beside().file("submit/settings.sh", FEW_RANKS);
     let source = pair.source();
     RandomTree::new(seed, 300).linked().build(&source);
     for index in 0..60 {
@@ -185,7 +189,7 @@ fn one_walk_comes_to_the_same_end() {
 
 #[test]
 fn of_a_chain_whose_copy_fails_nothing_else_runs() {
-    let (_turn, pair) = (turn(), site(403));
+    let pair = site(403);
     pair.target().file("only here", "stays");
     let missing = pair.beside().path("missing").display().to_string();
     let chain = submit_chain(&pair, &[("SRC", &missing)]);
@@ -195,9 +199,8 @@ fn of_a_chain_whose_copy_fails_nothing_else_runs() {
 
 #[test]
 fn deletions_that_a_guard_refuses_end_the_chain_and_the_environment_weakens_no_guard() {
-    let (_turn, pair) = (turn(), site(404));
-    let settings = "GUARDS=(--max-delete 0)\nSBATCH_OPTIONS=(--ntasks-per-node=1)\n";
-    pair.beside().file("submit/settings.sh", settings);
+    let pair = site(404);
+    pair.beside().file("submit/settings.sh", format!("GUARDS=(--max-delete 0)\n{FEW_RANKS}"));
     pair.target().file("only here", "stays");
     let environment = [("GUARDS", "--max-delete 100%"), ("RM_OPTIONS", "--max-delete 100%")];
     let chain = submit_chain(&pair, &environment);
@@ -207,7 +210,7 @@ fn deletions_that_a_guard_refuses_end_the_chain_and_the_environment_weakens_no_g
 
 #[test]
 fn differences_fail_the_job_of_the_comparison() {
-    let (_turn, pair) = (turn(), site(405));
+    let pair = site(405);
     let job = submit(&pair, "cmp", &[], &[], &[]);
     assert_eq!(end_of(&pair, &job), "FAILED");
     assert!(logs(&pair).contains("exit code 26, the trees differ"), "{}", logs(&pair));
@@ -241,7 +244,7 @@ fn tells_share_and_end(comment: &str) -> bool {
 
 #[test]
 fn the_comment_of_a_running_job_tells_how_far_it_is() {
-    let (_turn, pair) = (turn(), Pair::new());
+    let pair = Pair::new();
     for index in 0..64 {
         pair.source().file(format!("{index}"), [7; 128 << 10]);
     }
@@ -259,7 +262,7 @@ fn the_comment_of_a_running_job_tells_how_far_it_is() {
 
 #[test]
 fn a_comment_that_the_job_was_given_stays() {
-    let (_turn, pair) = (turn(), Pair::new());
+    let pair = Pair::new();
     let job = submit(&pair, "copy", &[("COMMENT_SECONDS", "1")], &["--comment=mine"], &[]);
     assert_eq!(end_of(&pair, &job), "COMPLETED", "{}", logs(&pair));
     assert_eq!(field(&pair, &job, "Comment"), "mine");
@@ -267,11 +270,10 @@ fn a_comment_that_the_job_was_given_stays() {
 
 #[test]
 fn the_chain_keeps_to_the_trees_of_its_submission() {
-    let (_turn, pair) = (turn(), site(406));
-    let here = |name: &str| Path::new("submit").join(name).display().to_string();
-    pair.beside().file(here("settings.sh"), "SBATCH_OPTIONS=(--begin=now+2seconds --ntasks-per-node=1)\n");
+    let pair = site(406);
+    pair.beside().file("submit/settings.sh", "SBATCH_OPTIONS=(--begin=now+2seconds --ntasks-per-node=1)\n");
     let chain = submit_chain(&pair, &[("ONE_WALK", "1")]);
-    pair.beside().file(here("settings.sh"), "SRC=/no/such/source DST=/no/such/target\n");
+    pair.beside().file("submit/settings.sh", "SRC=/no/such/source DST=/no/such/target\n");
     for (job, pass) in &chain {
         assert_eq!(end_of(&pair, job), "COMPLETED", "{pass}\n{}", logs(&pair));
     }
