@@ -85,7 +85,11 @@ fn end_of(pair: &Pair, job: &str) -> String {
 
 fn logs(pair: &Pair) -> String {
     let read = |path: &PathBuf| format!("--- {}\n{}\n", path.display(), std::fs::read_to_string(path).unwrap());
-    log_files(pair).iter().filter(|path| path.extension().is_some_and(|end| end == "log")).map(read).collect()
+    log_files(pair)
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "log" || end == "out"))
+        .map(read)
+        .collect()
 }
 
 fn log_files(pair: &Pair) -> Vec<PathBuf> {
@@ -266,6 +270,29 @@ fn a_comment_that_the_job_was_given_stays() {
     let job = submit(&pair, "copy", &[("COMMENT_SECONDS", "1")], &["--comment=mine"], &[]);
     assert_eq!(end_of(&pair, &job), "COMPLETED", "{}", logs(&pair));
     assert_eq!(field(&pair, &job, "Comment"), "mine");
+}
+
+/// scrontab has the script run where it lies, by a job without any of its #SBATCH lines.
+#[test]
+fn the_copy_runs_as_the_example_for_scrontab_has_it_run() {
+    let pair = site(407);
+    let example = std::fs::read_to_string(needs::repository_file("slurm/scrontab.example")).unwrap();
+    let lines = example.lines().filter_map(|line| line.strip_prefix("#SCRON "));
+    let cluster_options = lines.filter(|line| !line.contains("/shared/") && !line.starts_with("--cpus"));
+    let line = example.lines().last().unwrap();
+    let command = line
+        .strip_prefix("0 22 * * * ")
+        .unwrap()
+        .replace("/shared/pmirror/slurm/copy_pass.sh", &script("copy_pass.sh"));
+    let mut words = vec!["sbatch", "--parsable", "--wrap", &command];
+    words.extend(cluster_options);
+    let jobs: Vec<String> = (0..2).map(|_| on_login_node(&pair, &[], &words).trim().to_string()).collect();
+    for job in &jobs {
+        assert_eq!(end_of(&pair, job), "COMPLETED", "{}", logs(&pair));
+    }
+    let (first_end, second_start) = (field(&pair, &jobs[0], "EndTime"), field(&pair, &jobs[1], "StartTime"));
+    assert!(first_end <= second_start, "two copies at once: {first_end}, {second_start}");
+    assert!(pair.target().path("work/1/1").is_file());
 }
 
 #[test]

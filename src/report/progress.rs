@@ -206,7 +206,6 @@ fn place(rank: Rank, hosts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::share::Size;
     use super::*;
 
     const RATES: Rates = Rates { entries: 10, bytes: 1024 };
@@ -234,29 +233,5 @@ mod tests {
         };
         assert_eq!(begin(Some(61), Some(9600)), "mirror: 61 %, ETA 02:40, 1,234,567");
         assert_eq!(begin(Some(99), None), "mirror: 99 %, 1,234,567");
-    }
-
-    #[test]
-    fn the_progress_of_a_run_is_kept_in_its_directory_until_the_run_ends() {
-        let state = tempfile::tempdir().unwrap();
-        let directory = RunDirectory::new(state.path(), "run");
-        directory.make().unwrap();
-        let mut counters = Counters::default();
-        counters.count(Number::BytesLogical, 500);
-        let report = Report { counters: counters.to_vec(), ..Report::default() };
-        let total = Total { entries: None, size: Size::Logical(1000) };
-        let mut progress = Progress::silent().of(Some(total)).kept_in(directory.clone());
-        progress.enter("mirror");
-        progress.observe(&report);
-        let written = || directory.read("progress.json", 4096).ok();
-        let tries_max = 1000;
-        (0..tries_max).find(|_| {
-            std::thread::sleep(Duration::from_millis(1));
-            written().is_some()
-        });
-        let text = String::from_utf8(written().unwrap()).unwrap();
-        assert!(text.contains("\"comment\": \"50 % 500 B"), "{text}");
-        progress.finish();
-        assert_eq!(directory.names(10).unwrap().len(), 0);
     }
 }

@@ -11,6 +11,8 @@ const NAME: &str = "progress.json";
 
 /// It is never older, while waves come back.
 const EVERY: Duration = Duration::from_secs(10);
+/// A run that is over sooner needs none.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
 
 /// The file, and the thread that writes it: rank 0 must answer the others also while the disk does not.
 pub struct ProgressFile {
@@ -34,7 +36,7 @@ impl ProgressFile {
             }
         };
         let writer = std::thread::Builder::new().name("progress".to_owned()).spawn(write).ok()?;
-        Some(Self { directory, standings, writer, next: Instant::now() })
+        Some(Self { directory, standings, writer, next: Instant::now() + FIRST_AFTER })
     }
 
     /// Whether it is time to write it.
@@ -56,5 +58,30 @@ impl ProgressFile {
         drop(standings);
         let _ = writer.join();
         let _ = directory.remove(NAME);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_there_until_the_run_ends() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::new(state.path(), "run");
+        directory.make().unwrap();
+        let mut file = ProgressFile::new(directory.clone()).unwrap();
+        assert!(!file.is_due());
+        let (pass, percent, seconds_left) = ("mirror", Some(50), None);
+        file.keep(Standing { pass, elapsed_seconds: 2, entries: 3, bytes: 500, percent, seconds_left });
+        let tries_max = 5000;
+        let written = (0..tries_max).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            directory.read(NAME, 4096).ok()
+        });
+        let text = String::from_utf8(written.unwrap()).unwrap();
+        assert!(text.contains("\"comment\": \"50 % 500 B\""), "{text}");
+        file.remove();
+        assert_eq!(directory.names(10).unwrap().len(), 0);
     }
 }
