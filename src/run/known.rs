@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(Known::load(state, b"/\xff\xfe", b"/c\n"), Ok(Some(odd.clone())));
         assert_eq!(Known::load(state, b"/c\n", b"/a b"), Ok(None));
         let mut all = Known::all(state).unwrap();
-        all.sort_by(|a, b| b.source.path.len().cmp(&a.source.path.len()));
+        all.sort_by_key(|known| std::cmp::Reverse(known.source.path.len()));
         assert_eq!(all, [plain, odd]);
     }
 
