@@ -50,8 +50,11 @@ fn a_plan_says_what_each_entry_is_and_its_names_are_a_list() {
     assert_eq!((&extra["type"], &extra["size"]), (&"file".into(), &5.into()));
     assert_eq!((&extra["uid"], &extra["gid"]), (&7.into(), &8.into()));
     assert_eq!((&extra["inode"][0], &extra["ctime"][0]), (&now.stx_ino.into(), &now.stx_ctime.tv_sec.into()));
-    let mut names: Vec<Vec<u8>> = std::fs::read(pair.beside().path("plan.jsonl.nul")).unwrap();
-    assert_eq!(names.pop(), None::<Vec<u8>>.or(names.pop()));
+    let list = std::fs::read(pair.beside().path("plan.jsonl.nul")).unwrap();
+    let mut names: Vec<&[u8]> = list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    let expected = [&b"both/extra"[..], b"gone", b"gone/empty", b"gone/inner", b"gone/inner/file", b"gone/inner/other"];
+    assert_eq!(names, [&expected[..], &[b"\xff"]].concat());
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn a_plan_for_other_roots_is_refused() {
     let pair = pair();
     plan(&pair);
     std::fs::rename(pair.target_path(), pair.beside().path("was")).unwrap();
-    pair.target();
+    std::fs::create_dir(pair.target_path()).unwrap();
     let other = pair.beside();
     other.file("target/both/extra", "x");
     apply(&pair).run().refuses(3, &["another DST", "new plan"]);

@@ -27,6 +27,8 @@ pub struct Walked {
     pub finished: Finished,
     /// What is to stand in the books for the root, on the rank that walked it.
     pub root_outcome: Option<Outcome>,
+    /// The root was walked, so it stands in the books.
+    pub has_walked: bool,
     /// What the guards said, if anything was to be removed.
     pub judged: Option<Judged>,
     /// The clock of the run.
@@ -35,7 +37,7 @@ pub struct Walked {
 
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
-    let Walked { ended, finished, root_outcome, judged, mut clock } = walked;
+    let Walked { ended, finished, root_outcome, has_walked, judged, mut clock } = walked;
     let Finished { mut counters, faults, abandoned, error } = finished;
     abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     clock.lap();
@@ -54,7 +56,8 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
             end::give_back(private, lock, &context.trees.target, is_whole);
         }
-        let effects = root(&context, &begun.root, root_outcome, error.is_some());
+        let effects =
+            if has_walked { root(&context, &begun.root, root_outcome, error.is_some()) } else { Effects::default() };
         counters.merge(&effects.counters);
         root_faults = effects.faults;
         let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
@@ -88,6 +91,14 @@ pub fn list_and_sum_up(
         lists::print_differences(directory, CHANGES, Manner::Itemized, u64::MAX);
     }
     conclusion
+}
+
+/// The run ends before anything was done: the next one need not think that it died.
+pub fn give_up(begun: Begun, error: Error) -> Conclusion {
+    if let Some((private, lock)) = begun.held {
+        end::give_back(private, lock, &begun.context.trees.target, false);
+    }
+    error.into()
 }
 
 const CHANGES: &str = "changes.jsonl";

@@ -25,7 +25,7 @@ pub fn target_only(config: &Config, how: &Rm, comm: &mut dyn Comm, circumstances
     progress.finish();
     match walked {
         Ok(walked) => finish::finish(crew, comm, begun, walked),
-        Err(error) => error.into(),
+        Err(error) => finish::give_up(begun, error),
     }
 }
 
@@ -50,6 +50,7 @@ fn walk(
     }
     clock.seconds.plan = clock.lap();
 
+    let has_walked = !matches!(how, Rm::Apply(_));
     let mut judged = None;
     if let (Ended::Quiet, Some(guards)) = (ended, &crew.config.guards) {
         let mut verdict = prune::judge(&mut engine, crew, guards, seen)?;
@@ -62,5 +63,5 @@ fn walk(
         judged = Some(verdict);
         clock.seconds.remove = clock.lap();
     }
-    Ok(Walked { ended, finished: engine.finish(), root_outcome: None, judged, clock })
+    Ok(Walked { ended, finished: engine.finish(), root_outcome: None, has_walked, judged, clock })
 }

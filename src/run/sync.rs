@@ -83,7 +83,7 @@ fn walk(
         (ended, root_outcome) = settle_pass(&mut engine, crew, progress)?;
         clock.seconds.settle = clock.lap();
     }
-    Ok(Walked { ended, finished: engine.finish(), root_outcome, judged, clock })
+    Ok(Walked { ended, finished: engine.finish(), root_outcome, has_walked: true, judged, clock })
 }
 
 /// Names whose place a directory had that was removed.
