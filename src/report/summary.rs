@@ -387,6 +387,11 @@ impl Summary {
         json
     }
 
+    /// Entries found, of all kinds.
+    pub fn entries_seen(&self) -> u64 {
+        self.entries.values().filter_map(|row| row.get("seen")).sum()
+    }
+
     /// Names at which the trees differ.
     pub fn names_that_differ(&self) -> u64 {
         let different = |row: &BTreeMap<&str, u64>| row.get(Outcome::Different.word()).copied().unwrap_or(0);

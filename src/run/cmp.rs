@@ -26,7 +26,7 @@ pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstance
         Err(error) => return error.into(),
     };
     crew.say_circumstances(looking.run_directory.path());
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&looking);
     let walked = walk(&crew, &looking, comm, &mut progress, &mut clock);
     progress.finish();
     match walked {

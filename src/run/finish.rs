@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Conclusion, end, lists};
+use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{DifferenceLog, Ended, Finished, RemarkLog};
@@ -47,6 +47,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
 
     let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
     let root_outcome = known.into_iter().flatten().next();
+    let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
     if crew.is_root() {
@@ -75,7 +76,9 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let found = Found { counters, faults, root_faults, ended, error, judged, written_to };
-    list_and_sum_up(comm, &recorder, found, context.itemizes, clock)
+    let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
+    known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
+    conclusion
 }
 
 /// Sums up, and prints the list of changes.

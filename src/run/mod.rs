@@ -8,6 +8,7 @@ mod cmp;
 mod crew;
 mod end;
 mod finish;
+pub mod known;
 mod lists;
 mod lock;
 mod look;
@@ -19,6 +20,7 @@ mod rm;
 mod rm_tree;
 mod settle;
 mod sync;
+mod total;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -35,7 +35,7 @@ pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
         Err(error) => return error.into(),
     };
     crew.say_circumstances(begun.run_directory.path());
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let removed = remove(&crew, &begun, comm, &mut progress, &mut clock);
     progress.finish();
     match removed {

@@ -27,7 +27,7 @@ pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
     if crew.say_circumstances(begun.run_directory.path()) {
         say_abilities(&begun);
     }
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let walked = walk(&crew, &begun, comm, &mut progress, clock);
     progress.finish();
     match walked {
