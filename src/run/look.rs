@@ -3,11 +3,12 @@
 
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::begin::{
-    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_empty_source, refuse_new_in_source,
-    refuse_state_in_trees, remove_from_state,
+    Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_new_in_source, refuse_state_in_trees,
+    remove_from_state,
 };
 use super::choose;
 use super::crew::Crew;
+use super::guard;
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::fault::{Error, Side};
@@ -31,7 +32,9 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         Ok(root)
     })?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
-    agree(comm, roster, if made { Ok(()) } else { refuse_empty_source(config, &source, &target, &names) })?;
+    if !made {
+        guard::before_deleting(config, comm, roster, (&source, &target), &names)?;
+    }
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;

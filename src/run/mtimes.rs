@@ -20,7 +20,7 @@ pub fn mtimes(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances
         Err(error) => return error.into(),
     };
     crew.say_circumstances(begun.run_directory.path());
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let walked = walk(&crew, &begun, comm, &mut progress, clock);
     progress.finish();
     match walked {
