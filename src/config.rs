@@ -157,6 +157,11 @@ impl Command {
         matches!(self, Command::Sync { .. })
     }
 
+    /// Whether the source is said to be frozen.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Command::Sync { is_final: true })
+    }
+
     /// What its walk is for.
     pub fn purpose(&self) -> Purpose {
         match self {
@@ -328,6 +333,11 @@ impl Config {
     /// Whether anything may be written into DST.
     pub fn writes(&self) -> bool {
         !self.dry_run && !matches!(self.command, Command::Cmp(_) | Command::Rm(Rm::Plan(_)))
+    }
+
+    /// Whether deletions are carried out, or told as if they were.
+    pub fn writes_deletions(&self) -> bool {
+        !matches!(self.command, Command::Rm(Rm::Plan(_)))
     }
 
     /// How removals are planned, if any are.

@@ -1,6 +1,7 @@
 //! A rank's main thread: messages, waves, progress and signals. It never touches a file of the trees,
 //! so a rank whose workers hang in a dead server still answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::letters;
+use super::remark_log::RemarkLog;
 use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
@@ -22,7 +24,7 @@ use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
 use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Item};
+use crate::tree::{ChunkedFile, Identity, Item};
 use crate::wire;
 
 /// A worker that has been in one operation for so long lends its permit to a spare one.
@@ -102,6 +104,7 @@ impl<'c> Engine<'c> {
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
             differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
+            remarks: RemarkLog::new(setup.run_directory.clone(), me).into(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
             context,
             threads: setup.threads,
@@ -311,6 +314,11 @@ impl<'c> Engine<'c> {
         self.shared.lock().losses.clone()
     }
 
+    /// Target inodes of several names, of which a dry run would have taken so many away so far.
+    pub fn gone(&self) -> BTreeMap<Identity, u32> {
+        self.shared.lock().gone.clone()
+    }
+
     /// The next item of the plan, out of it.
     pub fn take_planned(&mut self) -> Option<Item> {
         self.shared.lock().plan.pop()
@@ -365,6 +373,9 @@ impl<'c> Engine<'c> {
             }
         };
         if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            error.get_or_insert(broken);
+        }
+        if let Err(broken) = self.shared.remarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
             error.get_or_insert(broken);
         }
         Finished { counters: state.desk.counters.clone(), faults, abandoned, error }

@@ -16,6 +16,7 @@ pub mod project;
 pub mod roots;
 mod sys;
 pub mod tree_root;
+pub mod usage;
 pub mod xattr;
 
 pub use fd::Fd;

@@ -2,7 +2,7 @@
 //! named it.
 #![allow(clippy::disallowed_methods)]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -107,6 +107,14 @@ impl RunDirectory {
         Ok(content)
     }
 
+    /// The names of its files, at most so many and no names beyond; none if it is not there.
+    pub fn names(&self, names_max: usize) -> io::Result<Vec<OsString>> {
+        match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.take(names_max).map(|entry| Ok(entry?.file_name())).collect(),
+        }
+    }
+
     /// Removes a file of the run; that it is gone already is no error.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match std::fs::remove_file(self.path.join(name)) {
@@ -124,6 +132,11 @@ impl RunDirectory {
             .open(state)
             .map_err(|error| unusable(state, &error))?;
         Ok(Fd::new(file.into(), Side::Target))
+    }
+
+    /// The name of the state directory in the one that holds it.
+    pub fn state_name(&self) -> &OsStr {
+        self.path.parent().and_then(Path::file_name).unwrap_or_default()
     }
 
     /// The nearest existing directory at or above the state directory: before anything is made.
@@ -187,4 +200,10 @@ pub fn system_file(path: &str) -> String {
 /// The target of a link of the system, such as a name space. Empty where it can not be read.
 pub fn system_link(path: &str) -> String {
     std::fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The absolute path of an open directory, whatever links and names led to it. Empty where it can not be
+/// told.
+pub fn path_of(directory: &Fd) -> Vec<u8> {
+    std::fs::read_link(directory.proc_path()).map(|path| path.into_os_string().into_encoded_bytes()).unwrap_or_default()
 }

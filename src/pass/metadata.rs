@@ -1,11 +1,14 @@
 //! Giving a target inode the metadata of its source, in the order that loses nothing.
 
+use std::ffi::CStr;
+
 use super::{Context, Effects};
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::xattr::{self, ACCESS_ACL, Choice, DEFAULT_ACL, Xattrs};
 use crate::fs::{Fd, attributes};
 use crate::tree::decide::{Wanted, wanted};
+use crate::tree::difference::same_access_acl;
 use crate::tree::{Attributes, Kind};
 
 /// What a target inode has before its metadata are set.
@@ -27,6 +30,18 @@ pub enum Current<'x> {
 /// Which extended attributes are kept.
 pub fn choice(context: &Context) -> Choice {
     Choice { acls: context.policy.acls, others: context.policy.xattrs, privileged: context.policy.target.chown }
+}
+
+/// Whether the ACLs agree, and whether the other extended attributes do.
+pub fn agree(mine: &Xattrs, theirs: &Xattrs) -> (bool, bool) {
+    let acl = |xattrs: &Xattrs, name| xattrs.kept.get(name).cloned();
+    let same_acls = same_access_acl(acl(mine, ACCESS_ACL).as_deref(), acl(theirs, ACCESS_ACL).as_deref())
+        && acl(mine, DEFAULT_ACL) == acl(theirs, DEFAULT_ACL);
+    let others = |xattrs: &Xattrs| {
+        let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
+        xattrs.kept.iter().filter(|(name, _)| !is_acl(name)).map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>()
+    };
+    (same_acls, others(mine) == others(theirs))
 }
 
 /// Sets everything but the times: the owner first, as that clears set-id bits and capabilities; the

@@ -2,10 +2,14 @@
 //! it knows no rank and no message.
 
 mod bucket;
+pub mod changes;
 mod chosen;
 pub mod chunk;
 pub mod compare;
+pub mod directories;
+mod dry;
 pub mod effects;
+mod frozen;
 pub mod layout;
 pub mod limits;
 pub mod link;
@@ -26,6 +30,7 @@ pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::{Signs, Watch};
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use self::mirror::listed::Part;
@@ -36,7 +41,7 @@ use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
-use crate::tree::{Item, TreePath};
+use crate::tree::{Attributes, Identity, Item, Time, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -100,6 +105,8 @@ pub struct Context {
     pub limits: Limits,
     /// What the walk is for.
     pub purpose: Purpose,
+    /// `--final`: the source is frozen. A later ctime was made while we run.
+    pub frozen: Option<Time>,
     /// Nothing is written: what would be done is only told.
     pub dry_run: bool,
     /// What is changed on the target is listed.
@@ -108,6 +115,8 @@ pub struct Context {
     pub planning: Option<Planning>,
     /// The subtrees in which nothing is removed; set when the plan has been judged.
     pub held: OnceLock<Held>,
+    /// Target inodes of which a dry run would have taken so many names away; set when the walk is over.
+    pub gone: OnceLock<BTreeMap<Identity, u32>>,
 }
 
 /// What the walk over the trees is for.
@@ -133,9 +142,10 @@ pub struct Planning {
 }
 
 impl Context {
-    /// Whether the walk comes to every directory that both trees have.
+    /// Whether the walk comes to every directory that both trees have, and to what dead runs left there.
     pub fn looks_everywhere(&self) -> bool {
-        self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+        let sweeps = self.purpose == Purpose::Mirror && !self.dry_run;
+        sweeps && self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
     }
 
     /// Whether the trees are only compared.
@@ -148,6 +158,12 @@ impl Context {
         self.held.get().is_some_and(|held| held.has(path))
     }
 
+    /// The target inode as the walk left it: a dry run takes no name away, but counts as if it had.
+    pub fn without_gone(&self, target: Attributes) -> Attributes {
+        let gone = self.gone.get().and_then(|gone| gone.get(&target.identity)).copied().unwrap_or(0);
+        Attributes { links: target.links.saturating_sub(gone).max(1), ..target }
+    }
+
     /// Runs one item.
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();
@@ -157,6 +173,7 @@ impl Context {
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
             item if self.compares() => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
+            item if self.purpose == Purpose::Directories => directories::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);
@@ -172,6 +189,9 @@ impl Context {
             Item::Link(group) => link::group(self, group, watch, &mut effects),
         }
         watch.end();
+        if self.frozen.is_some() {
+            effects.harden();
+        }
         effects
     }
 }

@@ -4,8 +4,7 @@
 use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch};
-use super::{layout, project};
+use super::{Context, Effects, Watch, changes, dry, frozen, layout, project};
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
 use crate::fs::xattr::{self, Xattrs};
@@ -25,6 +24,16 @@ pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outc
         found.xattrs = xattr::read(&pair.source, choice)? != xattr::read(&pair.target, choice)?;
     }
     Ok(if found.any() { Outcome::MetadataOnly } else { Outcome::Same })
+}
+
+/// The same, and lists what is to be set.
+pub fn listed_before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Result<Outcome, Failure> {
+    let outcome = outcome_before_changes(context, pair)?;
+    // One below the root was listed when it was made.
+    if outcome == Outcome::MetadataOnly || pair.item.made && pair.item.path.is_root() {
+        changes::directory(context, pair, effects);
+    }
+    Ok(outcome)
 }
 
 /// Settles a directory after its walk, or leaves it to the settle pass. `whole`: nothing of it is
@@ -67,7 +76,13 @@ pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &
 
 /// Sets what is not as it should be, the times last.
 fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outcome, effects: &mut Effects) {
-    match make_right(context, pair, source, effects) {
+    frozen::look(context, source, || pair.item.path.clone(), effects);
+    let set = if context.dry_run {
+        dry::settle(context, pair, outcome, effects).map(|()| Differences::default())
+    } else {
+        make_right(context, pair, source, effects)
+    };
+    match set {
         Ok(set) => {
             let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
             effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });

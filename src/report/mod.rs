@@ -2,12 +2,16 @@
 
 pub mod differences;
 pub mod plan;
-mod progress;
+pub mod progress;
+mod progress_file;
+pub mod remarks;
 mod removals;
+pub mod share;
 pub mod summary;
 mod text;
 
 pub use progress::Progress;
+pub use share::Total;
 pub use summary::Summary;
 
 /// Says something that is no result: to stderr, one line.

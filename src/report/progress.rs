@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::progress_file::ProgressFile;
+use super::share::{Share, Standing, Total, hours_and_minutes};
 use super::summary::bytes_done;
-use crate::counters::Counters;
+use crate::counters::{Counters, Number};
+use crate::fs::operator::RunDirectory;
 use crate::sched::{Oldest, Rank, Report};
 
 /// An operation that has been running for so long is named.
@@ -17,9 +20,20 @@ pub struct Progress {
     hosts: Vec<String>,
     started: Instant,
     manner: Manner,
-    pass: &'static str,
+    file: Option<ProgressFile>,
+    total: Option<Total>,
+    pass: Pass,
+    share: Share,
     /// Totals of earlier passes are in the counters, so the rates are those of the last interval.
     last: (Instant, u64, u64),
+}
+
+/// The pass that is under way.
+struct Pass {
+    name: &'static str,
+    began: Instant,
+    /// What had been done before.
+    share: Share,
 }
 
 enum Manner {
@@ -50,33 +64,71 @@ impl Progress {
 
     fn new(hosts: Vec<String>, manner: Manner) -> Self {
         let now = Instant::now();
-        Self { hosts, started: now, manner, pass: "", last: (now, 0, 0) }
+        let share = Share::default();
+        let pass = Pass { name: "", began: now, share };
+        Self { hosts, started: now, manner, file: None, total: None, pass, share, last: (now, 0, 0) }
+    }
+
+    /// With a percentage of this total, if it is known.
+    pub fn of(self, total: Option<Total>) -> Self {
+        Self { total, ..self }
+    }
+
+    /// Keeps it in the run's directory too.
+    pub fn kept_in(self, directory: RunDirectory) -> Self {
+        Self { file: ProgressFile::new(directory), ..self }
     }
 
     /// The next pass begins.
     pub fn enter(&mut self, pass: &'static str) {
-        self.pass = pass;
+        self.pass = Pass { name: pass, began: Instant::now(), share: self.share };
     }
 
     /// Shows what a wave has brought, if it is time.
     pub fn observe(&mut self, report: &Report) {
-        let due = match &self.manner {
+        let shows = match &self.manner {
             Manner::Silent => false,
             Manner::Bar(_) => self.last.0.elapsed() > Duration::from_millis(400),
             Manner::Lines { next, .. } => Instant::now() >= *next,
         };
-        if !due {
+        let is_line = shows && matches!(self.manner, Manner::Lines { .. });
+        let keeps = self.file.as_ref().is_some_and(|file| is_line || file.is_due());
+        if !shows && !keeps {
             return;
         }
         let Some(counters) = Counters::from_slice(&report.counters) else { return };
-        let (entries, bytes) = (counters.seen(), bytes_done(&counters));
+        let standing = self.standing(&counters);
+        if shows {
+            self.show(report, &counters, &standing);
+        }
+        if let Some(file) = self.file.as_mut().filter(|_| keeps) {
+            file.keep(standing);
+        }
+    }
+
+    fn standing(&mut self, counters: &Counters) -> Standing {
+        let share = self.total.as_ref().map(|total| Share::of(total, counters));
+        self.share = share.unwrap_or_default();
+        let left = share.and_then(|share| share.time_left(self.pass.share, self.pass.began.elapsed()));
+        Standing {
+            pass: self.pass.name,
+            elapsed_seconds: self.started.elapsed().as_secs(),
+            entries: counters.seen(),
+            bytes: counters.number(Number::BytesLogical),
+            percent: share.map(Share::percent),
+            seconds_left: left.map(|left| left.as_secs()),
+        }
+    }
+
+    fn show(&mut self, report: &Report, counters: &Counters, standing: &Standing) {
+        let (entries, bytes) = (counters.seen(), bytes_done(counters));
         let seconds = self.last.0.elapsed().as_secs_f64().max(1e-3);
         let rates = Rates {
             entries: per_second(entries, self.last.1, seconds),
             bytes: per_second(bytes, self.last.2, seconds),
         };
         self.last = (Instant::now(), entries, bytes);
-        let line = line(self.pass, entries, bytes, &rates, report, &self.hosts);
+        let line = line(standing, bytes, &rates, report, &self.hosts);
         let elapsed = self.started.elapsed();
         match &mut self.manner {
             Manner::Silent => {}
@@ -91,10 +143,13 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away, and the file.
     pub fn finish(&mut self) {
         if let Manner::Bar(bar) = &self.manner {
             bar.finish_and_clear();
+        }
+        if let Some(file) = self.file.take() {
+            file.remove();
         }
     }
 }
@@ -115,11 +170,14 @@ pub fn clock(duration: Duration) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-fn line(pass: &str, entries: u64, bytes: u64, rates: &Rates, report: &Report, hosts: &[String]) -> String {
-    let done = if pass == "compare" { "compared" } else { "written" };
+fn line(standing: &Standing, bytes: u64, rates: &Rates, report: &Report, hosts: &[String]) -> String {
+    let done = if standing.pass == "compare" { "compared" } else { "written" };
+    let far = standing.percent.map_or(String::new(), |percent| format!("{percent} %, "));
+    let left = standing.seconds_left.map_or(String::new(), |left| format!("ETA {}, ", hours_and_minutes(left)));
     let mut line = format!(
-        "{pass}: {} entries, {}/s, {} {done}, {}/s, queue {}, idle {} of {} ranks",
-        HumanCount(entries),
+        "{}: {far}{left}{} entries, {}/s, {} {done}, {}/s, queue {}, idle {} of {} ranks",
+        standing.pass,
+        HumanCount(standing.entries),
         HumanCount(rates.entries),
         BinaryBytes(bytes),
         BinaryBytes(rates.bytes),
@@ -150,14 +208,30 @@ fn place(rank: Rank, hosts: &[String]) -> String {
 mod tests {
     use super::*;
 
+    const RATES: Rates = Rates { entries: 10, bytes: 1024 };
+
+    fn standing(percent: Option<u32>, seconds_left: Option<u64>) -> Standing {
+        Standing { pass: "mirror", elapsed_seconds: 9, entries: 1_234_567, bytes: 5_000, percent, seconds_left }
+    }
+
     #[test]
     fn a_line_names_the_oldest_operation_with_its_place() {
         let oldest = Oldest { rank: Rank(1), age: Duration::from_secs(45), what: "copy a/b".to_owned() };
         let report = Report { ranks: 2, idle_ranks: 1, queued: 7, oldest: Some(oldest), ..Report::default() };
         let hosts = ["n1".to_owned(), "n2".to_owned()];
-        let line = line("mirror", 1_234_567, 2048, &Rates { entries: 10, bytes: 1024 }, &report, &hosts);
+        let line = line(&standing(None, None), 2048, &RATES, &report, &hosts);
         let expected = "mirror: 1,234,567 entries, 10/s, 2.00 KiB written, 1.00 KiB/s, queue 7, idle 1 of 2 ranks; \
                         slow: copy a/b for 45 s on rank 1 (n2)";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_line_tells_how_far_the_run_is_where_that_is_known() {
+        let begin = |percent, left| {
+            let line = line(&standing(percent, left), 0, &RATES, &Report::default(), &[]);
+            line.split(" entries").next().unwrap().to_owned()
+        };
+        assert_eq!(begin(Some(61), Some(9600)), "mirror: 61 %, ETA 02:40, 1,234,567");
+        assert_eq!(begin(Some(99), None), "mirror: 99 %, 1,234,567");
     }
 }

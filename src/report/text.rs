@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
-use super::summary::{Content, Contents, Summary};
+use super::summary::{Content, Contents, Frozen, Summary};
 use crate::tree::{Aspect, Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
@@ -43,7 +43,9 @@ fn head(summary: &Summary) -> String {
         }
         _ => format!("  SRC  {} ({})\n  DST  {} ({})\n", source.path, source.fs_type, target.path, target.fs_type),
     };
-    format!("pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n{trees}", summary.version, summary.command)
+    let (version, command) = (&summary.version, summary.command);
+    let dry = if summary.dry_run { " (dry run)" } else { "" };
+    format!("pmirror {version} {command}{dry}, {time}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 
 /// A run that looks at no file.
@@ -94,7 +96,7 @@ fn figures(summary: &Summary) -> String {
     let bytes = summary.bytes;
     let busy = |share: f64| format!("{:.0} %", (1.0 - share) * 100.0);
     let average = summary.ranks.iter().map(|rank| rank.idle_share).sum::<f64>() / summary.ranks.len().max(1) as f64;
-    let data = if compares(summary) {
+    let data = if compares(summary) || summary.dry_run {
         format!("data     {} in files", BinaryBytes(bytes.logical))
     } else {
         let (read, written) = (BinaryBytes(bytes.read), BinaryBytes(bytes.written));
@@ -134,7 +136,7 @@ fn figures(summary: &Summary) -> String {
     }
     lines.extend(summary.contents.as_ref().map(contents));
     lines.extend(summary.differences.as_ref().map(differences));
-    if !compares(summary) && summary.seconds.flush > 0.0 {
+    if !compares(summary) && !summary.dry_run && summary.seconds.flush > 0.0 {
         lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
     }
     lines.push(format!("record   {}", summary.run_directory));
@@ -200,6 +202,7 @@ fn remarks(summary: &Summary) -> Option<String> {
             plural(summary.target_only, "name that", "names that")
         ));
     }
+    lines.extend(summary.frozen.iter().flat_map(|frozen| about_frozen(frozen, &summary.run_directory)));
     if summary.links.outside > 0 {
         lines.push(format!("{} with names outside SRC", plural(summary.links.outside, "inode", "inodes")));
     }
@@ -211,6 +214,26 @@ fn remarks(summary: &Summary) -> Option<String> {
         lines.push(format!("{} of a dead run removed", plural(summary.swept, "left-over", "left-overs")));
     }
     (!lines.is_empty()).then(|| lines.iter().map(|line| format!("  note     {line}\n")).collect())
+}
+
+/// What a source that was said to be frozen shows all the same.
+fn about_frozen(frozen: &Frozen, run_directory: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if frozen.ctime_newer.files > 0 {
+        let (files, bytes) = (plural(frozen.ctime_newer.files, "file", "files"), BinaryBytes(frozen.ctime_newer.bytes));
+        lines.push(format!(
+            "{files} ({bytes}) changed after the copy was made, by ctime alone: --ctime=content compares the content"
+        ));
+    }
+    if frozen.ctime_after_start > 0 {
+        let entries = plural(frozen.ctime_after_start, "entry", "entries");
+        lines.push(format!("{entries} of SRC changed after the start of this run: somebody writes there"));
+        lines.extend(frozen.paths.iter().map(|path| format!("  {path}")));
+    }
+    if !lines.is_empty() {
+        lines.push(format!("these are listed in {run_directory}/notes.jsonl"));
+    }
+    lines
 }
 
 fn faults(summary: &Summary) -> Option<String> {
@@ -235,6 +258,10 @@ fn faults(summary: &Summary) -> Option<String> {
     Some(format!("{}\n", lines.join("\n")))
 }
 
+fn is_written_to(summary: &Summary) -> bool {
+    summary.frozen.as_ref().is_some_and(|frozen| frozen.ctime_after_start > 0)
+}
+
 fn describe(errno: &str) -> &'static str {
     let found = (1..134).map(nix::errno::Errno::from_raw).find(|known| format!("{known:?}") == errno);
     found.map_or("unknown error", nix::errno::Errno::desc)
@@ -242,11 +269,13 @@ fn describe(errno: &str) -> &'static str {
 
 fn closing(summary: &Summary) -> String {
     let text = match summary.exit_code {
+        0 if summary.dry_run => "dry run: nothing was written, this is what would be done",
         0 if compares(summary) => "no difference",
         0 => "done: all that was asked is done, the books balance",
         11 => "ended by an error: run the same command again when it is mended",
         20 if compares(summary) => "stopped by a signal: what was found so far is listed",
         24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
+        24 if is_written_to(summary) => "done, but somebody writes into SRC, which was said to be frozen",
         26 => "the trees differ",
         20 => "stopped by a signal: run the same command again, it goes on from here",
         3 => "refused: nothing was changed",
@@ -257,6 +286,9 @@ fn closing(summary: &Summary) -> String {
         _ => "ended",
     };
     let mut text = format!("{text} (exit {})", summary.exit_code);
+    if summary.dry_run && summary.exit_code != 0 {
+        text = format!("dry run: nothing was written\n{text}");
+    }
     if let Some(error) = &summary.error {
         text = format!("{error}\n{text}");
     }

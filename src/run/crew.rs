@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::Circumstances;
 use super::agree::{Roster, agree};
 use super::begin::Begun;
+use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::engine::{Ended, Engine, ListSettings, Setup};
@@ -68,8 +68,11 @@ impl<'c> Crew<'c> {
 
     /// How differences, or changes, are listed.
     pub fn list_settings(&self) -> ListSettings {
-        let by_content = self.config.policy.content == ContentRule::Checksum;
-        let trigger = if by_content { Trigger::Content } else { Trigger::SizeOrTime };
+        let trigger = match self.config.policy.content {
+            ContentRule::Times => Trigger::SizeOrTime,
+            ContentRule::Checksum => Trigger::Content,
+            ContentRule::SizeOnly => Trigger::Size,
+        };
         let of = |cmp: &config::Cmp| ListSettings { trigger: cmp.trigger(), lines_max: cmp.differences_max };
         self.config.command.compare().map_or(ListSettings { trigger, lines_max: u64::MAX }, of)
     }
@@ -83,13 +86,15 @@ impl<'c> Crew<'c> {
         }
     }
 
-    /// Shows progress on rank 0.
-    pub fn progress(&self) -> Progress {
-        if self.is_root() && !self.config.quiet {
-            Progress::to_stderr(self.roster.hosts.clone(), self.config.progress)
-        } else {
-            Progress::silent()
+    /// Shows progress on rank 0, and keeps it in the run's directory.
+    pub fn progress(&self, begun: &Begun) -> Progress {
+        if !self.is_root() {
+            return Progress::silent();
         }
+        let hosts = self.roster.hosts.clone();
+        let progress =
+            if self.config.quiet { Progress::silent() } else { Progress::to_stderr(hosts, self.config.progress) };
+        progress.of(total::of(self, begun)).kept_in(begun.run_directory.clone())
     }
 
     /// `--verbose`: what the run goes by. Whether anything is said.

@@ -8,10 +8,10 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Conclusion, end, lists};
+use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
-use crate::engine::{DifferenceLog, Ended, Finished};
+use crate::engine::{DifferenceLog, Ended, Finished, RemarkLog};
 use crate::fault::Error;
 use crate::fs::{data, path_list};
 use crate::pass::{Context, Effects, Watch, chunk, settle};
@@ -47,6 +47,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
 
     let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
     let root_outcome = known.into_iter().flatten().next();
+    let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
     if crew.is_root() {
@@ -61,12 +62,23 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         root_faults = effects.faults;
         let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
         let mut log = DifferenceLog::new(run_directory.clone(), last, crew.list_settings());
+        let mut remarks = RemarkLog::new(run_directory.clone(), last);
         listed = effects.differences.iter().try_for_each(|change| log.add(change)).and_then(|()| log.close());
+        let remarked = effects.remarks.iter().try_for_each(|remark| remarks.add(remark));
+        listed = listed.and(remarked).and_then(|()| remarks.close());
     }
     let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
+    let is_joined = crew.is_root() && context.frozen.is_some();
+    let (remarked, written_to) = match lists::join_remarks(&crew, &run_directory, is_joined) {
+        Ok(paths) => (Ok(()), paths),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged };
-    list_and_sum_up(comm, &recorder, found, context.itemizes, clock)
+    let found = Found { counters, faults, root_faults, ended, error, judged, written_to };
+    let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
+    known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
+    conclusion
 }
 
 /// Sums up, and prints the list of changes.
@@ -119,6 +131,9 @@ fn root(context: &Context, root: &DirectoryItem, outcome: Option<Outcome>, has_f
     match outcome {
         Some(outcome) if !has_failed => {
             settle::later(context, root, outcome, &Watch::new(Arc::default()), &mut effects);
+            if context.frozen.is_some() {
+                effects.harden();
+            }
         }
         Some(_) => effects.end(Kind::Directory, Outcome::Unfinished),
         // Its walk failed, or it was abandoned with all else that a stop left: the books have it.

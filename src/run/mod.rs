@@ -8,6 +8,8 @@ mod cmp;
 mod crew;
 mod end;
 mod finish;
+mod guard;
+pub mod known;
 mod lists;
 mod lock;
 mod look;
@@ -17,7 +19,9 @@ mod prune;
 mod record;
 mod rm;
 mod rm_tree;
+mod settle;
 mod sync;
+mod total;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

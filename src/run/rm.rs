@@ -20,7 +20,7 @@ pub fn target_only(config: &Config, how: &Rm, comm: &mut dyn Comm, circumstances
         Err(error) => return error.into(),
     };
     crew.say_circumstances(begun.run_directory.path());
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let walked = walk(&crew, how, &begun, comm, &mut progress, clock);
     progress.finish();
     match walked {

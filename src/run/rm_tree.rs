@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, look};
+use super::{Circumstances, Conclusion, choose, guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Slot};
@@ -35,7 +35,7 @@ pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
         Err(error) => return error.into(),
     };
     crew.say_circumstances(begun.run_directory.path());
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let removed = remove(&crew, &begun, comm, &mut progress, &mut clock);
     progress.finish();
     match removed {
@@ -51,6 +51,7 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     let filter = choose::filter(&config.choose, comm, roster)?;
     let opened = TreeRoot::open(&config.target).and_then(|tree| {
         tree.refuse_precious(&config.target)?;
+        guard::refuse_known_source(config, &tree.root)?;
         Ok(tree)
     });
     let (mine, opened) = match opened {
@@ -95,6 +96,8 @@ fn begun(
         purpose: config.command.purpose(),
         dry_run: config.dry_run,
         itemizes: config.itemizes,
+        frozen: None,
+        gone: OnceLock::new(),
         planning: None,
         held: OnceLock::new(),
     });
@@ -146,7 +149,7 @@ fn conclude(
     }
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
     let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged };
+    let found = Found { counters, faults, root_faults, ended, error, judged, written_to: Vec::new() };
     super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 

@@ -1,18 +1,20 @@
 //! `pmirror sync`: begin, walk and copy, bring hard links together, remove what is to go, settle
 //! directories, sum up.
 
+use std::collections::BTreeMap;
+
 use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::{Crew, any_rank, link_turn};
 use super::finish::{self, Walked};
-use super::{Circumstances, Conclusion, prune};
+use super::{Circumstances, Conclusion, prune, settle};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
 use crate::report::{self, Progress};
-use crate::tree::{Item, Outcome};
+use crate::tree::Identity;
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -25,7 +27,7 @@ pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
     if crew.say_circumstances(begun.run_directory.path()) {
         say_abilities(&begun);
     }
-    let mut progress = crew.progress();
+    let mut progress = crew.progress(&begun);
     let walked = walk(&crew, &begun, comm, &mut progress, clock);
     progress.finish();
     match walked {
@@ -63,6 +65,9 @@ fn walk(
     clock.seconds.mirror = clock.lap();
 
     if ended == Ended::Quiet {
+        if crew.config.dry_run {
+            share_gone(&mut engine, crew)?;
+        }
         progress.enter("link");
         ended = link_pass(&mut engine, progress);
         clock.seconds.link = clock.lap();
@@ -80,10 +85,22 @@ fn walk(
     let mut root_outcome = None;
     if ended == Ended::Quiet {
         progress.enter("settle");
-        (ended, root_outcome) = settle_pass(&mut engine, crew, progress)?;
+        (ended, root_outcome) = settle::pass(&mut engine, crew, progress)?;
         clock.seconds.settle = clock.lap();
     }
     Ok(Walked { ended, finished: engine.finish(), root_outcome, has_walked: true, judged, clock })
+}
+
+/// In a dry run: all ranks learn which target inodes the walk would have taken names from.
+fn share_gone(engine: &mut Engine<'_>, crew: &Crew<'_>) -> Result<(), Error> {
+    let mine: Vec<(Identity, u32)> = engine.gone().into_iter().collect();
+    let mut all = BTreeMap::new();
+    for (inode, names) in agree(engine.comm(), &crew.roster, Ok(mine))?.into_iter().flatten() {
+        *all.entry(inode).or_default() += names;
+    }
+    // Set once a run.
+    let _ = engine.context().gone.set(all);
+    Ok(())
 }
 
 /// Names whose place a directory had that was removed.
@@ -113,40 +130,5 @@ fn link_pass(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
             (Ended::Quiet, true) => {}
             (ended, _) => return ended,
         }
-    }
-}
-
-/// Directories in any order first; then, deepest first, those whose final mode keeps us out. The root
-/// is left to the very end of the run.
-pub fn settle_pass(
-    engine: &mut Engine<'_>,
-    crew: &Crew<'_>,
-    progress: &mut Progress,
-) -> Result<(Ended, Option<Outcome>), Error> {
-    let mut root_outcome = None;
-    let mut keep_root = |items: Vec<Item>| {
-        let (root, rest): (Vec<Item>, Vec<Item>) = items
-            .into_iter()
-            .partition(|item| matches!(item, Item::Settle { directory, .. } if directory.path.is_root()));
-        if let Some(Item::Settle { outcome, .. }) = root.first() {
-            root_outcome = Some(*outcome);
-        }
-        rest
-    };
-    let items = keep_root(engine.take_deferred());
-    let mut ended = Ended::Quiet;
-    if any_rank(engine, items.len() as u64) > 0 {
-        ended = engine.run_pass(items, &mut |report| progress.observe(report));
-    }
-    loop {
-        // Depth 0 is the root, which waits for the end of the run in any case.
-        let deepest = engine.deepest_after_below().map_or(0, |depth| u64::from(depth) + 1);
-        let depths = agree(engine.comm(), &crew.roster, Ok(deepest))?;
-        let deepest = depths.into_iter().max().unwrap_or(0);
-        if deepest == 0 || ended != Ended::Quiet {
-            return Ok((ended, root_outcome));
-        }
-        let items = keep_root(engine.take_after_below(u32::try_from(deepest - 1).unwrap_or(u32::MAX)));
-        ended = engine.run_pass(items, &mut |report| progress.observe(report));
     }
 }

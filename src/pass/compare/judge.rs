@@ -5,10 +5,9 @@ use std::ffi::CStr;
 use super::Look;
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
-use crate::fs::xattr::{self, ACCESS_ACL, DEFAULT_ACL, Xattrs};
-use crate::fs::{Fd, attributes, data, names, open};
+use crate::fs::{Fd, attributes, data, names, open, xattr};
 use crate::pass::{Effects, metadata};
-use crate::tree::difference::{Learnt, Level, aspects, beyond_rights, same_access_acl};
+use crate::tree::difference::{Learnt, Level, aspects, beyond_rights};
 use crate::tree::{Aspects, Attributes, Kind, TreePath};
 
 /// How often a pair that changes under us is looked at.
@@ -209,14 +208,7 @@ fn learn_xattrs(
     }
     let choice = metadata::choice(look.context);
     let (mine, theirs) = (xattr::read(source, choice)?, xattr::read(target, choice)?);
-    let acl = |xattrs: &Xattrs, name| xattrs.kept.get(name).cloned();
-    learnt.same_acls = same_access_acl(acl(&mine, ACCESS_ACL).as_deref(), acl(&theirs, ACCESS_ACL).as_deref())
-        && acl(&mine, DEFAULT_ACL) == acl(&theirs, DEFAULT_ACL);
-    let others = |xattrs: &Xattrs| {
-        let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
-        xattrs.kept.iter().filter(|(name, _)| !is_acl(name)).map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>()
-    };
-    learnt.same_xattrs = others(&mine) == others(&theirs);
+    (learnt.same_acls, learnt.same_xattrs) = metadata::agree(&mine, &theirs);
     found.unset.2 = mine.beyond_rights != theirs.beyond_rights;
     Ok(())
 }

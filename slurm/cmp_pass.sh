@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Compares SRC and DST; differences fail the job: sbatch slurm/cmp_pass.sh [OPTIONS OF pmirror cmp]
+# SRC, DST and the rest come from settings.sh or from the environment: see README.md beside this file.
+#
+#SBATCH --job-name=pmirror-cmp
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=4
+#SBATCH --time=24:00:00
+#SBATCH --output=pmirror-cmp-%j.log
+#SBATCH --open-mode=append
+#SBATCH --no-requeue
+set -euo pipefail
+
+# sbatch runs a copy of this file from its spool directory: what the passes share lies beside the original.
+original=$(squeue -h -j "${SLURM_JOB_ID:-0}" -o %o 2>/dev/null || true)
+for directory in "${PMIRROR_SLURM_DIR:-.}" "${SLURM_SUBMIT_DIR:-.}"{,/slurm} "$(dirname "$0")" \
+    "${original%%/cmp_pass.sh*}"; do
+    [[ ! -r $directory/pass.bash ]] || break
+done
+# shellcheck source=slurm/pass.bash
+source "$directory/pass.bash"
+run_pass cmp "$@"

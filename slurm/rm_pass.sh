@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Removes from DST what SRC does not have: sbatch slurm/rm_pass.sh [OPTIONS OF pmirror rm]
+# SRC, DST and the rest come from settings.sh or from the environment: see README.md beside this file.
+#
+#SBATCH --job-name=pmirror-rm
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=4
+#SBATCH --time=24:00:00
+#SBATCH --output=pmirror-rm-%j.log
+#SBATCH --open-mode=append
+#SBATCH --no-requeue
+set -euo pipefail
+
+# sbatch runs a copy of this file from its spool directory: what the passes share lies beside the original.
+original=$(squeue -h -j "${SLURM_JOB_ID:-0}" -o %o 2>/dev/null || true)
+for directory in "${PMIRROR_SLURM_DIR:-.}" "${SLURM_SUBMIT_DIR:-.}"{,/slurm} "$(dirname "$0")" \
+    "${original%%/rm_pass.sh*}"; do
+    [[ ! -r $directory/pass.bash ]] || break
+done
+# shellcheck source=slurm/pass.bash
+source "$directory/pass.bash"
+run_pass rm "$@"

@@ -1,0 +1,30 @@
+//! How much a file system holds.
+
+use std::os::fd::AsFd;
+
+use super::fd::{Fd, errno, uninterrupted};
+use super::{attributes, open};
+use crate::fault::Failure;
+
+/// What is used of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes, as they are allocated.
+    pub bytes: u64,
+    /// Inodes; `None` where the file system does not count them, as btrfs.
+    pub inodes: Option<u64>,
+}
+
+/// What is used of the file system of which this directory is the root: `None` if it is not the root, so
+/// that the figures would be those of others too.
+pub fn of_root(directory: &Fd) -> Result<Option<Usage>, Failure> {
+    let device = |fd: &Fd| attributes::of_fd(fd).map(|found| found.device);
+    if device(directory)? == device(&open::parent_directory(directory)?)? {
+        return Ok(None);
+    }
+    let stat = uninterrupted(|| rustix::fs::fstatvfs(directory.as_fd()).map_err(errno))
+        .map_err(|errno| directory.failure("fstatvfs", errno))?;
+    let bytes = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+    let inodes = (stat.f_files > 0).then(|| stat.f_files.saturating_sub(stat.f_ffree));
+    Ok(Some(Usage { bytes, inodes }))
+}
