@@ -1,4 +1,4 @@
-//! The commands of README.md: those marked are run, and what it names exists.
+//! The commands of README.md: those marked are run, and what it names exists; and what all pages link to.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)]
@@ -6,7 +6,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use support::{needs, page};
 
@@ -54,12 +53,11 @@ fn every_option_it_gives_to_sync_exists() {
 }
 
 #[test]
-fn every_file_it_links_to_exists() {
-    let text = readme();
-    let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    for (link, _) in links.filter(|(link, _)| !link.contains("://") && !link.starts_with('#')) {
-        let path = link.split('#').next().unwrap_or_default();
-        let exists = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists();
-        assert!(exists, "README.md links to {link}, which does not exist");
-    }
+fn every_file_that_a_page_links_to_exists() {
+    let mut list = Command::new("git");
+    let pages = needs::run_ok(
+        list.args(["-c", "safe.directory=*", "ls-files", "-z", "*.md"]).current_dir(env!("CARGO_MANIFEST_DIR")),
+    );
+    let broken: Vec<String> = pages.split_terminator('\0').flat_map(page::broken_links).collect();
+    assert!(broken.is_empty(), "links to files that do not exist: {broken:#?}");
 }

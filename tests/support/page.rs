@@ -53,6 +53,16 @@ pub fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
+/// Links of a page to files that are not there.
+pub fn broken_links(path: &str) -> Vec<String> {
+    let text = read(path);
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    let files = links.filter(|link| !link.contains("://")).map(|link| link.split('#').next().unwrap_or_default());
+    let directory = needs::repository_file(path).parent().unwrap().to_path_buf();
+    let is_broken = |file: &&str| !file.is_empty() && !directory.join(file).exists();
+    files.filter(is_broken).map(|file| format!("{path}: {file}")).collect()
+}
+
 /// Runs the marked commands of a page one after another, in one directory: a reader would go on where the block
 /// before has left him.
 pub fn run_marked(path: &str) {
