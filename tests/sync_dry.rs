@@ -290,6 +290,20 @@ fn rsync_tells_the_same() {
 }
 
 #[test]
+fn cmp_tells_the_same() {
+    for_seeds(7700..7704, |seed| {
+        let pair = older(RandomTree::new(seed, 60), Pair::sync);
+        for (sync, cmp) in [(&["-n"][..], "meta"), (&["-n", "-c"], "hash")] {
+            let dry = pair.sync().args(sync).arg("--clock-skew=3600").run().exits(0);
+            let cmp = pair.cmp().args(&["-i", "--level", cmp]).run_unchecked();
+            let mut found = list(&cmp);
+            found.retain(|line| !line.starts_with('*'));
+            dry.context(|| assert_eq!(list(&dry), found));
+        }
+    });
+}
+
+#[test]
 fn the_list_is_on_stdout_and_the_summary_beside_it() {
     let pair = Pair::new();
     pair.source().file("new", "a").mtime(1_000_000_000, 0);
