@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times the shapes that bench.py has no room for: one very large file, reflinks, a million names in one directory.
+"""Times what bench.py has no room for: a very large file, reflinks, a million names in one directory, removals.
 
 As root, with 30 GB of disk, and memory for a million files of tmpfs. Prints a table; `--out FILE` keeps it.
 """
@@ -30,16 +30,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=HERE / "scratch-shapes")
     parser.add_argument("--gigabytes", type=int, default=8, help="size of the large file (8)")
     parser.add_argument("--names", type=int, default=1_000_000, help="names in one directory (1,000,000)")
+    parser.add_argument("--entries", type=int, default=100_000, help="entries that are removed (100,000)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="large,reflink,names,removals", help="which, with commas between")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.work = options.work.absolute()
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     try:
-        rows += large_file(options)
-        rows += [reflink(options, kind) for kind in ("btrfs", "xfs")]
-        rows += many_names(options)
+        chosen = options.only.split(",")
+        rows += large_file(options) if "large" in chosen else []
+        rows += [reflink(options, kind) for kind in ("btrfs", "xfs") if "reflink" in chosen]
+        rows += many_names(options) if "names" in chosen else []
+        rows += removals(options) if "removals" in chosen else []
     finally:
         remove(options.work)
     lines = ["| work | seconds, each round | reached | goal |", "| --- | --- | --- | --- |"]
@@ -169,6 +173,51 @@ def ranks(options: argparse.Namespace, place: Path) -> tuple[float, int]:
     taken = time.perf_counter() - start
     peaks = [int(kib) for kib in re.findall(r"peak (\d+)", ended.stderr)]
     return taken, max(peaks) // 1024
+
+
+def removals(options: argparse.Namespace) -> list[list[str]]:
+    """`rm --tree` and `rm --target-only` of a whole tree on ext4, one process of 2 threads, against `rm -rf`."""
+    base, tree, only = [], [], []
+    with image(options, "ext4", 8) as place:
+        for path in (place / "source", place / "target"):
+            path.mkdir()
+            (path / "both").touch()
+        words = ["--threads", "2", "-q", "--state-dir", options.work / "state"]
+        everything = ["--max-delete", "100%", "--hold-threshold", "100%"]
+        target_only = ["rm", "--target-only", *words, *everything, place / "source", place / "target"]
+        tools = [
+            (base, place / "plain", ["rm", "-rf", place / "plain"]),
+            (tree, place / "tree", [PMIRROR, "rm", "--tree", place / "tree", *words]),
+            (only, place / "target/extra", [PMIRROR, *target_only]),
+        ]
+        for number in range(options.rounds):
+            for times, path, command in tools[number % 3 :] + tools[: number % 3]:
+                small_files(path, options.entries)
+                run(["sync"])
+                times.append(seconds(lambda command=command: run(command)))
+                assert not path.exists()
+            say(f"rm -rf {base[-1]:.2f} s, --tree {tree[-1]:.2f} s, --target-only {only[-1]:.2f} s")
+    name = f"{options.entries:,} entries on ext4, one process of 2 threads"
+
+    def row(what: str, ours: list[float], goal: str) -> list[str]:
+        ratio = statistics.median(a / b for a, b in zip(ours, base, strict=True))
+        return [f"{what} of {name}", f"{fine(ours)}; `rm -rf` {fine(base)}", f"{ratio:.2f} x rm -rf", goal]
+
+    return [row("rm --tree", tree, "0.7 x"), row("rm --target-only", only, "0.9 x")]
+
+
+def small_files(root: Path, entries: int) -> None:
+    """Directories of some hundred files of a few bytes, three deep."""
+    names = 99
+    for number in range(entries // (names + 1)):
+        directory = root / str(number % 10) / str(number)
+        directory.mkdir(parents=True)
+        for name in range(names):
+            (directory / f"file-{name:04d}.dat").write_bytes(b"a few bytes")
+
+
+def fine(values: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def listed(values: list[float]) -> str:

@@ -157,6 +157,11 @@ impl Command {
         matches!(self, Command::Sync { .. })
     }
 
+    /// Whether the source is said to be frozen.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Command::Sync { is_final: true })
+    }
+
     /// What its walk is for.
     pub fn purpose(&self) -> Purpose {
         match self {

@@ -61,9 +61,9 @@ pub enum Number {
     TargetOnly,
     /// Entries of the target that the plan of a removal saw.
     TargetSeen,
-    /// Source entries whose ctime is newer than their copy, although size and time are equal.
+    /// Source files whose ctime is newer than their copy, although size and time are equal.
     CtimeNewer,
-    /// Sizes of the regular files among them.
+    /// Their sizes.
     CtimeNewerBytes,
     /// Source entries whose ctime lies after the start of the run.
     CtimeAfterStart,
@@ -170,6 +170,15 @@ impl Counters {
         if let Some(value) = self.0.get_mut(slot.index()) {
             *value += n;
         }
+    }
+
+    /// Gives all that one slot has to another.
+    pub fn turn(&mut self, from: Slot, into: Slot) {
+        let n = self.get(from);
+        if let Some(value) = self.0.get_mut(from.index()) {
+            *value = 0;
+        }
+        self.add(into, n);
     }
 
     /// The value of a slot.

@@ -44,9 +44,28 @@ pub fn decode<T: Decode<()>>(what: &'static str, bytes: &[u8]) -> Result<T, Garb
     Ok(value)
 }
 
-/// A message from bytes, its names checked.
-pub fn decode_post(bytes: &[u8]) -> Result<Post, Garbage> {
-    let post: Post = decode("message", bytes)?;
+/// Appends a message to others.
+///
+/// # Panics
+/// When it would be longer than `MESSAGE_BYTES_MAX`, as `encode` does.
+#[allow(clippy::expect_used)]
+pub fn append_post(posts: &mut Vec<u8>, post: &Post) {
+    bincode::encode_into_std_write(post, posts, config()).expect("a message within its bound");
+}
+
+/// Messages from bytes, as `append_post` put them one after another: at least one, their names checked.
+pub fn decode_posts(mut bytes: &[u8]) -> Result<Vec<Post>, Garbage> {
+    let mut posts = Vec::new();
+    while !bytes.is_empty() || posts.is_empty() {
+        let (post, used) = bincode::decode_from_slice(bytes, config())
+            .map_err(|error| Garbage { what: "message", why: error.to_string() })?;
+        posts.push(checked(post)?);
+        bytes = bytes.get(used..).unwrap_or_default();
+    }
+    Ok(posts)
+}
+
+fn checked(post: Post) -> Result<Post, Garbage> {
     if let Message::Loot { items, .. } = &post.message
         && (items.is_empty() || !items.iter().all(is_sound))
     {
@@ -193,13 +212,21 @@ mod tests {
 
     #[test]
     fn a_message_comes_back_as_it_went() {
-        assert_eq!(decode_post(&encode(&post(b"a/b"))), Ok(post(b"a/b")));
+        assert_eq!(decode_posts(&encode(&post(b"a/b"))), Ok(vec![post(b"a/b")]));
+    }
+
+    #[test]
+    fn messages_come_back_in_their_order() {
+        let mut bytes = Vec::new();
+        append_post(&mut bytes, &post(b"a"));
+        append_post(&mut bytes, &post(b"b/c"));
+        assert_eq!(decode_posts(&bytes), Ok(vec![post(b"a"), post(b"b/c")]));
     }
 
     #[test]
     fn a_path_that_leaves_the_tree_is_garbage() {
         for path in [&b"../a"[..], b"/a", b"a//b", b"a/..", b"."] {
-            assert!(decode_post(&encode(&post(path))).is_err(), "{path:?}");
+            assert!(decode_posts(&encode(&post(path))).is_err(), "{path:?}");
         }
     }
 
@@ -224,7 +251,7 @@ mod tests {
             append_note(&mut bytes, &note(path));
             assert!(decode_notes(&bytes).is_err(), "{path:?}");
             let tell: Post = Envelope { epoch: Epoch(3), message: Message::Tell(Note::Link(note(path))) };
-            assert!(decode_post(&encode(&tell)).is_err(), "{path:?}");
+            assert!(decode_posts(&encode(&tell)).is_err(), "{path:?}");
         }
     }
 
@@ -244,14 +271,14 @@ mod tests {
     fn every_truncation_is_garbage() {
         let bytes = encode(&post(b"a/b"));
         for end in 0..bytes.len() {
-            assert!(decode_post(&bytes[..end]).is_err());
+            assert!(decode_posts(&bytes[..end]).is_err());
         }
     }
 
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode_post(&bytes);
+            let _ = decode_posts(&bytes);
         }
 
         #[test]
@@ -259,7 +286,7 @@ mod tests {
             let mut bytes = encode(&post(b"some/where"));
             let index = at % bytes.len();
             bytes[index] ^= 1 << bit;
-            let _ = decode_post(&bytes);
+            let _ = decode_posts(&bytes);
         }
     }
 }

@@ -44,6 +44,20 @@ fn ten_million_names_in_one_directory_take_half_a_gigabyte_at_most() {
     assert!(peak <= 512, "{peak} MiB");
 }
 
+/// Gives the target's directories another time than the source's, as deletes do.
+fn move_times(target: &Path) {
+    let times = rustix::fs::Timestamps {
+        last_access: rustix::fs::Timespec { tv_sec: 9, tv_nsec: 9 },
+        last_modification: rustix::fs::Timespec { tv_sec: 9, tv_nsec: 9 },
+    };
+    for outer in 0..1_000 {
+        for inner in 0..1_000 {
+            let path = target.join(format!("{outer}/{inner}"));
+            rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
+        }
+    }
+}
+
 #[test]
 #[ignore = "minutes: a million directories are made twice"]
 fn a_million_empty_directories() {
@@ -58,6 +72,16 @@ fn a_million_empty_directories() {
     assert_eq!(run.exits(0).count("directory", "created"), 1_001_000);
     assert!(peak <= 512, "{peak} MiB");
     let (run, ..) = measured(sync(), "the same, unchanged");
+    assert_eq!(run.exits(0).count("directory", "same"), 1_001_001);
+    move_times(&pair.target_path());
+    let mtimes = || {
+        let (source, target) = (pair.source_path(), pair.target_path());
+        Pmirror::new().args(&["mtimes", "-q"]).arg(source).arg(target).state_dir(pair.state_path())
+    };
+    let (run, _, peak) = measured(mtimes().ranks(Ranks::Mpirun(2)), "mtimes of these, a million times to be set");
+    assert_eq!(run.exits(0).count("directory", "metadata_only"), 1_000_000);
+    assert!(peak <= 512, "{peak} MiB");
+    let (run, ..) = measured(mtimes().ranks(Ranks::Mpirun(2)), "the same, all right");
     assert_eq!(run.exits(0).count("directory", "same"), 1_001_001);
 }
 

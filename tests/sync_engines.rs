@@ -154,6 +154,21 @@ fn a_file_system_that_can_not_share_blocks_is_asked_once() {
 }
 
 #[test]
+fn a_large_file_shares_its_blocks_whole_and_is_cut_only_where_it_can_not() {
+    let image = Image::btrfs();
+    for (rule, reflinks, asked) in [("trace=ioctl", 3, 3), ("inject=ioctl:error=ETXTBSY", 0, 3)] {
+        let pair = Pair::below(image.path());
+        fill(&pair.source());
+        let log = pair.state_path().join("strace");
+        let strace = ["strace", "-f", "-qq", "-e", "trace=ioctl", "-e", rule, "-o", log.to_str().unwrap()];
+        let run = pair.sync().args(&["--chunk-size", "8M"]).wrapped_by(&strace).run().exits(0);
+        assert_eq!((files(&run, "reflink"), files(&run, "read_write")), (reflinks, 5 - reflinks), "{rule}");
+        pair.assert_mirrored();
+        assert_eq!(std::fs::read_to_string(&log).unwrap().matches("FICLONE").count(), asked, "{rule}");
+    }
+}
+
+#[test]
 fn past_the_cache_every_byte_arrives() {
     for image in [Image::xfs(), Image::btrfs()] {
         let pair = Pair::new();

@@ -254,3 +254,32 @@ fn large_files_are_compared_in_chunks_and_only_those_that_differ_are_copied() {
         second_run_changes_nothing(&pair, &sync, 0);
     }
 }
+
+#[test]
+fn a_name_of_another_type_that_becomes_a_large_file_stands_in_the_books_as_it_was_listed() {
+    for on_target in [false, true] {
+        let pair = Pair::new();
+        pair.source().symlink("a/large", "elsewhere");
+        if on_target {
+            pair.target().file("a/large", bytes(3 * MIB, 2)).mtime(1_000, 7);
+        }
+        let source = FaultFs::mount(pair.source_path());
+        let held = source.rule(Rule::on("lookup").named("large").hang());
+        source.start_log();
+        let sync = Pmirror::new().sync(source.path(), pair.target_path()).state_dir(pair.state_path());
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(|| sync.args(&[CHUNK, "-c"]).run_unchecked());
+            while !source.take_log().iter().any(|call| call == "lookup large") {
+                assert!(!run.is_finished(), "it was never looked at");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::fs::remove_file(pair.source_path().join("a/large")).unwrap();
+            pair.source().file("a/large", bytes(3 * MIB, 1)).mtime(1_000, 7);
+            source.lift(held);
+            run.join().unwrap()
+        });
+        run.assert_books_balance();
+        assert_eq!(run.exits(0).count("symlink", if on_target { "updated" } else { "created" }), 1);
+        pair.assert_mirrored();
+    }
+}

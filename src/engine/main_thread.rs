@@ -10,6 +10,8 @@ use rayon::ThreadPool;
 use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
+use super::letters;
+use super::remark_log::RemarkLog;
 use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
@@ -34,6 +36,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(5);
 /// Longest sleep of a rank that waits for work, and of one that has no network to look at.
 const SLEEP_MAX_HUNGRY: Duration = Duration::from_millis(1);
 const SLEEP_MAX_ALONE: Duration = Duration::from_millis(100);
+
+/// Messages that are taken out of the rank's state at once: workers wait meanwhile.
+const POSTS_MAX: usize = 16 << 10;
 
 /// What an engine is made with.
 pub struct Setup {
@@ -98,6 +103,7 @@ impl<'c> Engine<'c> {
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
             differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
+            remarks: RemarkLog::new(setup.run_directory.clone(), me).into(),
             faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
             context,
             threads: setup.threads,
@@ -157,25 +163,28 @@ impl<'c> Engine<'c> {
         let mut any = false;
         while let Some((from, bytes)) = self.comm.receive() {
             any = true;
-            let envelope = match wire::decode_post(&bytes) {
-                Ok(envelope) => envelope,
+            let posts = match wire::decode_posts(&bytes) {
+                Ok(posts) => posts,
                 // Bytes of another program among our ranks: nothing that follows can be trusted.
                 #[allow(clippy::panic)]
                 Err(garbage) => panic!("rank {} sent {garbage}", from.0),
             };
-            self.handle(from, envelope);
+            self.handle(from, posts);
         }
         any
     }
 
-    fn handle(&mut self, from: Rank, envelope: wire::Post) {
+    fn handle(&mut self, from: Rank, posts: Vec<wire::Post>) {
         let mut state = self.shared.lock();
         let now = self.started.elapsed();
         let state = &mut *state;
-        count_steals(&mut state.desk.counters, &envelope);
         let before = state.desk.bag.len();
-        state.scheduler.handle_message(now, &mut state.desk, from, envelope);
-        if hear_notes(state) || state.desk.bag.len() > before {
+        for post in posts {
+            count_steals(&mut state.desk.counters, &post);
+            state.scheduler.handle_message(now, &mut state.desk, from, post);
+            hear_notes(state);
+        }
+        if state.desk.bag.len() > before {
             self.shared.work.notify_all();
         }
         if state.scheduler.has_thieves() {
@@ -200,9 +209,7 @@ impl<'c> Engine<'c> {
             (posts(state), state.scheduler.poll_news(), state.scheduler.next_wake(&state.desk))
         };
         let active = received || !sent.is_empty();
-        for (to, envelope) in sent {
-            self.comm.send(to, wire::encode(&envelope));
-        }
+        letters::write(sent.into_iter(), |to, letter| self.comm.send(to, letter));
         if let Some(report) = news {
             observe(&report);
         }
@@ -211,9 +218,12 @@ impl<'c> Engine<'c> {
     }
 
     fn send_all(&mut self) {
-        let posts = posts(&mut self.shared.lock());
-        for (to, envelope) in posts {
-            self.comm.send(to, wire::encode(&envelope));
+        loop {
+            let posts = posts(&mut self.shared.lock());
+            if posts.is_empty() {
+                return;
+            }
+            letters::write(posts.into_iter(), |to, letter| self.comm.send(to, letter));
         }
     }
 
@@ -359,6 +369,9 @@ impl<'c> Engine<'c> {
         if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
             error.get_or_insert(broken);
         }
+        if let Err(broken) = self.shared.remarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
+            error.get_or_insert(broken);
+        }
         Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
     }
 }
@@ -386,7 +399,7 @@ fn hear_notes(state: &mut State) -> bool {
 }
 
 fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {
-    std::iter::from_fn(|| state.scheduler.poll_send()).collect()
+    std::iter::from_fn(|| state.scheduler.poll_send()).take(POSTS_MAX).collect()
 }
 
 fn count_steals(counters: &mut Counters, envelope: &wire::Post) {

@@ -8,6 +8,7 @@ use super::chunked::Chunked;
 use super::difference_log::DifferenceLog;
 use super::fault_log::FaultLog;
 use super::links::{LinkGroups, LinkTable};
+use super::remark_log::RemarkLog;
 use super::removals::Removals;
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Side};
@@ -30,6 +31,8 @@ pub struct Shared {
     pub faults: Mutex<FaultLog>,
     /// Likewise.
     pub differences: Mutex<DifferenceLog>,
+    /// Likewise.
+    pub remarks: Mutex<RemarkLog>,
     /// The trees, and what to do with them.
     pub context: Arc<Context>,
     /// Workers that may run at one time.
@@ -46,7 +49,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists faults and differences. An error of a list is the run's.
+    /// Lists faults, differences and remarks. An error of a list is the run's.
     pub fn log(&self, effects: &Effects) -> Option<Error> {
         let mut error = None;
         if !effects.faults.is_empty() {
@@ -56,6 +59,10 @@ impl Shared {
         if !effects.differences.is_empty() {
             let mut log = self.differences.lock().unwrap_or_else(PoisonError::into_inner);
             error = error.or_else(|| effects.differences.iter().find_map(|difference| log.add(difference).err()));
+        }
+        if !effects.remarks.is_empty() {
+            let mut log = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+            error = error.or_else(|| effects.remarks.iter().find_map(|remark| log.add(remark).err()));
         }
         error
     }
@@ -241,7 +248,7 @@ impl State {
     pub fn hear(&mut self, note: Note) {
         let (items, taken_in) = match note {
             Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
-            Note::Chunk { file, news } => (self.chunked.hear(file, news).into_iter().collect(), Ok(())),
+            Note::Chunk { file, news } => (self.chunked.hear(*file, news).into_iter().collect(), Ok(())),
             Note::Removal { path, news } => (self.removals.hear(path, news).into_iter().collect(), Ok(())),
         };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());

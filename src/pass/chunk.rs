@@ -16,9 +16,7 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
-use crate::tree::{
-    Attributes, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, Identity, Item, Kind, Note, Outcome, TreePath,
-};
+use crate::tree::{Attributes, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, Item, Kind, Note, Outcome, TreePath};
 
 /// An item of several chunks is cut into so many, which others can steal.
 const PIECES: u32 = 16;
@@ -28,16 +26,23 @@ pub fn is_large(context: &Context, size: u64) -> bool {
     size / 2 >= context.grain.chunk_bytes
 }
 
+/// Whether a file is cut: it is large, and stands in the books as a file. A name that was listed as something
+/// else is worked on in one piece, as chunks do not carry what it was.
+pub fn is_cut(context: &Context, listed: Kind, size: u64) -> bool {
+    listed == Kind::File && is_large(context, size)
+}
+
 /// Cuts a file, whose target was just made under its temporary name, to be copied.
 pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
     let Sources { source_was, target, place, .. } = sources;
     let temporary = place.name(entry.name).to_owned();
     let made = data::set_size(&target, source_was.size)
-        .and_then(|()| Ok((attributes::of_fd(&target)?.identity, attributes::block_bytes(&target)?)));
+        .and_then(|()| Ok((attributes::of_fd(&target)?, attributes::block_bytes(&target)?)));
     match made {
-        Ok((inode, block)) => {
+        Ok((made, block)) => {
             let task = ChunkTask::Copy { temporary, outcome, over_directory: place.over_directory };
-            cut(work, entry, source_was, inode, block, task);
+            let path = work.pair.path(entry.name);
+            release(work, cut(work.context, path, (source_was, made), block, task));
         }
         Err(failure) => {
             let _ = names::remove(&work.pair.target, &temporary);
@@ -49,15 +54,32 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
 /// Cuts a file, to be compared with its copy.
 pub fn compare(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) {
     let task = ChunkTask::Compare { known_links: work.known_links, may_tell: work.may_tell };
-    cut(work, entry, *source, target.identity, 1, task);
+    let path = work.pair.path(entry.name);
+    release(work, cut(work.context, path, (*source, *target), 1, task));
 }
 
-fn cut(work: &mut Work<'_>, entry: &Entry<'_>, source: Attributes, target: Identity, block: u64, task: ChunkTask) {
-    let chunk_bytes = chunk_bytes(work.context.grain.chunk_bytes, block, source.size);
-    let file = ChunkedFile { path: work.pair.path(entry.name), source, target, chunk_bytes, task };
+/// The same where nothing is written.
+pub fn cut_to_look(context: &Context, path: TreePath, source: Attributes, target: Attributes) -> (Note, Item) {
+    cut(context, path, (source, target), 1, ChunkTask::Compare { known_links: 1, may_tell: false })
+}
+
+/// What the owner of the file is told, and all chunks.
+fn cut(
+    context: &Context,
+    path: TreePath,
+    (source, target): (Attributes, Attributes),
+    block: u64,
+    task: ChunkTask,
+) -> (Note, Item) {
+    let chunk_bytes = chunk_bytes(context.grain.chunk_bytes, block, source.size);
+    let file = ChunkedFile { path, source, target, chunk_bytes, task };
     let count = file.chunks();
-    work.effects.notes.push(Note::Chunk { file: file.clone(), news: ChunkNews::Begun });
-    work.chunks.push(Item::Chunks { file, first: 0, count });
+    (Note::Chunk { file: Box::new(file.clone()), news: ChunkNews::Begun }, Item::Chunks { file, first: 0, count })
+}
+
+fn release(work: &mut Work<'_>, (note, chunks): (Note, Item)) {
+    work.effects.notes.push(note);
+    work.chunks.push(chunks);
 }
 
 /// Copies or compares a chunk, or cuts several apart for others to take.
@@ -69,8 +91,8 @@ pub fn chunks(context: &Context, file: ChunkedFile, first: u32, count: u32, watc
         ChunkTask::Copy { temporary, .. } => copy(context, &file, temporary, first, watch, effects),
         ChunkTask::Compare { .. } => is_same(context, &file, first, watch, effects),
     };
-    let fate = ended.unwrap_or_else(|failure| fate_of(&file, failure, effects));
-    effects.notes.push(Note::Chunk { file, news: ChunkNews::Ended { chunk: first, fate } });
+    let fate = ended.unwrap_or_else(|failure| fate_of(context, &file, failure, effects));
+    effects.notes.push(Note::Chunk { file: Box::new(file), news: ChunkNews::Ended { chunk: first, fate } });
 }
 
 /// The first piece comes last, as a rank takes its newest item.
@@ -85,8 +107,9 @@ fn split(file: &ChunkedFile, first: u32, count: u32, effects: &mut Effects) {
 }
 
 /// What a failed system call means for the file.
-fn fate_of(file: &ChunkedFile, failure: Failure, effects: &mut Effects) -> ChunkFate {
-    if failure.side == Side::Source {
+fn fate_of(context: &Context, file: &ChunkedFile, failure: Failure, effects: &mut Effects) -> ChunkFate {
+    // Where nothing is written, others may do so on the target.
+    if failure.side == Side::Source || context.compares() {
         match (Errno::from_raw(failure.errno), failure.operation) {
             (Errno::ENOENT, _) => return ChunkFate::Vanished,
             (Errno::ELOOP | Errno::ENXIO | Errno::ENOTDIR, _) => return ChunkFate::Changed,
@@ -120,11 +143,12 @@ fn is_same(
     };
     let (parent, name) = parts(&file.path)?;
     let target = open::file_for_reading(&open::directory_below(&context.trees.target, &parent)?, &name)?;
-    if attributes::of_fd(&target)?.identity != file.target {
+    if attributes::of_fd(&target)?.identity != file.target.identity {
         return Ok(ChunkFate::Differs);
     }
     let range = file.range(chunk);
-    effects.count(Number::BytesCompared, range.end - range.start);
+    let counter = if context.compares() { Number::ContentsBytes } else { Number::BytesCompared };
+    effects.count(counter, range.end - range.start);
     let mut pace = context.limits.pace(range.end - range.start, watch);
     let same = data::same_content(&source, &target, range, &mut |bytes| pace.moved(bytes))?;
     Ok(if same { ChunkFate::Right } else { ChunkFate::Differs })
@@ -173,7 +197,8 @@ fn copy(
     Ok(ChunkFate::Right)
 }
 
-fn parts(path: &TreePath) -> Result<(TreePath, CString), Failure> {
+/// The directory of a path, and the name in it.
+pub fn parts(path: &TreePath) -> Result<(TreePath, CString), Failure> {
     let lost = Failure { side: Side::Target, operation: "openat", errno: Errno::ENOENT as i32 };
     let (parent, name) = path.split_last().ok_or(lost)?;
     Ok((parent, CString::new(name).map_err(|_| lost)?))
@@ -184,7 +209,7 @@ fn open_target(context: &Context, file: &ChunkedFile, temporary: &CStr) -> Resul
     let (parent, _) = parts(&file.path)?;
     let directory = open::directory_below(&context.trees.target, &parent)?;
     let target = open::file_for_writing(&directory, temporary)?;
-    if attributes::of_fd(&target)?.identity == file.target {
+    if attributes::of_fd(&target)?.identity == file.target.identity {
         Ok(target)
     } else {
         Err(target.failure("openat", Errno::ESTALE))
@@ -235,7 +260,7 @@ fn judge(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile, is_same: bo
     let looked = attributes::of_name(&work.pair.source, entry.name)
         .and_then(|source| Ok((source, attributes::of_name(&work.pair.target, entry.name)?)));
     let acted = looked.and_then(|(source, target)| {
-        let unchanged = source.content_is_as(&file.source) && target.identity == file.target;
+        let unchanged = source.content_is_as(&file.source) && target.identity == file.target.identity;
         work.same_content = Some(is_same && unchanged);
         entry::act(work, entry, &source, Some(&target))
     });
@@ -258,7 +283,7 @@ fn remove_temporary(directory: &Fd, file: &ChunkedFile) {
         return;
     };
     let there = attributes::of_name(directory, temporary);
-    if there.is_ok_and(|there| there.identity == file.target) {
+    if there.is_ok_and(|there| there.identity == file.target.identity) {
         let _ = names::remove(directory, temporary);
     }
 }

@@ -5,6 +5,7 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
+use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{Difference, Fate, Item, Kept, Kind, Names, Note, Outcome, TreePath};
 
@@ -23,6 +24,8 @@ pub struct Effects {
     pub faults: Vec<Fault>,
     /// Where the trees differ, or what was changed on the target.
     pub differences: Vec<Difference>,
+    /// What a person should know of entries with which nothing went wrong.
+    pub remarks: Vec<Remark>,
     /// `Item::Remove` and `Item::RemoveDirectory`: to be done when the guards have judged all of them.
     pub planned: Vec<Item>,
     /// What the subtrees would lose by that.
@@ -108,6 +111,19 @@ impl Effects {
         self.faults.push(fault);
     }
 
+    /// Where the source is said to be frozen nothing may vanish or change: what did has failed.
+    pub fn harden(&mut self) {
+        let is_soft = |outcome| matches!(outcome, Outcome::Vanished | Outcome::Changed);
+        for kind in Kind::ALL {
+            for soft in Outcome::ALL.into_iter().filter(|&outcome| is_soft(outcome)) {
+                self.counters.turn(Slot::Ended(kind, soft), Slot::Ended(kind, Outcome::Failed));
+            }
+        }
+        for fault in self.faults.iter_mut().filter(|fault| is_soft(fault.outcome)) {
+            fault.outcome = Outcome::Failed;
+        }
+    }
+
     /// Content was moved, of a file or a part of one.
     pub fn count_moved(&mut self, copied: &Copied) {
         self.count(Number::BytesRead, copied.read);
@@ -140,5 +156,25 @@ fn numbers(engine: Engine) -> (Number, Number) {
         Engine::Reflink => (Number::ReflinkFiles, Number::ReflinkBytes),
         Engine::CopyFileRange => (Number::CopyFileRangeFiles, Number::CopyFileRangeBytes),
         Engine::ReadWrite => (Number::ReadWriteFiles, Number::ReadWriteBytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanished_or_changed_has_failed_in_the_books_and_in_the_list() {
+        let mut effects = Effects::default();
+        for outcome in [Outcome::Same, Outcome::Vanished, Outcome::Changed, Outcome::Failed] {
+            effects.see(Kind::File);
+            effects.miss(Kind::File, TreePath::root(), outcome, Side::Source, "");
+        }
+        effects.harden();
+        let ended = |outcome| effects.counters.ended(outcome);
+        assert_eq!((ended(Outcome::Failed), ended(Outcome::Same), effects.counters.seen()), (3, 1, 4));
+        assert_eq!((ended(Outcome::Vanished), ended(Outcome::Changed)), (0, 0));
+        let outcomes: Vec<Outcome> = effects.faults.iter().map(|fault| fault.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Same, Outcome::Failed, Outcome::Failed, Outcome::Failed]);
     }
 }

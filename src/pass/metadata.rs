@@ -1,11 +1,14 @@
 //! Giving a target inode the metadata of its source, in the order that loses nothing.
 
+use std::ffi::CStr;
+
 use super::{Context, Effects};
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::xattr::{self, ACCESS_ACL, Choice, DEFAULT_ACL, Xattrs};
 use crate::fs::{Fd, attributes};
 use crate::tree::decide::{Wanted, wanted};
+use crate::tree::difference::{Learnt, same_access_acl};
 use crate::tree::{Attributes, Kind};
 
 /// What a target inode has before its metadata are set.
@@ -27,6 +30,23 @@ pub enum Current<'x> {
 /// Which extended attributes are kept.
 pub fn choice(context: &Context) -> Choice {
     Choice { acls: context.policy.acls, others: context.policy.xattrs, privileged: context.policy.target.chown }
+}
+
+/// In what the extended attributes of a pair differ.
+pub fn learn(source: &Xattrs, target: &Xattrs) -> Learnt {
+    let acl = |xattrs: &Xattrs, name| xattrs.kept.get(name).cloned();
+    let access = (acl(source, ACCESS_ACL), acl(target, ACCESS_ACL));
+    let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
+    let others = |xattrs: &Xattrs| {
+        let others = xattrs.kept.iter().filter(|(name, _)| !is_acl(name));
+        others.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    Learnt {
+        same_acls: same_access_acl(access.0.as_deref(), access.1.as_deref())
+            && acl(source, DEFAULT_ACL) == acl(target, DEFAULT_ACL),
+        same_xattrs: others(source) == others(target),
+        ..Learnt::NOTHING
+    }
 }
 
 /// Sets everything but the times: the owner first, as that clears set-id bits and capabilities; the

@@ -5,7 +5,9 @@ mod bucket;
 mod chosen;
 pub mod chunk;
 pub mod compare;
+pub mod directories;
 pub mod effects;
+mod frozen;
 pub mod layout;
 pub mod limits;
 pub mod link;
@@ -36,7 +38,7 @@ use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
-use crate::tree::{Item, TreePath};
+use crate::tree::{Item, Time, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -100,6 +102,8 @@ pub struct Context {
     pub limits: Limits,
     /// What the walk is for.
     pub purpose: Purpose,
+    /// `--final`: the source is frozen. A later ctime was made while we run.
+    pub frozen: Option<Time>,
     /// Nothing is written: what would be done is only told.
     pub dry_run: bool,
     /// What is changed on the target is listed.
@@ -133,9 +137,15 @@ pub struct Planning {
 }
 
 impl Context {
-    /// Whether the walk comes to every directory that both trees have.
+    /// Whether the walk comes to every directory that both trees have, and to what dead runs left there.
     pub fn looks_everywhere(&self) -> bool {
-        self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+        let sweeps = self.purpose == Purpose::Mirror && !self.dry_run;
+        sweeps && self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+    }
+
+    /// Whether the trees are only compared.
+    pub fn compares(&self) -> bool {
+        matches!(self.purpose, Purpose::Compare(_))
     }
 
     /// Whether a guard holds the removal of what lies there.
@@ -150,8 +160,9 @@ impl Context {
             Item::Doom { path, proof, round } => remove::doom(self, &path, &proof, round, watch, &mut effects),
             Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
-            item if matches!(self.purpose, Purpose::Compare(_)) => compare::process(self, item, watch, &mut effects),
+            item if self.compares() => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
+            item if self.purpose == Purpose::Directories => directories::process(self, item, watch, &mut effects),
             Item::Directory(directory) => mirror::directory(self, directory, watch, &mut effects),
             Item::Round { directory, round, rounds } => {
                 mirror::round(self, directory, round, rounds, watch, &mut effects);
@@ -167,6 +178,9 @@ impl Context {
             Item::Link(group) => link::group(self, group, watch, &mut effects),
         }
         watch.end();
+        if self.frozen.is_some() {
+            effects.harden();
+        }
         effects
     }
 }

@@ -4,6 +4,7 @@ pub mod differences;
 pub mod plan;
 mod progress;
 mod progress_file;
+pub mod remarks;
 mod removals;
 pub mod share;
 pub mod summary;

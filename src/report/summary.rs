@@ -69,6 +69,9 @@ pub struct Summary {
     /// What was to be removed from DST; absent where nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removals: Option<Removals>,
+    /// `--final`: what was written to a source that is said to be frozen; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Frozen>,
     /// Faults by cause, the most frequent first.
     pub faults: Vec<FaultCount>,
     /// Entries and bytes a second, over the whole run.
@@ -135,6 +138,18 @@ pub struct Content {
     pub files: u64,
     /// Of their content.
     pub bytes: u64,
+}
+
+/// What was found of a source that is said to be frozen. All of it is listed in `notes.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Frozen {
+    /// Entries that were changed after the start of the run.
+    pub ctime_after_start: u64,
+    /// Some of them.
+    pub paths: Vec<String>,
+    /// Files that were changed after their copy was made, although size and time are equal: what
+    /// `--ctime=content` compares.
+    pub ctime_newer: Content,
 }
 
 /// What a comparison read of the files.
@@ -326,6 +341,13 @@ pub fn engines(counters: &Counters) -> BTreeMap<&'static str, Content> {
 /// Files that were read back.
 pub fn verified(counters: &Counters) -> Content {
     Content { files: counters.number(Number::VerifiedFiles), bytes: counters.number(Number::VerifiedBytes) }
+}
+
+/// What was found of a source that is said to be frozen.
+pub fn frozen(counters: &Counters, paths: Vec<String>) -> Frozen {
+    let (files, bytes) = (counters.number(Number::CtimeNewer), counters.number(Number::CtimeNewerBytes));
+    let ctime_after_start = counters.number(Number::CtimeAfterStart);
+    Frozen { ctime_after_start, paths, ctime_newer: Content { files, bytes } }
 }
 
 /// What could not be set, by kind.

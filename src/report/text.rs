@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
-use super::summary::{Content, Contents, Summary};
+use super::summary::{Content, Contents, Frozen, Summary};
 use crate::tree::{Aspect, Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
@@ -200,6 +200,7 @@ fn remarks(summary: &Summary) -> Option<String> {
             plural(summary.target_only, "name that", "names that")
         ));
     }
+    lines.extend(summary.frozen.iter().flat_map(|frozen| about_frozen(frozen, &summary.run_directory)));
     if summary.links.outside > 0 {
         lines.push(format!("{} with names outside SRC", plural(summary.links.outside, "inode", "inodes")));
     }
@@ -211,6 +212,26 @@ fn remarks(summary: &Summary) -> Option<String> {
         lines.push(format!("{} of a dead run removed", plural(summary.swept, "left-over", "left-overs")));
     }
     (!lines.is_empty()).then(|| lines.iter().map(|line| format!("  note     {line}\n")).collect())
+}
+
+/// What a source that was said to be frozen shows all the same.
+fn about_frozen(frozen: &Frozen, run_directory: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if frozen.ctime_newer.files > 0 {
+        let (files, bytes) = (plural(frozen.ctime_newer.files, "file", "files"), BinaryBytes(frozen.ctime_newer.bytes));
+        lines.push(format!(
+            "{files} ({bytes}) changed after the copy was made, by ctime alone: --ctime=content compares the content"
+        ));
+    }
+    if frozen.ctime_after_start > 0 {
+        let entries = plural(frozen.ctime_after_start, "entry", "entries");
+        lines.push(format!("{entries} of SRC changed after the start of this run: somebody writes there"));
+        lines.extend(frozen.paths.iter().map(|path| format!("  {path}")));
+    }
+    if !lines.is_empty() {
+        lines.push(format!("these are listed in {run_directory}/notes.jsonl"));
+    }
+    lines
 }
 
 fn faults(summary: &Summary) -> Option<String> {
@@ -235,6 +256,10 @@ fn faults(summary: &Summary) -> Option<String> {
     Some(format!("{}\n", lines.join("\n")))
 }
 
+fn is_written_to(summary: &Summary) -> bool {
+    summary.frozen.as_ref().is_some_and(|frozen| frozen.ctime_after_start > 0)
+}
+
 fn describe(errno: &str) -> &'static str {
     let found = (1..134).map(nix::errno::Errno::from_raw).find(|known| format!("{known:?}") == errno);
     found.map_or("unknown error", nix::errno::Errno::desc)
@@ -247,6 +272,7 @@ fn closing(summary: &Summary) -> String {
         11 => "ended by an error: run the same command again when it is mended",
         20 if compares(summary) => "stopped by a signal: what was found so far is listed",
         24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
+        24 if is_written_to(summary) => "done, but somebody writes into SRC, which was said to be frozen",
         26 => "the trees differ",
         20 => "stopped by a signal: run the same command again, it goes on from here",
         3 => "refused: nothing was changed",

@@ -27,7 +27,7 @@ use crate::tree::decide::Abilities;
 use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
-use crate::tree::{DirectoryItem, Item, TreePath};
+use crate::tree::{DirectoryItem, Item, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
 const NONCE_IN_STATE: &str = "nonce";
@@ -79,7 +79,7 @@ pub struct Ready {
 
 impl Ready {
     /// Puts together what the passes work with.
-    pub fn begun(self, config: &Config, comm: &dyn Comm, threads: u32) -> Begun {
+    pub fn begun(self, config: &Config, comm: &dyn Comm, threads: u32, frozen: Option<Time>) -> Begun {
         let (source, target) = (self.source, self.target);
         let fs_types = (source.view.fs_type, target.view.fs_type);
         let root = DirectoryItem {
@@ -105,6 +105,7 @@ impl Ready {
             temporaries: self.temporaries,
             limits: Limits::new(config.limits, comm.ranks()),
             purpose: config.command.purpose(),
+            frozen,
             dry_run: !config.writes(),
             itemizes: config.itemizes,
             planning: config.planning(),
@@ -139,8 +140,9 @@ pub fn same_command(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Re
 /// Begins a run.
 pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Begun, Error> {
     same_command(crew.config, comm, &crew.roster)?;
+    let frozen = choose::frozen_since(crew.config, comm, &crew.roster)?;
     let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
-    Ok(ready.begun(crew.config, comm, crew.threads))
+    Ok(ready.begun(crew.config, comm, crew.threads, frozen))
 }
 
 /// Begins a run that writes.

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::agree::{Roster, agree, from_root};
 use crate::cli::choose::{Choose, Given, rules};
 use crate::comm::Comm;
+use crate::config::Config;
 use crate::fault::Error;
 use crate::fs::operator::{self, RunDirectory};
 use crate::fs::path_list::{self, ListError, PathList, Written};
@@ -38,6 +39,14 @@ pub fn filter(choose: &Choose, comm: &mut dyn Comm, roster: &Roster) -> Result<F
     };
     let now = if bounds.need_now() { from_root(comm, roster, || Ok(now()))? } else { Time::default() };
     Filter::new(&rules, &bounds, now).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// `--final`: what has a later ctime was changed while we run. The moment is one for all ranks.
+pub fn frozen_since(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Result<Option<Time>, Error> {
+    if !config.command.is_final() {
+        return Ok(None);
+    }
+    from_root(comm, roster, || Ok(now().plus(config.policy.clock_skew))).map(Some)
 }
 
 fn now() -> Time {

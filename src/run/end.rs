@@ -1,6 +1,6 @@
 //! The end of a run: make all durable, settle the root, give the lock back, and come to one verdict.
 
-use crate::counters::{Counters, Slot};
+use crate::counters::{Counters, Number, Slot};
 use crate::engine::Ended;
 use crate::fault::{Error, Failure};
 use crate::fs::Fd;
@@ -37,6 +37,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         (None, Ended::Quiet) if holds_back => 25,
         (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,
         (None, Ended::Quiet) if has(Outcome::Vanished) || has(Outcome::Changed) => 24,
+        (None, Ended::Quiet) if counters.number(Number::CtimeAfterStart) > 0 => 24,
         (None, Ended::Quiet) if counters.get(Slot::Stays(Kept::OnSource)) > 0 => 24,
         (None, Ended::Quiet) => 0,
     }
@@ -45,7 +46,6 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counters::Number;
     use crate::tree::{Aspect, Kind};
 
     fn books(outcomes: &[Outcome]) -> Counters {
@@ -89,6 +89,16 @@ mod tests {
         assert_eq!(code(Outcome::Same, &[Fate::Held, Fate::Removed]), 25);
         assert_eq!(code(Outcome::Created, &[Fate::Held]), 25);
         assert_eq!(code(Outcome::Created, &[Fate::Held, Fate::Failed]), 23);
+    }
+
+    #[test]
+    fn a_frozen_source_that_is_written_to_is_told_unless_there_is_worse() {
+        let code = |outcome| {
+            let mut counters = books(&[outcome]);
+            counters.count(Number::CtimeAfterStart, 1);
+            exit_code(&counters, Ended::Quiet, None)
+        };
+        assert_eq!((code(Outcome::Updated), code(Outcome::Failed)), (24, 23));
     }
 
     #[test]

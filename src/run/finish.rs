@@ -11,7 +11,7 @@ use super::record::{Found, Recorder};
 use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
-use crate::engine::{DifferenceLog, Ended, Finished};
+use crate::engine::{DifferenceLog, Ended, Finished, RemarkLog};
 use crate::fault::Error;
 use crate::fs::{data, path_list};
 use crate::pass::{Context, Effects, Watch, chunk, settle};
@@ -62,11 +62,20 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         root_faults = effects.faults;
         let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
         let mut log = DifferenceLog::new(run_directory.clone(), last, crew.list_settings());
+        let mut remarks = RemarkLog::new(run_directory.clone(), last);
         listed = effects.differences.iter().try_for_each(|change| log.add(change)).and_then(|()| log.close());
+        let remarked = effects.remarks.iter().try_for_each(|remark| remarks.add(remark));
+        listed = listed.and(remarked).and_then(|()| remarks.close());
     }
     let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
+    let is_joined = crew.is_root() && context.frozen.is_some();
+    let (remarked, written_to) = match lists::join_remarks(&crew, &run_directory, is_joined) {
+        Ok(paths) => (Ok(()), paths),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged };
+    let found = Found { counters, faults, root_faults, ended, error, judged, written_to };
     let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
     known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
     conclusion
@@ -122,6 +131,9 @@ fn root(context: &Context, root: &DirectoryItem, outcome: Option<Outcome>, has_f
     match outcome {
         Some(outcome) if !has_failed => {
             settle::later(context, root, outcome, &Watch::new(Arc::default()), &mut effects);
+            if context.frozen.is_some() {
+                effects.harden();
+            }
         }
         Some(_) => effects.end(Kind::Directory, Outcome::Unfinished),
         // Its walk failed, or it was abandoned with all else that a stop left: the books have it.

@@ -3,12 +3,14 @@
 use std::io::{self, BufReader, Read, Write};
 
 use super::crew::Crew;
-use crate::engine::difference_part_name;
+use crate::engine::{difference_part_name, remark_part_name};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report;
 use crate::report::differences::{self, Manner};
+use crate::report::remarks;
 use crate::sched::Rank;
+use crate::tree::remark::What;
 
 /// A list up to this size is sorted by path, so that it does not tell how the work was shared.
 const SORTED_BYTES_MAX: u64 = 16 << 20;
@@ -44,6 +46,30 @@ pub fn join_differences(crew: &Crew<'_>, directory: &RunDirectory, name: &str) -
     let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
     let parts = (0..=ranks).map(Rank).map(difference_part_name);
     join(directory, parts, name).and_then(|()| sort(directory, name)).map_err(|error| unusable(name, &error))
+}
+
+const NOTES: &str = "notes.jsonl";
+
+/// Paths that the summary names; all are in the list.
+const PATHS_MAX: usize = 10;
+
+/// Makes one list of the ranks' remarks, if the source is frozen. Returns some of the paths that were
+/// written to all the same.
+pub fn join_remarks(crew: &Crew<'_>, directory: &RunDirectory, frozen: bool) -> Result<Vec<String>, Error> {
+    if !frozen {
+        return Ok(Vec::new());
+    }
+    // One more than the ranks: the root's.
+    let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
+    let parts = (0..=ranks).map(Rank).map(remark_part_name);
+    join(directory, parts, NOTES).and_then(|()| first_written_to(directory)).map_err(|error| unusable(NOTES, &error))
+}
+
+fn first_written_to(directory: &RunDirectory) -> io::Result<Vec<String>> {
+    match directory.open(NOTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        list => remarks::first(BufReader::new(list?), What::CtimeAfterStart, PATHS_MAX),
+    }
 }
 
 fn unusable(name: &str, error: &io::Error) -> Error {

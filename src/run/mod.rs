@@ -18,6 +18,7 @@ mod prune;
 mod record;
 mod rm;
 mod rm_tree;
+mod settle;
 mod sync;
 mod total;
 

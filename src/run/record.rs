@@ -44,6 +44,8 @@ pub struct Found {
     pub error: Option<Error>,
     /// What the guards said, if anything was to be removed.
     pub judged: Option<Judged>,
+    /// Rank 0, of a source that is frozen: some paths that were written to all the same.
+    pub written_to: Vec<String>,
 }
 
 /// What one rank brings.
@@ -52,7 +54,7 @@ type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
 impl Recorder<'_> {
     /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
     pub fn sum_up(&self, comm: &mut dyn Comm, found: Found, done: &Done) -> Conclusion {
-        let Found { counters, faults, root_faults, ended, error, judged } = found;
+        let Found { counters, faults, root_faults, ended, error, judged, written_to } = found;
         let root_faults = self.log_root_faults(&root_faults);
         let (mut faults, mut problem) = (faults, None);
         match root_faults {
@@ -78,6 +80,7 @@ impl Recorder<'_> {
         let mut written = Ok(());
         if comm.rank() == Rank::ROOT {
             let mut summary = self.summary(&ranks, &all, counts(&parts), exit_code, error.as_ref(), done);
+            summary.frozen = self.crew.config.command.is_final().then(|| summary::frozen(&all, written_to));
             summary.removals = judged.map(|judged| removals(&all, &judged));
             written = self.write(&summary);
             conclusion.summary = Some(summary);
@@ -161,6 +164,7 @@ impl Recorder<'_> {
             unset: summary::unset(all),
             dry_run: !self.crew.config.writes() && self.crew.config.command.compare().is_none(),
             removals: None,
+            frozen: None,
             faults,
             rates: rates(all, done.seconds.total),
             ranks: ranks.iter().enumerate().map(work).collect(),

@@ -95,6 +95,7 @@ fn begun(
         purpose: config.command.purpose(),
         dry_run: config.dry_run,
         itemizes: config.itemizes,
+        frozen: None,
         planning: None,
         held: OnceLock::new(),
     });
@@ -146,7 +147,7 @@ fn conclude(
     }
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
     let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged };
+    let found = Found { counters, faults, root_faults, ended, error, judged, written_to: Vec::new() };
     super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 

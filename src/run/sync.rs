@@ -1,18 +1,16 @@
 //! `pmirror sync`: begin, walk and copy, bring hard links together, remove what is to go, settle
 //! directories, sum up.
 
-use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::{Crew, any_rank, link_turn};
 use super::finish::{self, Walked};
-use super::{Circumstances, Conclusion, prune};
+use super::{Circumstances, Conclusion, prune, settle};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
 use crate::report::{self, Progress};
-use crate::tree::{Item, Outcome};
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -80,7 +78,7 @@ fn walk(
     let mut root_outcome = None;
     if ended == Ended::Quiet {
         progress.enter("settle");
-        (ended, root_outcome) = settle_pass(&mut engine, crew, progress)?;
+        (ended, root_outcome) = settle::pass(&mut engine, crew, progress)?;
         clock.seconds.settle = clock.lap();
     }
     Ok(Walked { ended, finished: engine.finish(), root_outcome, has_walked: true, judged, clock })
@@ -113,40 +111,5 @@ fn link_pass(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
             (Ended::Quiet, true) => {}
             (ended, _) => return ended,
         }
-    }
-}
-
-/// Directories in any order first; then, deepest first, those whose final mode keeps us out. The root
-/// is left to the very end of the run.
-pub fn settle_pass(
-    engine: &mut Engine<'_>,
-    crew: &Crew<'_>,
-    progress: &mut Progress,
-) -> Result<(Ended, Option<Outcome>), Error> {
-    let mut root_outcome = None;
-    let mut keep_root = |items: Vec<Item>| {
-        let (root, rest): (Vec<Item>, Vec<Item>) = items
-            .into_iter()
-            .partition(|item| matches!(item, Item::Settle { directory, .. } if directory.path.is_root()));
-        if let Some(Item::Settle { outcome, .. }) = root.first() {
-            root_outcome = Some(*outcome);
-        }
-        rest
-    };
-    let items = keep_root(engine.take_deferred());
-    let mut ended = Ended::Quiet;
-    if any_rank(engine, items.len() as u64) > 0 {
-        ended = engine.run_pass(items, &mut |report| progress.observe(report));
-    }
-    loop {
-        // Depth 0 is the root, which waits for the end of the run in any case.
-        let deepest = engine.deepest_after_below().map_or(0, |depth| u64::from(depth) + 1);
-        let depths = agree(engine.comm(), &crew.roster, Ok(deepest))?;
-        let deepest = depths.into_iter().max().unwrap_or(0);
-        if deepest == 0 || ended != Ended::Quiet {
-            return Ok((ended, root_outcome));
-        }
-        let items = keep_root(engine.take_after_below(u32::try_from(deepest - 1).unwrap_or(u32::MAX)));
-        ended = engine.run_pass(items, &mut |report| progress.observe(report));
     }
 }

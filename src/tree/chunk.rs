@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bincode::{Decode, Encode};
 
-use super::attributes::{Attributes, Identity};
+use super::attributes::Attributes;
 use super::outcome::Outcome;
 use super::path::TreePath;
 
@@ -16,8 +16,8 @@ pub struct ChunkedFile {
     pub path: TreePath,
     /// The source as it was when the file was cut.
     pub source: Attributes,
-    /// The inode that is written, or that the source is compared with.
-    pub target: Identity,
+    /// The inode that is written, or what the source is compared with, as it was then.
+    pub target: Attributes,
     /// Size of a chunk; the last one may be smaller. Not 0.
     pub chunk_bytes: u64,
     /// What is done with it.
@@ -139,7 +139,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Kind, Time};
+    use crate::tree::{Identity, Kind, Time};
     use proptest::prelude::*;
 
     fn file(size: u64, chunk_bytes: u64) -> ChunkedFile {
@@ -162,7 +162,7 @@ mod tests {
         };
         let path = TreePath::root().join(c"file");
         let task = ChunkTask::Compare { known_links: 1, may_tell: true };
-        ChunkedFile { path, source, target: identity, chunk_bytes, task }
+        ChunkedFile { path, source, target: source, chunk_bytes, task }
     }
 
     proptest! {

@@ -240,8 +240,8 @@ pub enum Note {
     Link(LinkNote),
     /// Of a large file. `ChunkedFile::hash` tells the owner.
     Chunk {
-        /// The file.
-        file: ChunkedFile,
+        /// The file. Boxed, as the other notes are small, and very many.
+        file: Box<ChunkedFile>,
         /// What happened to it.
         news: ChunkNews,
     },

@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod path;
 pub mod pattern;
 pub mod project;
+pub mod remark;
 pub mod removal;
 pub mod sample;
 pub mod side;

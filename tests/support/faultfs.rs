@@ -131,7 +131,7 @@ impl FaultFs {
         self.request(&json!("start_log"));
     }
 
-    /// The calls since `start_log`, in order, as `operation name detail`.
+    /// The calls since `start_log` or the last time, in order, as `operation name detail`.
     pub fn take_log(&self) -> Vec<String> {
         let log = self.request(&json!("take_log"));
         let word = |call: &Value, key: &str| call[key].as_str().unwrap_or("").to_string();

@@ -107,6 +107,12 @@ impl Pair {
         cmp.state_dir(self.state_path()).copied_to(&self.top)
     }
 
+    /// `pmirror mtimes` of the source and the target, to be refined and run.
+    pub fn mtimes(&self) -> Pmirror {
+        let mtimes = Pmirror::new().mtimes(self.source_path(), self.target_path());
+        mtimes.state_dir(self.state_path()).copied_to(&self.top)
+    }
+
     /// Gives the target and the state directory to a user.
     pub fn give_to(&self, (user, group): (u32, u32)) -> &Pair {
         let top = self.beside();

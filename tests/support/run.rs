@@ -96,6 +96,13 @@ impl Pmirror {
         self
     }
 
+    /// `pmirror mtimes SOURCE TARGET`.
+    pub fn mtimes(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Pmirror {
+        let mut mtimes = self.sync(source, target);
+        mtimes.words[0] = "mtimes".into();
+        mtimes
+    }
+
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Pmirror {
         self.words.push(word.as_ref().to_os_string());
         self

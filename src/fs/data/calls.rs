@@ -133,12 +133,6 @@ pub(super) fn clone_file(source: &Fd, target: &Fd) -> Result<(), Errno> {
     uninterrupted(|| rustix::fs::ioctl_ficlone(target.as_fd(), source.as_fd()).map_err(errno))
 }
 
-/// Lets the target share a range. One that goes to the end of the source need not end with a block.
-pub(super) fn clone_range(source: &Fd, target: &Fd, range: &Range<u64>, to_end: bool) -> Result<(), Errno> {
-    let length = if to_end { 0 } else { range.end.saturating_sub(range.start) };
-    uninterrupted(|| crate::fs::sys::clone_range(source.as_fd(), target.as_fd(), range.start, length))
-}
-
 /// Has the kernel copy up to `bytes` from `offset` on in both files. Returns how many it did.
 pub(super) fn copy_file_range(source: &Fd, target: &Fd, offset: u64, bytes: u64) -> Result<u64, Errno> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -1,6 +1,7 @@
 //! Copying one range of a file: by which engine, and which parts of it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -30,34 +31,35 @@ pub fn copy_range(
     how: &Copying,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, Failure> {
-    let was = ends.source_was;
     let mut stream = Stream::new(ends, how, progress);
+    let size = ends.source_was.size;
     let engine_bytes_min = if how.engine.is_some() { HOLE_BYTES_MIN } else { ENGINE_BYTES_MIN };
-    if was.size <= engine_bytes_min && !may_have_holes(ends) {
+    if size <= engine_bytes_min && !may_have_holes(ends) {
         stream.copy(range, Zeros::Written)?;
         return Ok(stream.finish());
     }
-    let pair = how.known.pair(ends)?;
-    if clone(ends, &range, how, &pair, &mut stream)? {
-        return Ok(stream.finish());
+    let mut hands = Hands { ends, how, pair: how.known.pair(ends)?, stream };
+    // A file is cut only where sharing its blocks was refused: its chunks would be refused as well.
+    if range == (0..size) && hands.clone_whole()? {
+        return Ok(hands.stream.finish());
     }
     if !may_have_holes(ends) {
-        move_data(ends, range, how, &pair, &mut stream)?;
+        hands.move_data(range)?;
     } else if how.sparse {
-        copy_extents(ends, range, how, &pair, &mut stream)?;
+        hands.copy_extents(range)?;
     } else {
-        stream.copy(range, Zeros::Written)?;
+        hands.stream.copy(range, Zeros::Written)?;
     }
-    Ok(stream.finish())
+    Ok(hands.stream.finish())
 }
 
 /// Lets the target share all blocks of the source, if the file systems can do that: at once,
 /// whatever the size. `None`: they can not, and nothing was done.
 pub fn clone_whole(ends: &Ends<'_>, how: &Copying, progress: &mut dyn FnMut(u64)) -> Result<Option<Copied>, Failure> {
-    let mut stream = Stream::new(ends, how, progress);
-    let pair = how.known.pair(ends)?;
-    let done = clone(ends, &(0..ends.source_was.size), how, &pair, &mut stream)?;
-    Ok(done.then(|| stream.finish()))
+    let stream = Stream::new(ends, how, progress);
+    let mut hands = Hands { ends, how, pair: how.known.pair(ends)?, stream };
+    let done = hands.clone_whole()?;
+    Ok(done.then(|| hands.stream.finish()))
 }
 
 fn may_have_holes(ends: &Ends<'_>) -> bool {
@@ -65,97 +67,85 @@ fn may_have_holes(ends: &Ends<'_>) -> bool {
     was.allocated < was.size && was.size > HOLE_BYTES_MIN
 }
 
-/// Whether an engine may do the work that does not show us the bytes.
-fn may_hide(engine: Engine, how: &Copying, pair: &Pair) -> bool {
-    how.hashing.is_none() && how.engine.is_none_or(|only| only == engine) && pair.may(engine, how.engine.is_some())
+/// All engines, and what both file systems take of them.
+struct Hands<'h> {
+    ends: &'h Ends<'h>,
+    how: &'h Copying,
+    pair: Arc<Pair>,
+    stream: Stream<'h>,
 }
 
-/// Shares the blocks of a range. False: it can not be done, and nothing is changed.
-fn clone(
-    ends: &Ends<'_>,
-    range: &Range<u64>,
-    how: &Copying,
-    pair: &Pair,
-    stream: &mut Stream<'_>,
-) -> Result<bool, Failure> {
-    let was = ends.source_was;
-    let fills_holes = !how.sparse && may_have_holes(ends);
-    if fills_holes || range.is_empty() || !may_hide(Engine::Reflink, how, pair) {
-        return Ok(false);
+impl Hands<'_> {
+    /// Whether an engine may do the work that does not show us the bytes.
+    fn may_hide(&self, engine: Engine) -> bool {
+        let only = self.how.engine;
+        self.how.hashing.is_none() && only.is_none_or(|only| only == engine) && self.pair.may(engine, only.is_some())
     }
-    let cloned = if *range == (0..was.size) {
-        calls::clone_file(ends.source, ends.target)
-    } else {
-        calls::clone_range(ends.source, ends.target, range, range.end == was.size)
-    };
-    match cloned {
-        Ok(()) => {
-            pair.accepted(Engine::Reflink);
-            let length = range.end - range.start;
-            stream.was_moved(Engine::Reflink, range, length.min(was.allocated));
-            Ok(true)
+
+    /// Shares all blocks. False: it can not be done, and nothing is changed.
+    fn clone_whole(&mut self) -> Result<bool, Failure> {
+        let (ends, was) = (self.ends, self.ends.source_was);
+        let fills_holes = !self.how.sparse && may_have_holes(ends);
+        if fills_holes || was.size == 0 || !self.may_hide(Engine::Reflink) {
+            return Ok(false);
         }
-        Err(errno) if pair.refused(Engine::Reflink, errno) => Ok(false),
-        Err(errno) => Err(ends.target.failure("ioctl", errno)),
+        match calls::clone_file(ends.source, ends.target) {
+            Ok(()) => {
+                self.pair.accepted(Engine::Reflink);
+                self.stream.was_moved(Engine::Reflink, &(0..was.size), was.size.min(was.allocated));
+                Ok(true)
+            }
+            Err(errno) if self.pair.refused(Engine::Reflink, errno) => Ok(false),
+            Err(errno) => Err(ends.target.failure("ioctl", errno)),
+        }
     }
-}
 
-/// Copies the data between the holes. Where what is data can not be told, all is read, and blocks of
-/// zeros are left out.
-fn copy_extents(
-    ends: &Ends<'_>,
-    range: Range<u64>,
-    how: &Copying,
-    pair: &Pair,
-    stream: &mut Stream<'_>,
-) -> Result<(), Failure> {
-    let zeros = Zeros::Left { block: pair.block_bytes };
-    if !pair.knows_holes && trust::is_recent(ends.source_was, SystemTime::now()) {
-        stream.copy(range.clone(), zeros)?;
-    } else {
-        let mut extents = Extents::of(range.clone());
-        loop {
-            match extents.next(|at| seek_data(ends.source, at), |at| seek_hole(ends.source, at))? {
-                // A file system that knows no holes answers that all is data (lseek(2)).
-                Step::Data(data) if data == range && !pair.knows_holes => stream.copy(data, zeros)?,
-                Step::Data(data) => move_data(ends, data, how, pair, stream)?,
-                Step::Unknown(rest) => stream.copy(rest, zeros)?,
-                Step::End => break,
+    /// Copies the data between the holes. Where what is data can not be told, all is read, and blocks of
+    /// zeros are left out.
+    fn copy_extents(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        let (source, knows_holes) = (self.ends.source, self.pair.knows_holes);
+        let zeros = Zeros::Left { block: self.pair.block_bytes };
+        if !knows_holes && trust::is_recent(self.ends.source_was, SystemTime::now()) {
+            self.stream.copy(range.clone(), zeros)?;
+        } else {
+            let mut extents = Extents::of(range.clone());
+            loop {
+                match extents.next(|at| seek_data(source, at), |at| seek_hole(source, at))? {
+                    // A file system that knows no holes answers that all is data (lseek(2)).
+                    Step::Data(data) if data == range && !knows_holes => self.stream.copy(data, zeros)?,
+                    Step::Data(data) => self.move_data(data)?,
+                    Step::Unknown(rest) => self.stream.copy(rest, zeros)?,
+                    Step::End => break,
+                }
             }
         }
-    }
-    stream.rest_is_hole(&range);
-    let size = ends.source_was.size;
-    if range == (0..size) && stream.target_end() < size {
-        set_size(ends.target, size)?;
-    }
-    Ok(())
-}
-
-/// Copies a range in which all is data.
-fn move_data(
-    ends: &Ends<'_>,
-    range: Range<u64>,
-    how: &Copying,
-    pair: &Pair,
-    stream: &mut Stream<'_>,
-) -> Result<(), Failure> {
-    let mut left = range;
-    while !left.is_empty() && !how.direct && may_hide(Engine::CopyFileRange, how, pair) {
-        let bytes = (left.end - left.start).min(how.call_bytes_max);
-        match calls::copy_file_range(ends.source, ends.target, left.start, bytes) {
-            // The end of the source, or a file whose size the kernel does not know, as in /proc.
-            Ok(0) => break,
-            Ok(put) => {
-                pair.accepted(Engine::CopyFileRange);
-                stream.was_moved(Engine::CopyFileRange, &(left.start..left.start + put), put);
-                left.start += put;
-            }
-            Err(errno) if pair.refused(Engine::CopyFileRange, errno) => {}
-            // Reading and writing will tell which side it is, if it happens again.
-            Err(Errno::EIO) => break,
-            Err(errno) => return Err(ends.target.failure("copy_file_range", errno)),
+        self.stream.rest_is_hole(&range);
+        let size = self.ends.source_was.size;
+        if range == (0..size) && self.stream.target_end() < size {
+            set_size(self.ends.target, size)?;
         }
+        Ok(())
     }
-    if left.is_empty() { Ok(()) } else { stream.copy(left, Zeros::Written) }
+
+    /// Copies a range in which all is data.
+    fn move_data(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        let (ends, mut left) = (self.ends, range);
+        while !left.is_empty() && !self.how.direct && self.may_hide(Engine::CopyFileRange) {
+            let bytes = (left.end - left.start).min(self.how.call_bytes_max);
+            match calls::copy_file_range(ends.source, ends.target, left.start, bytes) {
+                // The end of the source, or a file whose size the kernel does not know, as in /proc.
+                Ok(0) => break,
+                Ok(put) => {
+                    self.pair.accepted(Engine::CopyFileRange);
+                    self.stream.was_moved(Engine::CopyFileRange, &(left.start..left.start + put), put);
+                    left.start += put;
+                }
+                Err(errno) if self.pair.refused(Engine::CopyFileRange, errno) => {}
+                // Reading and writing will tell which side it is, if it happens again.
+                Err(Errno::EIO) => break,
+                Err(errno) => return Err(ends.target.failure("copy_file_range", errno)),
+            }
+        }
+        if left.is_empty() { Ok(()) } else { self.stream.copy(left, Zeros::Written) }
+    }
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::judge::{self, Spot};
 use super::sides::Sides;
-use super::{Judged, Look, links};
+use super::{Judged, Look, large, links};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::attributes;
@@ -91,7 +91,10 @@ fn both(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: Attributes
     if has_links && policy.hard_links && look.comparing.level >= Level::Quick && source.kind == target.kind {
         return tell_owner(look, sides, entry, &source, &target);
     }
-    let spot = Spot { source: &sides.source, target: directory, name: entry.name, path: &entry.path };
+    if large::is_cut(look, entry.kind, &entry.path, &(source, target)) {
+        return large::cut(look, entry.path.clone(), (source, target));
+    }
+    let spot = Spot { source: &sides.source, target: directory, name: entry.name, path: &entry.path, content: None };
     let judged: Result<Judged, Failure> = judge::name(look, &spot, (source, target));
     look.conclude(entry.kind, &entry.path, judged);
 }

@@ -5,10 +5,10 @@ use std::ffi::CStr;
 use super::Look;
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
-use crate::fs::xattr::{self, ACCESS_ACL, DEFAULT_ACL, Xattrs};
+use crate::fs::xattr;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::pass::{Effects, metadata};
-use crate::tree::difference::{Learnt, Level, aspects, beyond_rights, same_access_acl};
+use crate::tree::difference::{Learnt, Level, aspects, beyond_rights};
 use crate::tree::{Aspects, Attributes, Kind, TreePath};
 
 /// How often a pair that changes under us is looked at.
@@ -33,7 +33,7 @@ pub struct Found {
     unset: (bool, bool, bool),
     /// Two files of equal size: their contents are in question.
     asked: bool,
-    /// Bytes of the file, if its content was compared.
+    /// If the content of the file was compared: bytes that were read here for that.
     compared: Option<u64>,
 }
 
@@ -69,10 +69,22 @@ pub struct Spot<'s> {
     pub name: &'s CStr,
     /// Its path.
     pub path: &'s TreePath,
+    /// What its chunks were found to be.
+    pub content: Option<Content>,
+}
+
+/// The content of a pair, compared before and elsewhere.
+#[derive(Clone, Copy)]
+pub struct Content {
+    /// The pair as it was then.
+    pub was: (Attributes, Attributes),
+    /// Whether it was the same.
+    pub same: bool,
 }
 
 impl Spot<'_> {
-    fn look(&self) -> Result<(Attributes, Attributes), Failure> {
+    /// Both sides as they are now.
+    pub fn look(&self) -> Result<(Attributes, Attributes), Failure> {
         Ok((attributes::of_name(self.source, self.name)?, attributes::of_name(self.target, self.name)?))
     }
 }
@@ -146,9 +158,13 @@ fn look_closely(look: &Look<'_>, spot: &Spot<'_>, pair: &(Attributes, Attributes
         learnt.same_text = here == there;
     }
     if level >= Level::Meta {
-        found.asked =
-            level >= Level::Hash && source.kind == Kind::File && source.size == target.size && source.size > 0;
-        let reads = found.asked && look.comparing.sample.is_none_or(|sample| sample.takes(spot.path));
+        found.asked = asks_content(look, pair);
+        let holds = |was: &(Attributes, Attributes)| source.content_is_as(&was.0) && target.content_is_as(&was.1);
+        let known = spot.content.filter(|content| holds(&content.was));
+        if let Some(content) = known {
+            (learnt.same_content, found.compared) = (content.same, Some(0));
+        }
+        let reads = known.is_none() && reads_content(look, spot.path, pair);
         let open = if reads { open::file_for_reading } else { open::entry };
         let (from, to) = (open(spot.source, spot.name)?, open(spot.target, spot.name)?);
         let is_meant = || -> Result<bool, Failure> {
@@ -170,6 +186,17 @@ fn look_closely(look: &Look<'_>, spot: &Spot<'_>, pair: &(Attributes, Attributes
     Ok(Some(finish(look, (source, target), learnt, found)))
 }
 
+/// Whether the contents of a pair are in question.
+fn asks_content(look: &Look<'_>, (source, target): &(Attributes, Attributes)) -> bool {
+    let are_files = source.kind == Kind::File && target.kind == Kind::File;
+    look.comparing.level >= Level::Hash && are_files && source.size == target.size && source.size > 0
+}
+
+/// Whether they are in question and in the sample.
+pub fn reads_content(look: &Look<'_>, path: &TreePath, pair: &(Attributes, Attributes)) -> bool {
+    asks_content(look, pair) && look.comparing.sample.is_none_or(|sample| sample.takes(path))
+}
+
 fn learn_xattrs(
     look: &Look<'_>,
     (source, target): (&Fd, &Fd),
@@ -182,14 +209,8 @@ fn learn_xattrs(
     }
     let choice = metadata::choice(look.context);
     let (mine, theirs) = (xattr::read(source, choice)?, xattr::read(target, choice)?);
-    let acl = |xattrs: &Xattrs, name| xattrs.kept.get(name).cloned();
-    learnt.same_acls = same_access_acl(acl(&mine, ACCESS_ACL).as_deref(), acl(&theirs, ACCESS_ACL).as_deref())
-        && acl(&mine, DEFAULT_ACL) == acl(&theirs, DEFAULT_ACL);
-    let others = |xattrs: &Xattrs| {
-        let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
-        xattrs.kept.iter().filter(|(name, _)| !is_acl(name)).map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>()
-    };
-    learnt.same_xattrs = others(&mine) == others(&theirs);
+    let xattrs = metadata::learn(&mine, &theirs);
+    *learnt = Learnt { same_acls: xattrs.same_acls, same_xattrs: xattrs.same_xattrs, ..*learnt };
     found.unset.2 = mine.beyond_rights != theirs.beyond_rights;
     Ok(())
 }

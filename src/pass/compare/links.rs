@@ -180,6 +180,6 @@ fn compare(look: &mut Look<'_>, member: &Member) -> Result<Judged, Failure> {
     let gone = Failure { side: Side::Source, operation: "openat", errno: nix::errno::Errno::ENOENT as i32 };
     let (directory, name) = parts(&member.path).ok_or(gone)?;
     let place = Place::open(look.context, &directory).map_err(|trouble| entry::failure_of(trouble, gone))?;
-    let spot = Spot { source: &place.source, target: &place.target, name: &name, path: &member.path };
+    let spot = Spot { source: &place.source, target: &place.target, name: &name, path: &member.path, content: None };
     judge::name(look, &spot, (member.source, member.target))
 }

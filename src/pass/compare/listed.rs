@@ -47,7 +47,8 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
             }
             Err(failure) => return lost(&sides.item.path, failure, look.effects),
         }
-        if look.watch.must_stop() || look.context.grain.is_enough(started, look.watch) {
+        let is_enough = look.context.grain.is_enough(started, look.watch) || !look.chunks.is_empty();
+        if look.watch.must_stop() || is_enough {
             break;
         }
     }

@@ -3,6 +3,7 @@
 
 mod entry;
 mod judge;
+mod large;
 mod links;
 mod listed;
 mod sides;
@@ -16,7 +17,7 @@ use self::sides::Sides;
 use super::listing::{Listings, Part as Round, TooMany, listings};
 use super::mirror::listed::Part;
 use super::mirror::{abandon, names_unknown, note, outcome_of, report};
-use super::{Context, Effects, Purpose, Watch, share};
+use super::{Context, Effects, Purpose, Watch, chunk, share};
 use crate::fault::{Failure, Side};
 use crate::fs::attributes;
 use crate::tree::difference::{Comparing, Level};
@@ -32,30 +33,33 @@ pub struct Look<'l> {
     pub watch: &'l Watch,
     /// What comes of it.
     pub effects: &'l mut Effects,
+    /// Large files that were cut, for any rank to read.
+    pub chunks: Vec<Item>,
 }
 
 /// Runs one item.
 pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effects) {
     let everything = Comparing { level: Level::Hash, sample: None };
     let comparing = if let Purpose::Compare(comparing) = &context.purpose { comparing } else { &everything };
-    let mut look = Look { context, comparing, watch, effects };
+    let mut look = Look { context, comparing, watch, effects, chunks: Vec::new() };
     match item {
         Item::Directory(item) => look.directory(item),
         Item::Round { directory, round, rounds } => look.round(directory, Round { round, rounds }),
         Item::Batch { directory, names } | Item::Again { directory, names } => look.batch(directory, &names),
         Item::Link(group) => links::group(&mut look, group),
         Item::Listed { directory, extent, settles } => listed::listed(&mut look, Part { directory, extent, settles }),
-        // Files are cut, directories settled and names removed only where something is written.
-        Item::Chunks { .. } | Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => {}
-        Item::Publish { file, .. } => {
-            let note = "nothing is published where nothing is written";
-            look.effects.miss(Kind::File, file.path, Outcome::Failed, Side::Target, note);
-        }
+        Item::Chunks { file, first, count } => chunk::chunks(context, file, first, count, watch, look.effects),
+        Item::Publish { file, fate } => large::judge(&mut look, &file, fate),
+        // Names are removed, and directories settled, only where something is written.
+        Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => {}
         Item::Settle { directory, .. } => {
             let note = "nothing is settled where nothing is written";
             look.effects.miss(Kind::Directory, directory.path, Outcome::Failed, Side::Target, note);
         }
     }
+    // Last, as a rank takes its newest item: a large file that was begun comes before further ones.
+    let chunks = look.chunks;
+    effects.items.extend(chunks);
 }
 
 impl Look<'_> {
@@ -163,7 +167,8 @@ impl Look<'_> {
             self.context.limits.entry(self.watch);
             entry::one(self, sides, name, listed);
             done += 1;
-            if self.watch.must_stop() || self.context.grain.is_enough(started, self.watch) {
+            let is_enough = self.context.grain.is_enough(started, self.watch) || !self.chunks.is_empty();
+            if self.watch.must_stop() || is_enough {
                 break;
             }
         }

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::{attributes, data, open};
-use crate::pass::chunk;
+use crate::pass::{chunk, frozen};
 use crate::tree::decide::{self, Action, CtimeRule, Known, must_look_at_xattrs};
 use crate::tree::{Attributes, Kind};
 
@@ -23,6 +23,9 @@ pub fn decide(
     let Some(target) = target else {
         return Ok(Some(action));
     };
+    if matches!(action, Action::Keep | Action::Repair(_)) && known.same_content.is_none() {
+        frozen::look_at_pair(work.context, (source, target), || work.pair.path(entry.name), work.effects);
+    }
     let has_changed = policy.ctime == CtimeRule::Content
         && matches!(action, Action::Keep | Action::Repair(_))
         && source.kind == Kind::File
@@ -32,7 +35,7 @@ pub fn decide(
     if action != Action::LookAtContent && !has_changed {
         return Ok(Some(action));
     }
-    if chunk::is_large(work.context, source.size) {
+    if chunk::is_cut(work.context, entry.kind, source.size) {
         chunk::compare(work, entry, source, target);
         return Ok(None);
     }

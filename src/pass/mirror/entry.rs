@@ -12,7 +12,7 @@ use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::pair::{Pair, key};
-use crate::pass::{chosen, plan};
+use crate::pass::{chosen, frozen, plan};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
@@ -66,6 +66,10 @@ pub fn look_and_act(
     let target = target_of(work.pair, entry.name, on_target);
     if work.may_plan && target.as_ref().is_ok_and(|target| is_in_the_way(work, entry, &source, target.as_ref())) {
         return postpone(work, entry);
+    }
+    // A directory is looked at when it is settled.
+    if source.kind != Kind::Directory {
+        frozen::look(work.context, &source, || work.pair.path(entry.name), work.effects);
     }
     if source.kind == Kind::File {
         work.effects.count(Number::BytesLogical, source.size);

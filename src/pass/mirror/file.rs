@@ -13,7 +13,7 @@ use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
-use crate::pass::{Context, chunk, layout, project};
+use crate::pass::{Context, chunk, frozen, layout, project};
 use crate::tree::decide::{ContentRule, Times};
 use crate::tree::{Attributes, Kind, Outcome, Time};
 
@@ -155,6 +155,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
+    frozen::look(work.context, &source_was, || work.pair.path(entry.name), work.effects);
     work.effects.count(Number::BytesLogical, source_was.size);
     work.effects.count(Number::BytesAllocated, source_was.allocated);
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
@@ -202,9 +203,8 @@ fn open_both(work: &mut Work<'_>, entry: &Entry<'_>, place: Place) -> Result<Opt
 /// Fills a new target file and publishes it, at once or with its flush group. A large one is cut, for
 /// all ranks to fill.
 fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outcome) {
-    let is_large = chunk::is_large(work.context, sources.source_was.size);
     let mut cloned = None;
-    if is_large && sources.place.is_temporary() {
+    if chunk::is_cut(work.context, entry.kind, sources.source_was.size) && sources.place.is_temporary() {
         cloned = match clone(work, &sources) {
             Ok(None) => return chunk::begin(work, entry, sources, outcome),
             cloned => Some(cloned.map(Option::unwrap_or_default)),

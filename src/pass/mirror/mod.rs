@@ -32,7 +32,7 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
     let outcome = match listings.broken {
-        None => settle::outcome_before_changes(context, &pair),
+        None => settle::outcome_before_changes(context, &pair, effects),
         Some(outcome) => Ok(outcome),
     };
     let outcome = match outcome {
@@ -164,7 +164,7 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
     share::rounds(&pair.item, rounds, effects);
-    let outcome = settle::outcome_before_changes(context, &pair).unwrap_or(Outcome::Failed);
+    let outcome = settle::outcome_before_changes(context, &pair, effects).unwrap_or(Outcome::Failed);
     settle::now_or_later(context, pair, outcome, false, effects);
 }
 

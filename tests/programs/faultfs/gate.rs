@@ -83,9 +83,9 @@ impl Gate {
         self.state().log = Some(Vec::new());
     }
 
-    /// Ends the log: the calls in the order in which they came.
+    /// The calls since the log began or was taken, in the order in which they came.
     pub fn take_log(&self) -> Vec<Logged> {
-        self.state().log.take().unwrap_or_default()
+        self.state().log.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How many calls there were since the last time.
