@@ -335,6 +335,11 @@ impl Config {
         !self.dry_run && !matches!(self.command, Command::Cmp(_) | Command::Rm(Rm::Plan(_)))
     }
 
+    /// Whether deletions are carried out, or told as if they were.
+    pub fn writes_deletions(&self) -> bool {
+        !matches!(self.command, Command::Rm(Rm::Plan(_)))
+    }
+
     /// How removals are planned, if any are.
     pub fn planning(&self) -> Option<Planning> {
         let looks = matches!(self.command, Command::Rm(Rm::Plan(_)));

@@ -108,8 +108,10 @@ fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interru
     let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
     match (&summary, &error) {
         (Some(summary), _) if config.json => print(&summary.to_json()),
-        // The result of a comparison is the list of differences.
-        (Some(summary), _) if !config.quiet && config.command.compare().is_some() => tell(&summary.to_text()),
+        // The result is the list of differences, or of changes.
+        (Some(summary), _) if !config.quiet && (config.itemizes || config.command.compare().is_some()) => {
+            tell(&summary.to_text());
+        }
         (Some(summary), _) if !config.quiet => print(&summary.to_text()),
         (Some(summary), None) if exit_code != 0 => {
             say(&format!("exit {exit_code}; the record is in {}", summary.run_directory));

@@ -204,6 +204,32 @@ fn an_empty_source_is_refused_while_the_target_is_not() {
     assert!(pair.target_now().has("all/of/it"));
 }
 
+#[test]
+fn exchanged_operands_are_refused_once_a_run_has_told_which_is_which() {
+    let pair = equal();
+    pair.sync().run().exits(0);
+    pair.source().file("only here", "x");
+    let exchanged = Pmirror::new().rm(pair.target_path(), pair.source_path()).state_dir(pair.state_path());
+    exchanged.run().refuses(3, &["exchanged"]);
+    assert!(pair.source_now().has("only here"));
+}
+
+#[test]
+fn a_root_that_is_not_the_one_of_the_last_run_is_refused_until_a_copy_has_run() {
+    let pair = equal();
+    pair.target().file("both/1/extra", "x");
+    pair.sync().run().exits(0);
+    std::fs::rename(pair.source_path(), pair.beside().path("unmounted")).unwrap();
+    std::fs::create_dir(pair.source_path()).unwrap();
+    pair.source().file("both/left over in the mount point", "x");
+    pair.rm().run().refuses(3, &["SRC", "not the directory that it was", "mounted"]);
+    pair.sync().arg("--delete").run().refuses(3, &["not the directory that it was"]);
+    assert!(pair.target_now().has("both/1/extra") && pair.target_now().has("both/1/file"));
+    pair.sync().run().exits(0);
+    let run = pair.rm().run().exits(0);
+    assert_eq!(run.removals("removed"), 5 + 5 + 1);
+}
+
 fn with_many(lost: u32, both: u32) -> Pair {
     let pair = equal();
     for n in 0..both {

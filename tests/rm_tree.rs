@@ -83,6 +83,19 @@ fn precious_directories_are_refused() {
 }
 
 #[test]
+fn the_source_of_a_run_is_refused_and_so_is_what_holds_it() {
+    let pair = tree();
+    pair.source().file("home/ada/file", "x");
+    let sync = pair.sync().sync(pair.source_path().join("home"), pair.beside().path("copy"));
+    sync.run().exits(0);
+    for path in [pair.source_path().join("home"), pair.source_path()] {
+        Pmirror::new().rm_tree(path).state_dir(pair.state_path()).run().refuses(3, &["was the SRC of run"]);
+    }
+    Pmirror::new().rm_tree(pair.source_path().join("home/ada")).state_dir(pair.state_path()).run().exits(0);
+    rm(&pair).run().exits(0);
+}
+
+#[test]
 fn a_tree_in_which_something_is_mounted_is_refused() {
     let pair = tree();
     let (canary, point) = (pair.beside().path("canary"), pair.target_path().join("empty/4"));

@@ -57,7 +57,10 @@ fn a_directory_in_the_way_of_something_else_is_part_of_the_plan() {
         pair.sync().ranks(ranks).run().exits(23);
         assert!(pair.target_now().has("file/inner/file"), "only --delete removes it");
         let sync = pair.sync().arg("--delete").ranks(ranks);
-        sync.run().exits(0);
+        let dry = sync.clone().arg("-n").run().exits(0);
+        let real = sync.clone().arg("-i").run().exits(0);
+        assert_eq!(String::from_utf8_lossy(&dry.stdout), String::from_utf8_lossy(&real.stdout));
+        assert_eq!(dry.totals(), real.totals());
         pair.assert_mirrored();
         second_run_changes_nothing(&pair, &sync, 0);
     }

@@ -134,6 +134,10 @@ pub struct Printed {
     #[arg(long, env = "PMIRROR_PRINT0")]
     pub print0: bool,
 
+    /// Changes nothing here: a comparison never writes.
+    #[arg(short = 'n', long, env = "PMIRROR_DRY_RUN")]
+    pub dry_run: bool,
+
     /// List no more differences than this. All are counted, and all are looked for.
     #[arg(long, value_name = "N", env = "PMIRROR_MAX_DIFFERENCES")]
     pub max_differences: Option<u64>,

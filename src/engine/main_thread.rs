@@ -1,6 +1,7 @@
 //! A rank's main thread: messages, waves, progress and signals. It never touches a file of the trees,
 //! so a rank whose workers hang in a dead server still answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 
 use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Item};
+use crate::tree::{ChunkedFile, Identity, Item};
 use crate::wire;
 
 /// A worker that has been in one operation for so long lends its permit to a spare one.
@@ -311,6 +312,11 @@ impl<'c> Engine<'c> {
     /// What the subtrees would lose by the part of the plan that this rank has.
     pub fn losses(&self) -> Losses {
         self.shared.lock().losses.clone()
+    }
+
+    /// Target inodes of several names, of which a dry run would have taken so many away so far.
+    pub fn gone(&self) -> BTreeMap<Identity, u32> {
+        self.shared.lock().gone.clone()
     }
 
     /// The next item of the plan, out of it.

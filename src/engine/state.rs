@@ -17,7 +17,7 @@ use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
 use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Doomed, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
+use crate::tree::{ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -82,6 +82,8 @@ pub struct State {
     pub plan: Bag,
     /// What the subtrees would lose by that.
     pub losses: Losses,
+    /// Target inodes of several names, of which a dry run would have taken so many away.
+    pub gone: BTreeMap<Identity, u32>,
     /// Names to be looked at once more when it is removed.
     pub again: Bag,
     /// Large files of which this rank is the owner.
@@ -178,6 +180,7 @@ impl State {
             after_below: BTreeMap::new(),
             plan: Bag::new(part("plan")),
             losses: Losses::new(),
+            gone: BTreeMap::new(),
             again: Bag::new(part("again")),
             chunked: Chunked::default(),
             removals: Removals::default(),
@@ -196,7 +199,7 @@ impl State {
 
     /// Takes in what a worker made of an item, in one step.
     pub fn take_in(&mut self, effects: Effects, error: Option<Error>) {
-        let Effects { items, deferred, notes, counters, planned, losses, again, .. } = effects;
+        let Effects { items, deferred, notes, counters, planned, losses, gone, again, .. } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {
             match after_below {
@@ -208,6 +211,9 @@ impl State {
         self.again.push(again);
         for (subtree, loss) in losses {
             self.losses.entry(subtree).or_default().add(loss);
+        }
+        for inode in gone {
+            *self.gone.entry(inode).or_default() += 1;
         }
         let tells = notes.into_iter().map(|note| (self.owner(&note), note)).collect();
         self.scheduler.finish_item(&mut self.desk, items, tells);

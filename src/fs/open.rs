@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::attributes;
 use super::fd::{Fd, uninterrupted};
@@ -185,6 +186,34 @@ pub fn operand(side: Side, path: &CStr) -> Result<Fd, Failure> {
         operation: "open",
         errno: errno as i32,
     })
+}
+
+/// What holds no names: each look for one in it fails with ENOTDIR.
+pub fn nothing(side: Side) -> Result<Fd, Failure> {
+    let cwd: BorrowedFd<'static> = rustix::fs::CWD;
+    uninterrupted(|| openat(cwd, c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
+        .map(|fd| Fd::path_only(fd, side))
+        .map_err(|errno| Failure { side, operation: "open", errno: errno as i32 })
+}
+
+/// Whether we could open a file for reading, without opening it.
+pub fn may_read(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    may(parent, name, AccessFlags::R_OK)
+}
+
+/// The same for writing.
+pub fn may_write(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    may(parent, name, AccessFlags::W_OK)
+}
+
+/// Whether we could make and remove names in a directory.
+pub fn may_change_names(directory: &Fd) -> Result<(), Failure> {
+    may(directory, c".", AccessFlags::W_OK | AccessFlags::X_OK)
+}
+
+fn may(parent: &Fd, name: &CStr, access: AccessFlags) -> Result<(), Failure> {
+    let flags = AtFlags::AT_EACCESS | AtFlags::AT_SYMLINK_NOFOLLOW;
+    uninterrupted(|| faccessat(parent.as_fd(), name, access, flags)).map_err(|errno| parent.failure("openat", errno))
 }
 
 /// The directory that holds an open one.

@@ -134,6 +134,11 @@ impl RunDirectory {
         Ok(Fd::new(file.into(), Side::Target))
     }
 
+    /// The name of the state directory in the one that holds it.
+    pub fn state_name(&self) -> &OsStr {
+        self.path.parent().and_then(Path::file_name).unwrap_or_default()
+    }
+
     /// The nearest existing directory at or above the state directory: before anything is made.
     pub fn open_nearest(&self) -> Result<Fd, Error> {
         let state = self.path.parent().unwrap_or(Path::new("."));

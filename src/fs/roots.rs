@@ -73,6 +73,18 @@ impl Root {
         Ok(Self { fd, attributes, view })
     }
 
+    /// A DST that a dry run does not make: the directory that would hold it, and no inode.
+    pub fn not_made(path: &CStr) -> Result<Self, Error> {
+        let (parent, _) = parent_of_target(path)?;
+        open::may_change_names(&parent).map_err(|failure| not_makeable(path, failure, "can not be made"))?;
+        let refused = |failure: Failure| Error::Refused(refusal(Side::Target, path, failure));
+        let view = view(&parent, &attributes::of_fd(&parent).map_err(refused)?, false).map_err(refused)?;
+        let fd = open::nothing(Side::Target).map_err(refused)?;
+        let found = attributes::of_fd(&fd).map_err(refused)?;
+        let attributes = Attributes { device: 0, identity: Identity { inode: 0, birth: None }, ..found };
+        Ok(Self { fd, attributes, view })
+    }
+
     /// Device and inode.
     pub fn key(&self) -> (u64, u64) {
         (self.attributes.device, self.attributes.identity.inode)
@@ -131,14 +143,21 @@ pub fn fs_type_name(fs_type: u64) -> String {
 
 /// Makes DST if only its last name is missing. It stays closed to others until it is settled.
 pub fn make_target(path: &CStr) -> Result<(), Error> {
-    let text = escaped(path.to_bytes());
-    let refused = |failure: Failure, what: &str| {
-        let errno = Errno::from_raw(failure.errno);
-        Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno})", errno.desc()))
-    };
-    let (parent, name) = split(path).ok_or_else(|| Error::Refused(format!("DST {text} does not exist")))?;
-    let parent = open::operand(Side::Target, &parent).map_err(|f| refused(f, "its parent can not be opened"))?;
-    names::make_directory(&parent, &name).map_err(|f| refused(f, "can not be made"))
+    let (parent, name) = parent_of_target(path)?;
+    names::make_directory(&parent, &name).map_err(|failure| not_makeable(path, failure, "can not be made"))
+}
+
+/// The directory that is to hold a DST that does not exist, and its name there.
+fn parent_of_target(path: &CStr) -> Result<(Fd, CString), Error> {
+    let missing = || Error::Refused(format!("DST {} does not exist", escaped(path.to_bytes())));
+    let (parent, name) = split(path).ok_or_else(missing)?;
+    let opened = open::operand(Side::Target, &parent);
+    Ok((opened.map_err(|failure| not_makeable(path, failure, "its parent can not be opened"))?, name))
+}
+
+fn not_makeable(path: &CStr, failure: Failure, what: &str) -> Error {
+    let (text, errno) = (escaped(path.to_bytes()), Errno::from_raw(failure.errno));
+    Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno})", errno.desc()))
 }
 
 /// Takes a DST that was just made away again: the run is refused after all. Only if it is empty.
@@ -166,6 +185,13 @@ pub(super) fn split(path: &CStr) -> Option<(CString, CString)> {
         None => (&b"."[..], bytes),
     };
     Some((CString::new(parent).ok()?, CString::new(name).ok()?))
+}
+
+/// Whether a directory that is still to be made at `state` would be the DST that is still to be made.
+pub fn would_be_target(path: &CStr, state: &Fd, name: &[u8]) -> Result<bool, Error> {
+    let (parent, target) = parent_of_target(path)?;
+    let key = |fd| attributes::of_fd(fd).map(|found| (found.device, found.identity.inode));
+    Ok(target.to_bytes() == name && key(&parent).is_ok_and(|parent| key(state) == Ok(parent)))
 }
 
 /// Whether DST exists.

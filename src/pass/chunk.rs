@@ -40,7 +40,8 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
         .and_then(|()| Ok((attributes::of_fd(&target)?, attributes::block_bytes(&target)?)));
     match made {
         Ok((made, block)) => {
-            let task = ChunkTask::Copy { temporary, outcome, over_directory: place.over_directory };
+            let (over_directory, aspects) = (place.over_directory, work.aspects);
+            let task = ChunkTask::Copy { temporary, outcome, over_directory, aspects };
             let path = work.pair.path(entry.name);
             release(work, cut(work.context, path, (source_was, made), block, task));
         }
@@ -233,7 +234,8 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
     match (&file.task, fate) {
-        (ChunkTask::Copy { temporary, outcome, over_directory }, ChunkFate::Right) => {
+        (ChunkTask::Copy { temporary, outcome, over_directory, aspects }, ChunkFate::Right) => {
+            work.aspects = *aspects;
             let place = Place::given(temporary.clone(), *over_directory);
             return file::publish_chunked(&mut work, &entry, file.source, place, *outcome);
         }

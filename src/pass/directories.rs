@@ -50,7 +50,7 @@ fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mu
 }
 
 fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
-    settle::outcome_before_changes(context, pair, effects).unwrap_or_else(|failure| {
+    settle::listed_before_changes(context, pair, effects).unwrap_or_else(|failure| {
         effects.fault(Fault::of(pair.item.path.clone(), failure));
         Outcome::Failed
     })

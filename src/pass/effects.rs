@@ -7,7 +7,7 @@ use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
-use crate::tree::{Difference, Fate, Item, Kept, Kind, Names, Note, Outcome, TreePath};
+use crate::tree::{Difference, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath};
 
 /// What came of an item.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Effects {
     pub planned: Vec<Item>,
     /// What the subtrees would lose by that.
     pub losses: Vec<(TreePath, Loss)>,
+    /// Target inodes of several names of which a dry run would have taken one away.
+    pub gone: Vec<Identity>,
     /// `Item::Again`: to be done when what was planned is removed.
     pub again: Vec<Item>,
     /// The fate that was settled last.

@@ -8,7 +8,7 @@ use crate::fault::Failure;
 use crate::fs::xattr::{self, ACCESS_ACL, Choice, DEFAULT_ACL, Xattrs};
 use crate::fs::{Fd, attributes};
 use crate::tree::decide::{Wanted, wanted};
-use crate::tree::difference::{Learnt, same_access_acl};
+use crate::tree::difference::same_access_acl;
 use crate::tree::{Attributes, Kind};
 
 /// What a target inode has before its metadata are set.
@@ -32,21 +32,16 @@ pub fn choice(context: &Context) -> Choice {
     Choice { acls: context.policy.acls, others: context.policy.xattrs, privileged: context.policy.target.chown }
 }
 
-/// In what the extended attributes of a pair differ.
-pub fn learn(source: &Xattrs, target: &Xattrs) -> Learnt {
+/// Whether the ACLs agree, and whether the other extended attributes do.
+pub fn agree(mine: &Xattrs, theirs: &Xattrs) -> (bool, bool) {
     let acl = |xattrs: &Xattrs, name| xattrs.kept.get(name).cloned();
-    let access = (acl(source, ACCESS_ACL), acl(target, ACCESS_ACL));
-    let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
+    let same_acls = same_access_acl(acl(mine, ACCESS_ACL).as_deref(), acl(theirs, ACCESS_ACL).as_deref())
+        && acl(mine, DEFAULT_ACL) == acl(theirs, DEFAULT_ACL);
     let others = |xattrs: &Xattrs| {
-        let others = xattrs.kept.iter().filter(|(name, _)| !is_acl(name));
-        others.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+        let is_acl = |name: &CStr| name == ACCESS_ACL || name == DEFAULT_ACL;
+        xattrs.kept.iter().filter(|(name, _)| !is_acl(name)).map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>()
     };
-    Learnt {
-        same_acls: same_access_acl(access.0.as_deref(), access.1.as_deref())
-            && acl(source, DEFAULT_ACL) == acl(target, DEFAULT_ACL),
-        same_xattrs: others(source) == others(target),
-        ..Learnt::NOTHING
-    }
+    (same_acls, others(mine) == others(theirs))
 }
 
 /// Sets everything but the times: the owner first, as that clears set-id bits and capabilities; the

@@ -2,10 +2,12 @@
 //! it knows no rank and no message.
 
 mod bucket;
+pub mod changes;
 mod chosen;
 pub mod chunk;
 pub mod compare;
 pub mod directories;
+mod dry;
 pub mod effects;
 mod frozen;
 pub mod layout;
@@ -28,6 +30,7 @@ pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::{Signs, Watch};
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use self::mirror::listed::Part;
@@ -38,7 +41,7 @@ use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
-use crate::tree::{Item, Time, TreePath};
+use crate::tree::{Attributes, Identity, Item, Time, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -112,6 +115,8 @@ pub struct Context {
     pub planning: Option<Planning>,
     /// The subtrees in which nothing is removed; set when the plan has been judged.
     pub held: OnceLock<Held>,
+    /// Target inodes of which a dry run would have taken so many names away; set when the walk is over.
+    pub gone: OnceLock<BTreeMap<Identity, u32>>,
 }
 
 /// What the walk over the trees is for.
@@ -151,6 +156,12 @@ impl Context {
     /// Whether a guard holds the removal of what lies there.
     pub fn is_held(&self, path: &TreePath) -> bool {
         self.held.get().is_some_and(|held| held.has(path))
+    }
+
+    /// The target inode as the walk left it: a dry run takes no name away, but counts as if it had.
+    pub fn without_gone(&self, target: Attributes) -> Attributes {
+        let gone = self.gone.get().and_then(|gone| gone.get(&target.identity)).copied().unwrap_or(0);
+        Attributes { links: target.links.saturating_sub(gone).max(1), ..target }
     }
 
     /// Runs one item.

@@ -22,6 +22,8 @@ pub struct Pair<'c> {
     pub source_was: Attributes,
     /// The target directory.
     pub target: Fd,
+    /// There is one. Where a dry run makes none, `target` is what holds no names.
+    pub has_target: bool,
     /// What it was when it was opened.
     pub target_was: Attributes,
     /// New entries inherit an ACL; looked up at the first need.
@@ -75,9 +77,13 @@ impl<'c> Pair<'c> {
                 "another directory is in its place, or its mount is missing here",
             ));
         }
-        let (target, widened) = open_target(context, &item.path)?;
+        let opened = if context.dry_run && item.made { Opened::missing() } else { open_target(context, &item.path) };
+        let Opened { target, widened, has_target } = match opened {
+            Err(failure) if context.dry_run && !check && is_missing(failure) => Opened::missing(),
+            opened => opened,
+        }?;
         let target_was = attributes::of_fd(&target)?;
-        if item.target.is_some_and(|expected| expected != target_was.identity) {
+        if has_target && item.target.is_some_and(|expected| expected != target_was.identity) {
             return Err(Trouble::Changed(
                 Side::Target,
                 "another directory is in its place, or its mount is missing here",
@@ -88,7 +94,7 @@ impl<'c> Pair<'c> {
             return Err(Trouble::Nested);
         }
         let (default_acl, widened) = (OnceCell::new(), Cell::new(widened));
-        Ok(Self { context, item, source, source_was, target, target_was, default_acl, widened })
+        Ok(Self { context, item, source, source_was, target, has_target, target_was, default_acl, widened })
     }
 
     /// Project ids are kept.
@@ -113,6 +119,9 @@ impl<'c> Pair<'c> {
     /// Before something is made, renamed or removed here: an owner whose own directory is closed to
     /// him opens it until it is settled.
     pub fn prepare_for_change(&self) -> Result<(), Failure> {
+        if self.context.dry_run {
+            return Ok(());
+        }
         let able = &self.context.policy.target;
         let open_enough = self.target_was.mode & 0o700 == 0o700;
         if able.overrides_permissions || open_enough || self.widened.get() || self.target_was.uid != able.uid {
@@ -153,16 +162,35 @@ pub fn source_trouble(failure: Failure) -> Trouble {
     }
 }
 
+/// A target directory that was opened.
+struct Opened {
+    target: Fd,
+    has_target: bool,
+    widened: bool,
+}
+
+impl Opened {
+    /// A dry run does not make it.
+    fn missing() -> Result<Self, Failure> {
+        Ok(Self { target: open::nothing(Side::Target)?, has_target: false, widened: false })
+    }
+}
+
+/// Nothing has the name, or something that is to give way to a directory.
+fn is_missing(failure: Failure) -> bool {
+    matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
+}
+
 /// The target directory; an owner whose own directory is closed to him opens it until it is
-/// settled. The flag tells whether that was done.
-fn open_target(context: &Context, path: &TreePath) -> Result<(Fd, bool), Failure> {
+/// settled, but not in a dry run.
+fn open_target(context: &Context, path: &TreePath) -> Result<Opened, Failure> {
     let root = &context.trees.target;
     match open::directory_below(root, path) {
-        Err(failure) if failure.errno == Errno::EACCES as i32 => {
+        Err(failure) if failure.errno == Errno::EACCES as i32 && !context.dry_run => {
             widen(context, path)?;
-            Ok((open::directory_below(root, path)?, true))
+            Ok(Opened { target: open::directory_below(root, path)?, has_target: true, widened: true })
         }
-        result => result.map(|target| (target, false)),
+        result => result.map(|target| Opened { target, has_target: true, widened: false }),
     }
 }
 

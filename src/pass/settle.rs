@@ -4,63 +4,41 @@
 use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, frozen, layout, project};
+use super::{Context, Effects, Watch, changes, dry, frozen, layout, project};
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
 use crate::fs::xattr::{self, Xattrs};
 use crate::tree::decide::{Differences, differences, must_look_at_xattrs, wanted};
-use crate::tree::difference::{Learnt, Level, aspects};
-use crate::tree::{Attributes, Difference, DirectoryItem, Item, Kind, Outcome};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, Outcome};
 
 /// What is to stand in the books once the directory is settled: told before anything in it changes,
-/// as our own work moves its times. So are its changes, where they are listed.
-pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Result<Outcome, Failure> {
+/// as our own work moves its times.
+pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outcome, Failure> {
     if pair.item.made {
         return Ok(Outcome::Created);
     }
     let (source, target) = (&pair.source_was, &pair.target_was);
     let mut found = differences(&context.policy, source, target);
-    let mut learnt = Learnt::NOTHING;
-    let suffices = found.any() && !context.itemizes;
-    if !suffices && (found.owner || found.mode || must_look_at_xattrs(&context.policy, source, target)) {
+    if !found.any() && must_look_at_xattrs(&context.policy, source, target) {
         let choice = metadata::choice(context);
-        let (mine, theirs) = (xattr::read(&pair.source, choice)?, xattr::read(&pair.target, choice)?);
-        found.xattrs = mine != theirs;
-        learnt = metadata::learn(&mine, &theirs);
-    }
-    if context.itemizes {
-        let has_project = project::missing(context, Kind::Directory, &pair.source, &pair.target)?.is_none();
-        found.xattrs |= !has_project;
-        learnt.same_xattrs &= has_project;
-        list(context, pair, learnt, effects);
+        found.xattrs = xattr::read(&pair.source, choice)? != xattr::read(&pair.target, choice)?;
     }
     Ok(if found.any() { Outcome::MetadataOnly } else { Outcome::Same })
 }
 
-/// Lists in what the directory is to be changed.
-fn list(context: &Context, pair: &Pair<'_>, learnt: Learnt, effects: &mut Effects) {
-    let aspects = aspects(&context.policy, Level::Meta, &pair.source_was, &pair.target_was, learnt);
-    if aspects.is_empty() {
-        return;
+/// The same, and lists what is to be set.
+pub fn listed_before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Result<Outcome, Failure> {
+    let outcome = outcome_before_changes(context, pair)?;
+    // One below the root was listed when it was made.
+    if outcome == Outcome::MetadataOnly || pair.item.made && pair.item.path.is_root() {
+        changes::directory(context, pair, effects);
     }
-    effects.change(Difference {
-        path: pair.item.path.clone(),
-        kind: Kind::Directory,
-        aspects,
-        source: Some(Box::new(pair.source_was)),
-        target: Some(Box::new(pair.target_was)),
-        leader: None,
-    });
+    Ok(outcome)
 }
 
 /// Settles a directory after its walk, or leaves it to the settle pass. `whole`: nothing of it is
 /// left for other items.
 pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: bool, effects: &mut Effects) {
-    // Where nothing is set all has been told. The root is told by whoever sums up.
-    if context.dry_run && !pair.item.path.is_root() {
-        frozen::look(context, &pair.source_was, || pair.item.path.clone(), effects);
-        return effects.end(Kind::Directory, outcome);
-    }
     let after_below =
         closes_itself(context, &pair.source_was).then(|| u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX));
     let has_directories = effects.items.iter().any(|item| matches!(item, Item::Directory(_) | Item::Listed { .. }));
@@ -88,9 +66,6 @@ fn defer(directory: DirectoryItem, outcome: Outcome, after_below: Option<u32>, e
 /// Settles a directory in the settle pass.
 pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &Watch, effects: &mut Effects) {
     watch.begin("settle", &item.path, None);
-    if context.dry_run {
-        return effects.end(Kind::Directory, outcome);
-    }
     let opened = Pair::open(context, item.clone())
         .and_then(|pair| Ok((attributes::of_fd(&pair.source).map_err(Trouble::from)?, pair)));
     match opened {
@@ -102,7 +77,12 @@ pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &
 /// Sets what is not as it should be, the times last.
 fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outcome, effects: &mut Effects) {
     frozen::look(context, source, || pair.item.path.clone(), effects);
-    match make_right(context, pair, source, effects) {
+    let set = if context.dry_run {
+        dry::settle(context, pair, outcome, effects).map(|()| Differences::default())
+    } else {
+        make_right(context, pair, source, effects)
+    };
+    match set {
         Ok(set) => {
             let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
             effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });

@@ -2,7 +2,7 @@
 
 pub mod differences;
 pub mod plan;
-mod progress;
+pub mod progress;
 mod progress_file;
 pub mod remarks;
 mod removals;

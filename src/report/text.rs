@@ -43,7 +43,9 @@ fn head(summary: &Summary) -> String {
         }
         _ => format!("  SRC  {} ({})\n  DST  {} ({})\n", source.path, source.fs_type, target.path, target.fs_type),
     };
-    format!("pmirror {} {}, {time}, {ranks} of {threads} on {nodes}\n{trees}", summary.version, summary.command)
+    let (version, command) = (&summary.version, summary.command);
+    let dry = if summary.dry_run { " (dry run)" } else { "" };
+    format!("pmirror {version} {command}{dry}, {time}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 
 /// A run that looks at no file.
@@ -94,7 +96,7 @@ fn figures(summary: &Summary) -> String {
     let bytes = summary.bytes;
     let busy = |share: f64| format!("{:.0} %", (1.0 - share) * 100.0);
     let average = summary.ranks.iter().map(|rank| rank.idle_share).sum::<f64>() / summary.ranks.len().max(1) as f64;
-    let data = if compares(summary) {
+    let data = if compares(summary) || summary.dry_run {
         format!("data     {} in files", BinaryBytes(bytes.logical))
     } else {
         let (read, written) = (BinaryBytes(bytes.read), BinaryBytes(bytes.written));
@@ -134,7 +136,7 @@ fn figures(summary: &Summary) -> String {
     }
     lines.extend(summary.contents.as_ref().map(contents));
     lines.extend(summary.differences.as_ref().map(differences));
-    if !compares(summary) && summary.seconds.flush > 0.0 {
+    if !compares(summary) && !summary.dry_run && summary.seconds.flush > 0.0 {
         lines.push(format!("flushed  in {:.1} s", summary.seconds.flush));
     }
     lines.push(format!("record   {}", summary.run_directory));
@@ -267,6 +269,7 @@ fn describe(errno: &str) -> &'static str {
 
 fn closing(summary: &Summary) -> String {
     let text = match summary.exit_code {
+        0 if summary.dry_run => "dry run: nothing was written, this is what would be done",
         0 if compares(summary) => "no difference",
         0 => "done: all that was asked is done, the books balance",
         11 => "ended by an error: run the same command again when it is mended",
@@ -283,6 +286,9 @@ fn closing(summary: &Summary) -> String {
         _ => "ended",
     };
     let mut text = format!("{text} (exit {})", summary.exit_code);
+    if summary.dry_run && summary.exit_code != 0 {
+        text = format!("dry run: nothing was written\n{text}");
+    }
     if let Some(error) = &summary.error {
         text = format!("{error}\n{text}");
     }

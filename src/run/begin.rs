@@ -11,7 +11,7 @@ use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
 use super::lock::{Holder, Lock};
-use super::look;
+use super::{guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -110,6 +110,7 @@ impl Ready {
             itemizes: config.itemizes,
             planning: config.planning(),
             held: OnceLock::new(),
+            gone: OnceLock::new(),
         });
         Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types }
     }
@@ -152,7 +153,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let filter = choose::filter(&config.choose, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
-    agree(comm, roster, refuse_empty_source(config, &source, &target, &names))?;
+    guard::before_deleting(config, comm, roster, (&source, &target), &names)?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
@@ -264,28 +265,11 @@ fn open_target(
 }
 
 /// A DST that is to be made in SRC, or below it.
-fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
+pub fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
     let inside = roots::lies_in(parent, source.key()).map_err(|failure| broken("DST", failure))?;
     if inside {
         let text = format!("DST {} lies in SRC {}: it would be copied into itself", names.target, names.source);
         return Err(Error::Refused(text));
-    }
-    Ok(())
-}
-
-/// Before anything may be removed: a source that is empty while the target is not was not mounted, or is
-/// not the one that was meant.
-pub fn refuse_empty_source(config: &Config, source: &Root, target: &Root, names: &Names) -> Result<(), Error> {
-    if config.guards.is_none() {
-        return Ok(());
-    }
-    let lost = |failure: Failure| broken("a root", failure);
-    if roots::is_empty(&source.fd).map_err(lost)? && !roots::is_empty(&target.fd).map_err(lost)? {
-        let Names { source, target } = names;
-        return Err(Error::Refused(format!(
-            "SRC {source} is empty and DST {target} is not: all of DST would be removed. Is {source} mounted? To remove \
-             a whole tree there is pmirror rm --tree"
-        )));
     }
     Ok(())
 }
@@ -307,7 +291,7 @@ pub fn refuse_state_in(run_directory: &RunDirectory, root: &Root, name: &str) ->
     Ok(())
 }
 
-fn broken(what: &str, failure: Failure) -> Error {
+pub fn broken(what: &str, failure: Failure) -> Error {
     let errno = Errno::from_raw(failure.errno);
     Error::Fatal(format!("{what} can not be used: {}: {} ({errno})", failure.operation, errno.desc()))
 }

@@ -68,8 +68,11 @@ impl<'c> Crew<'c> {
 
     /// How differences, or changes, are listed.
     pub fn list_settings(&self) -> ListSettings {
-        let by_content = self.config.policy.content == ContentRule::Checksum;
-        let trigger = if by_content { Trigger::Content } else { Trigger::SizeOrTime };
+        let trigger = match self.config.policy.content {
+            ContentRule::Times => Trigger::SizeOrTime,
+            ContentRule::Checksum => Trigger::Content,
+            ContentRule::SizeOnly => Trigger::Size,
+        };
         let of = |cmp: &config::Cmp| ListSettings { trigger: cmp.trigger(), lines_max: cmp.differences_max };
         self.config.command.compare().map_or(ListSettings { trigger, lines_max: u64::MAX }, of)
     }

@@ -53,7 +53,11 @@ pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u6
         }
     }
     let verdict = guard::judge(guards, all, &subtrees);
-    let held = Held::new(guards.hold_depth, verdict.held.iter().map(|tree| tree.path.clone()));
+    let held = match verdict.too_many {
+        // A plan that is only written down is written whole.
+        Some(_) if crew.config.writes_deletions() => Held::everything(),
+        _ => Held::new(guards.hold_depth, verdict.held.iter().map(|tree| tree.path.clone())),
+    };
     // Set once a run.
     let _ = engine.context().held.set(held);
     let refused = verdict.too_many.map(refusal);

@@ -123,6 +123,7 @@ impl Recorder<'_> {
             summary::rank_work(u32::try_from(rank).unwrap_or(u32::MAX), host(rank), self.crew.threads, counters, passes)
         };
         let number = |number| all.number(number);
+        let writes = self.crew.config.writes();
         Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.crew.config.command.word(),
@@ -153,7 +154,7 @@ impl Recorder<'_> {
                 compared: number(Number::BytesCompared),
             },
             engines: summary::engines(all),
-            verified: self.crew.config.copying.hashing.map(|_| summary::verified(all)),
+            verified: self.crew.config.copying.hashing.filter(|_| writes).map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
             links: Links {
@@ -162,7 +163,7 @@ impl Recorder<'_> {
                 split: number(Number::LinkGroupsSplit),
             },
             unset: summary::unset(all),
-            dry_run: !self.crew.config.writes() && self.crew.config.command.compare().is_none(),
+            dry_run: !writes && self.crew.config.command.compare().is_none(),
             removals: None,
             frozen: None,
             faults,

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, look};
+use super::{Circumstances, Conclusion, choose, guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Slot};
@@ -51,6 +51,7 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     let filter = choose::filter(&config.choose, comm, roster)?;
     let opened = TreeRoot::open(&config.target).and_then(|tree| {
         tree.refuse_precious(&config.target)?;
+        guard::refuse_known_source(config, &tree.root)?;
         Ok(tree)
     });
     let (mine, opened) = match opened {
@@ -96,6 +97,7 @@ fn begun(
         dry_run: config.dry_run,
         itemizes: config.itemizes,
         frozen: None,
+        gone: OnceLock::new(),
         planning: None,
         held: OnceLock::new(),
     });

@@ -1,6 +1,9 @@
 //! `pmirror sync`: begin, walk and copy, bring hard links together, remove what is to go, settle
 //! directories, sum up.
 
+use std::collections::BTreeMap;
+
+use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::{Crew, any_rank, link_turn};
@@ -11,6 +14,7 @@ use crate::config::Config;
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
 use crate::report::{self, Progress};
+use crate::tree::Identity;
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -61,6 +65,9 @@ fn walk(
     clock.seconds.mirror = clock.lap();
 
     if ended == Ended::Quiet {
+        if crew.config.dry_run {
+            share_gone(&mut engine, crew)?;
+        }
         progress.enter("link");
         ended = link_pass(&mut engine, progress);
         clock.seconds.link = clock.lap();
@@ -82,6 +89,18 @@ fn walk(
         clock.seconds.settle = clock.lap();
     }
     Ok(Walked { ended, finished: engine.finish(), root_outcome, has_walked: true, judged, clock })
+}
+
+/// In a dry run: all ranks learn which target inodes the walk would have taken names from.
+fn share_gone(engine: &mut Engine<'_>, crew: &Crew<'_>) -> Result<(), Error> {
+    let mine: Vec<(Identity, u32)> = engine.gone().into_iter().collect();
+    let mut all = BTreeMap::new();
+    for (inode, names) in agree(engine.comm(), &crew.roster, Ok(mine))?.into_iter().flatten() {
+        *all.entry(inode).or_default() += names;
+    }
+    // Set once a run.
+    let _ = engine.context().gone.set(all);
+    Ok(())
 }
 
 /// Names whose place a directory had that was removed.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bincode::{Decode, Encode};
 
 use super::attributes::Attributes;
+use super::difference::Aspects;
 use super::outcome::Outcome;
 use super::path::TreePath;
 
@@ -35,6 +36,8 @@ pub enum ChunkTask {
         outcome: Outcome,
         /// An empty directory has the final name, and gives way.
         over_directory: bool,
+        /// In what it differs from what the target had, where changes are listed.
+        aspects: Aspects,
     },
     /// Its content is compared with that of its copy.
     Compare {

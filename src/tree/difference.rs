@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attributes, Kind};
@@ -110,7 +111,7 @@ impl Aspect {
 }
 
 /// A set of aspects.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Aspects(u16);
 
 impl Aspects {

@@ -140,17 +140,25 @@ fn exceeds(loss: Loss, percent: f64) -> bool {
 pub struct Held {
     depth: u32,
     paths: BTreeSet<TreePath>,
+    everything: bool,
 }
 
 impl Held {
     /// These, which all lie at one depth.
     pub fn new(depth: u32, paths: impl IntoIterator<Item = TreePath>) -> Self {
-        Self { depth, paths: paths.into_iter().collect() }
+        Self { depth, paths: paths.into_iter().collect(), everything: false }
+    }
+
+    /// All of the target: the plan was refused.
+    pub fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
     }
 
     /// Whether the path is one of them, or lies in one.
     pub fn has(&self, path: &TreePath) -> bool {
-        !self.paths.is_empty() && subtree_of(path, self.depth).is_some_and(|subtree| self.paths.contains(&subtree))
+        self.everything
+            || !self.paths.is_empty()
+                && subtree_of(path, self.depth).is_some_and(|subtree| self.paths.contains(&subtree))
     }
 }
 
@@ -207,6 +215,7 @@ mod tests {
             assert!(!held.has(&path(outside)), "{outside}");
         }
         assert!(!Held::default().has(&path("a")));
+        assert!(Held::everything().has(&path("a")));
     }
 
     proptest! {

@@ -10,6 +10,8 @@ pub enum Trigger {
     SizeOrTime,
     /// Another content: rsync's `--checksum`.
     Content,
+    /// Another size: rsync's `--size-only`.
+    Size,
 }
 
 /// The letters, always eleven: how the entry is changed, its type, and what of it.
@@ -19,10 +21,15 @@ pub fn letters(kind: Kind, aspects: Aspects, trigger: Trigger) -> String {
     }
     let is_new = aspects.has(Aspect::SourceOnly) || aspects.has(Aspect::Type);
     if is_new {
-        return format!("{}{}+++++++++", if kind == Kind::File { '>' } else { 'c' }, type_letter(kind));
+        let how = match kind {
+            _ if aspects.has(Aspect::Links) => 'h',
+            Kind::File => '>',
+            _ => 'c',
+        };
+        return format!("{how}{}+++++++++", type_letter(kind));
     }
     let how = how(kind, aspects, trigger);
-    let is_changed = how == '>' && trigger == Trigger::Content || how == 'c';
+    let is_changed = how == '>' && (trigger == Trigger::Content || aspects.has(Aspect::Content)) || how == 'c';
     let letter = |aspect, letter| if aspects.has(aspect) { letter } else { '.' };
     let attributes = [
         if is_changed { 'c' } else { '.' },
@@ -91,6 +98,8 @@ mod tests {
         assert_eq!(of(Kind::File, &[Acl, Xattr, Atime]), ".f......uax");
         assert_eq!(of(Kind::File, &[Links]), "hf         ");
         assert_eq!(of(Kind::File, &[Links, Mtime]), "hf..t......");
+        assert_eq!(of(Kind::Symlink, &[SourceOnly, Links]), "hL+++++++++");
+        assert_eq!(of(Kind::File, &[Content]), ">fc........");
     }
 
     #[test]
@@ -98,6 +107,13 @@ mod tests {
         let of = |aspects: &[Aspect]| letters(Kind::File, aspects.iter().copied().collect(), Trigger::Content);
         assert_eq!(of(&[Aspect::Content]), ">fc........");
         assert_eq!(of(&[Aspect::Size]), ">fcs.......");
+        assert_eq!(of(&[Aspect::Mtime]), ".f..t......");
+    }
+
+    #[test]
+    fn where_only_sizes_are_compared_another_time_moves_nothing() {
+        let of = |aspects: &[Aspect]| letters(Kind::File, aspects.iter().copied().collect(), Trigger::Size);
+        assert_eq!(of(&[Aspect::Size, Aspect::Mtime]), ">f.st......");
         assert_eq!(of(&[Aspect::Mtime]), ".f..t......");
     }
 

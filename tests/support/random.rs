@@ -1,5 +1,6 @@
 //! Random trees with everything that a file system of users may hold; the seed makes the tree.
 
+use super::snapshot::Snapshot;
 use super::tree::{Entry, Tree};
 use std::collections::BTreeSet;
 
@@ -115,6 +116,41 @@ impl RandomTree {
         };
         (0..self.entries).for_each(|_| grower.grow(self.hard_links));
         grower.finish_directories();
+    }
+}
+
+/// Changes one entry of a tree in one thing, or does nothing where that thing can not be.
+pub fn change(tree: &Tree, now: &Snapshot, dice: &mut Dice) {
+    let paths: Vec<&Vec<u8>> = now.entries.keys().filter(|path| !path.is_empty()).collect();
+    let path = paths[dice.below(paths.len() as u64) as usize];
+    let (entry, kind) = (tree.entry(path), now.at(path).kind());
+    let (seconds, nanoseconds) = now.at(path).mtime();
+    match (dice.below(9), kind) {
+        (0, "file") => _ = entry.content("changed").mtime(seconds, nanoseconds),
+        (1, "file") => {
+            let mut bytes = dice.bytes(now.at(path).content_bytes() as usize);
+            bytes.iter_mut().for_each(|byte| *byte |= 1);
+            entry.content(bytes).mtime(seconds, nanoseconds);
+        }
+        (2, "symlink" | "fifo" | "socket" | "file" | "character_device") => {
+            entry.unlink();
+            tree.file(path, "in its place");
+        }
+        (3, "file" | "symlink" | "fifo") => entry.unlink(),
+        (3, "directory") => drop(tree.file([path, &b"/extra"[..]].concat(), "extra")),
+        (4, "symlink") => {
+            entry.unlink();
+            tree.symlink(path, "elsewhere").mtime(seconds, nanoseconds);
+        }
+        (4, "character_device") => {
+            entry.unlink();
+            tree.char_device(path, 9, 9).mtime(seconds, nanoseconds);
+        }
+        (5, kind) if kind != "symlink" => _ = entry.mode(0o1712),
+        (6, _) => _ = entry.owner(77, 78),
+        (7, "file" | "directory") => _ = entry.acl("u::rw-,u:5:rw-,g::r--,m::rw-,o::---"),
+        (8, "file" | "directory") => _ = entry.xattr("user.changed", dice.bytes(5)),
+        _ => _ = entry.mtime(seconds + 1, nanoseconds),
     }
 }
 

@@ -5,8 +5,7 @@ use std::ffi::CStr;
 use super::Look;
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
-use crate::fs::xattr;
-use crate::fs::{Fd, attributes, data, names, open};
+use crate::fs::{Fd, attributes, data, names, open, xattr};
 use crate::pass::{Effects, metadata};
 use crate::tree::difference::{Learnt, Level, aspects, beyond_rights};
 use crate::tree::{Aspects, Attributes, Kind, TreePath};
@@ -209,8 +208,7 @@ fn learn_xattrs(
     }
     let choice = metadata::choice(look.context);
     let (mine, theirs) = (xattr::read(source, choice)?, xattr::read(target, choice)?);
-    let xattrs = metadata::learn(&mine, &theirs);
-    *learnt = Learnt { same_acls: xattrs.same_acls, same_xattrs: xattrs.same_xattrs, ..*learnt };
+    (learnt.same_acls, learnt.same_xattrs) = metadata::agree(&mine, &theirs);
     found.unset.2 = mine.beyond_rights != theirs.beyond_rights;
     Ok(())
 }

@@ -8,18 +8,19 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
+use super::changes::{self, Subject};
 use super::mirror::entry::{self, Entry};
 use super::mirror::file;
 use super::mirror::place::{Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::{Context, Effects, Watch};
+use super::{Context, Effects, Watch, dry};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::{Fd, attributes, names, open};
 use crate::tree::decide::{Action, Known, Skip, decide};
 use crate::tree::item::{Claim, LinkKey, Turn};
-use crate::tree::{Attributes, Identity, Kind, LinkGroup, LinkNote, Note, Outcome, Time, TreePath};
+use crate::tree::{Aspect, Aspects, Attributes, Identity, Kind, LinkGroup, LinkNote, Note, Outcome, Time, TreePath};
 
 /// A name of the group, as it is now.
 struct Member {
@@ -138,7 +139,7 @@ fn look(
             return None;
         }
     };
-    match both_sides(&pair, &name, path.clone()) {
+    match both_sides(context, &pair, &name, path.clone()) {
         Ok(Some(member)) if wanted.is_none_or(|wanted| wanted == member.source.identity) => Some(member),
         Ok(Some(_)) => {
             effects.miss(kind, path, Outcome::Changed, Side::Source, "the name is another inode's now");
@@ -155,11 +156,12 @@ fn look(
     }
 }
 
-fn both_sides(pair: &Pair<'_>, name: &CStr, path: TreePath) -> Result<Option<Member>, Failure> {
+fn both_sides(context: &Context, pair: &Pair<'_>, name: &CStr, path: TreePath) -> Result<Option<Member>, Failure> {
     let Some(source) = found(attributes::of_name(&pair.source, name))? else {
         return Ok(None);
     };
-    let target = found(attributes::of_name(&pair.target, name))?;
+    let target = if pair.has_target { found(attributes::of_name(&pair.target, name))? } else { None };
+    let target = target.map(|target| context.without_gone(target));
     let links = source.kind == Kind::Symlink && target.is_some_and(|target| target.kind == Kind::Symlink);
     let same_text = links && names::read_symlink(&pair.source, name)? == names::read_symlink(&pair.target, name)?;
     Ok(Some(Member { path, source, target, same_text }))
@@ -228,8 +230,12 @@ fn bring_together<'m>(
                 continue;
             }
             watch.begin("link", &member.path, None);
+            let aspects = aspects(context, member, kind);
             match link(context, path, inode, member) {
-                Ok(true) => effects.end(kind, Outcome::Linked),
+                Ok(true) => {
+                    effects.end(kind, Outcome::Linked);
+                    changes::list_link(context, effects, member.source.kind, aspects, (&member.path, path));
+                }
                 Ok(false) => conflict(member, kind, effects),
                 Err(failure) if can_not_link(failure) => {
                     // The file system wants no further link of this inode: the next ones link to a copy.
@@ -342,7 +348,7 @@ fn lead(context: &Context, member: &Member, kind: Kind, how: How, watch: &Watch,
         work.known_links = how.known_links;
         match &member.target {
             Some(target) if how.parts && target.kind != Kind::Directory && target.links > how.known_links => {
-                entry::part(work, entry, &member.source)
+                entry::part(work, entry, &member.source, target)
             }
             target => entry::act(work, entry, &member.source, target.as_ref()),
         }
@@ -382,6 +388,9 @@ fn make(
     }
     let is_right =
         matches!(effects.last, Some(Outcome::Same | Outcome::Created | Outcome::Updated | Outcome::MetadataOnly));
+    if context.dry_run && matches!(effects.last, Some(Outcome::Created | Outcome::Updated)) {
+        return Made::Right(dry::NEW);
+    }
     let found = if is_right { attributes::of_name(&pair.target, &name).ok() } else { None };
     found.map_or(Made::Not, |found| Made::Right(found.identity))
 }
@@ -400,12 +409,38 @@ fn conflict(member: &Member, kind: Kind, effects: &mut Effects) {
     effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Target, operation: "", errno: 0, note });
 }
 
+/// In what a name differs that becomes a link, before it does.
+fn aspects(context: &Context, member: &Member, kind: Kind) -> Aspects {
+    let mut found = Aspects::from(Aspect::Links);
+    if !context.itemizes {
+        return found;
+    }
+    let Some(target) = &member.target else {
+        found.add(Aspect::SourceOnly);
+        return found;
+    };
+    let (source, same_text) = (&member.source, member.same_text);
+    let opened = parts(&member.path).and_then(|(parent, name)| Some((Pair::open_any(context, parent).ok()?, name)));
+    // What can not be opened will not be linked either.
+    if let Some((pair, name)) = opened {
+        let subject = Subject { entry: &Entry { name: &name, kind }, source, target, same_text };
+        changes::of_name(context, &pair, &subject).iter().for_each(|aspect| found.add(aspect));
+    }
+    found
+}
+
 /// Gives the leader's inode the name of `member`. False: a directory that is not empty is there.
 fn link(context: &Context, leader: &TreePath, inode: Identity, member: &Member) -> Result<bool, Failure> {
     let lost = Failure { side: Side::Target, operation: "openat", errno: Errno::ESTALE as i32 };
-    let leader = open_leader(context, leader, inode)?.ok_or(lost)?;
     let (parent, name) = parts(&member.path).ok_or(lost)?;
     let pair = Pair::open_any(context, parent).map_err(|_| lost)?;
+    if context.dry_run {
+        dry::may_change(context, &pair)?;
+        member.target.map_or(Ok(()), |target| dry::may_replace(context, &pair, &target))?;
+        let is_directory = member.target.is_some_and(|target| target.kind == Kind::Directory);
+        return if is_directory { entry::directory_is_empty(&pair, &name) } else { Ok(true) };
+    }
+    let leader = open_leader(context, leader, inode)?.ok_or(lost)?;
     pair.prepare_for_change()?;
     let place = match member.target {
         None => return names::link(&leader, &pair.target, &name).map(|()| true),

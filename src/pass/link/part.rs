@@ -22,13 +22,10 @@ pub fn judge(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut E
         watch.begin("part", &path, None);
         context.limits.entry(watch);
         let Some(member) = look(context, path, None, kind, effects) else { continue };
-        let shares = member.target.is_some_and(|target| target.identity == key.inode && target.links > 1);
-        make(context, &member, kind, watch, effects, |work, entry| {
-            if shares {
-                entry::part(work, entry, &member.source)
-            } else {
-                entry::act(work, entry, &member.source, member.target.as_ref())
-            }
+        let shared = member.target.filter(|target| target.identity == key.inode && target.links > 1);
+        make(context, &member, kind, watch, effects, |work, entry| match &shared {
+            Some(target) => entry::part(work, entry, &member.source, target),
+            None => entry::act(work, entry, &member.source, member.target.as_ref()),
         });
     }
 }

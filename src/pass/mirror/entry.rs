@@ -11,12 +11,13 @@ use super::{content, node, repair};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
+use crate::pass::changes::{self, Subject};
 use crate::pass::pair::{Pair, key};
-use crate::pass::{chosen, frozen, plan};
+use crate::pass::{chosen, dry, frozen, plan};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
-use crate::tree::{Attributes, DirectoryItem, Item, Kind, LinkNote, Names, Note, Outcome};
+use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, LinkNote, Names, Note, Outcome};
 
 /// A name under work. Its kind in the books is the one under which it was seen.
 pub struct Entry<'n> {
@@ -29,8 +30,9 @@ pub struct Entry<'n> {
 /// Works on one name.
 pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     // A new regular file is opened at once and looked at through its descriptor. Not so where age or
-    // size may leave it out: what is left out is not opened.
-    if listed.kind == Some(Kind::File) && !listed.on_target && !work.context.filter.looks_at_attributes() {
+    // size may leave it out: what is left out is not opened. Nor is anything in a dry run.
+    let opens_at_once = !work.context.filter.looks_at_attributes() && !work.context.dry_run;
+    if listed.kind == Some(Kind::File) && !listed.on_target && opens_at_once {
         work.effects.see(Kind::File);
         let entry = Entry { name, kind: Kind::File };
         if file::create(work, &entry).is_done() {
@@ -128,7 +130,7 @@ pub fn vanished(work: &mut Work<'_>, entry: &Entry<'_>) {
 }
 
 fn target_of(pair: &Pair<'_>, name: &CStr, on_target: bool) -> Result<Option<Attributes>, Failure> {
-    if !on_target {
+    if !on_target || !pair.has_target {
         return Ok(None);
     }
     match attributes::of_name(&pair.target, name) {
@@ -163,9 +165,24 @@ pub fn keep(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target:
 }
 
 /// Makes the entry anew, whatever the table says: its target inode is to part from other names.
-pub fn part(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes) -> Result<(), Failure> {
+pub fn part(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) -> Result<(), Failure> {
+    let same_text = same_text(work, entry, source, Some(target))?;
+    work.aspects = changes::of_name(work.context, work.pair, &Subject { entry, source, target, same_text });
+    work.aspects.add(Aspect::Links);
     let place = Place::over(work.context);
     make(work, entry, source, place, Outcome::Updated)
+}
+
+/// Whether two symbolic links point to the same.
+fn same_text(
+    work: &Work<'_>,
+    entry: &Entry<'_>,
+    source: &Attributes,
+    target: Option<&Attributes>,
+) -> Result<bool, Failure> {
+    let (ours, theirs) = (&work.pair.source, &work.pair.target);
+    let are_links = source.kind == Kind::Symlink && target.is_some_and(|target| target.kind == Kind::Symlink);
+    Ok(are_links && names::read_symlink(ours, entry.name)? == names::read_symlink(theirs, entry.name)?)
 }
 
 /// Does what the table says for the pair. An error is the entry's fault.
@@ -175,12 +192,15 @@ pub fn act(
     source: &Attributes,
     target: Option<&Attributes>,
 ) -> Result<(), Failure> {
-    let same_text = target.is_some_and(|target| source.kind == Kind::Symlink && target.kind == Kind::Symlink)
-        && names::read_symlink(&work.pair.source, entry.name)? == names::read_symlink(&work.pair.target, entry.name)?;
+    let same_text = same_text(work, entry, source, target)?;
     let known = Known { same_text, links: work.known_links, same_content: work.same_content };
     let Some(action) = content::decide(work, entry, source, target, known)? else {
         return Ok(());
     };
+    work.aspects = changes::of(work, entry, (source, target), action, known);
+    if let (Action::Replace(_), Some(target)) = (action, target) {
+        dry::take_away(work, target)?;
+    }
     if let (Kind::Directory, Action::Create | Action::Enter | Action::Replace(_)) = (source.kind, action) {
         return sub_directory(work, entry, source, target);
     }
@@ -189,7 +209,10 @@ pub fn act(
             if must_look_at_xattrs(&work.context.policy, source, target) =>
         {
             match repair::compare_and_repair(work, entry, source, target)? {
-                Action::Replace(_) => make(work, entry, source, Place::over(work.context), Outcome::Updated),
+                Action::Replace(_) => {
+                    dry::take_away(work, target)?;
+                    make(work, entry, source, Place::over(work.context), Outcome::Updated)
+                }
                 _ => Ok(()),
             }
         }
@@ -229,6 +252,9 @@ fn make(
     place: Place,
     outcome: Outcome,
 ) -> Result<(), Failure> {
+    if work.context.dry_run {
+        return dry::make(work, entry, source, outcome);
+    }
     work.pair.prepare_for_change()?;
     if source.kind == Kind::File {
         file::copy(work, entry, place, outcome);
@@ -236,7 +262,7 @@ fn make(
     }
     let made = node::make(work, entry.name, source, &place)?;
     match made {
-        node::Made::Done => work.effects.end(entry.kind, outcome),
+        node::Made::Done => changes::done(work, entry, source.kind, outcome),
         node::Made::Changed => {
             work.effects.miss(
                 entry.kind,
@@ -292,8 +318,9 @@ fn sub_directory(
     }
     let existing = target.filter(|target| target.kind == Kind::Directory);
     if existing.is_none() {
-        work.pair.prepare_for_change()?;
         make_directory(work, entry.name, target)?;
+        let pair = work.pair;
+        changes::list(work.context, work.effects, Kind::Directory, work.aspects, || pair.path(entry.name));
     }
     work.effects.items.push(Item::Directory(DirectoryItem {
         path: work.pair.path(entry.name),
@@ -307,6 +334,10 @@ fn sub_directory(
 
 /// A directory takes the place of something else only when it is ready to be renamed there.
 fn make_directory(work: &Work<'_>, name: &CStr, in_the_way: Option<&Attributes>) -> Result<(), Failure> {
+    if work.context.dry_run {
+        return dry::may_change(work.context, work.pair);
+    }
+    work.pair.prepare_for_change()?;
     if in_the_way.is_none() {
         return names::make_directory(&work.pair.target, name);
     }

@@ -11,11 +11,12 @@ use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, names, open, xattr};
+use crate::pass::changes;
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
 use crate::pass::{Context, chunk, frozen, layout, project};
 use crate::tree::decide::{ContentRule, Times};
-use crate::tree::{Attributes, Kind, Outcome, Time};
+use crate::tree::{Aspect, Aspects, Attributes, Kind, Outcome, Time};
 
 /// An appended file up to this size needs no flush before its times: a write that was lost in a
 /// power cut shows in its size. `docs/internals/durability.md` has the measurements.
@@ -50,6 +51,7 @@ struct Draft {
     place: Place,
     copied: Copied,
     outcome: Outcome,
+    aspects: Aspects,
     tries: u32,
     /// Its chunks were copied and counted by others.
     in_chunks: bool,
@@ -158,6 +160,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
     frozen::look(work.context, &source_was, || work.pair.path(entry.name), work.effects);
     work.effects.count(Number::BytesLogical, source_was.size);
     work.effects.count(Number::BytesAllocated, source_was.allocated);
+    work.aspects = Aspect::SourceOnly.into();
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
     Quick::Done
 }
@@ -211,8 +214,9 @@ fn fill(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: Outco
         };
     }
     let Sources { source, source_was, target, place } = sources;
-    let (name, kind, copied, tries) = (entry.name.to_owned(), entry.kind, Copied::default(), 1);
-    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries, in_chunks: false };
+    let (name, kind, copied, aspects) = (entry.name.to_owned(), entry.kind, Copied::default(), work.aspects);
+    let (tries, in_chunks) = (1, false);
+    let mut draft = Draft { name, kind, source, source_was, target, place, copied, outcome, aspects, tries, in_chunks };
     let written = match cloned {
         None => write(work, &mut draft),
         Some(cloned) => cloned.and_then(|copied| accept(work, &mut draft, copied)),
@@ -246,8 +250,9 @@ pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attri
         }
     };
     let copied = Copied { end: source_was.size, size_set_apart: true, ..Copied::default() };
-    let (name, kind, tries) = (entry.name.to_owned(), entry.kind, TRIES_MAX);
-    let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, tries, in_chunks: true };
+    let (name, kind, aspects) = (entry.name.to_owned(), entry.kind, work.aspects);
+    let (tries, in_chunks) = (TRIES_MAX, true);
+    let draft = Draft { name, kind, source, source_was, target, place, copied, outcome, aspects, tries, in_chunks };
     match give_metadata(work, &draft) {
         Ok(()) => publish(work, draft),
         Err(failure) => discard(work, draft, failure),
@@ -355,10 +360,11 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
     if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
         return discard(work, draft, failure);
     }
-    let (copied, in_chunks) = (draft.copied, draft.in_chunks);
+    let (copied, in_chunks, aspects) = (draft.copied, draft.in_chunks, draft.aspects);
     match close_and_place(work.pair, draft) {
-        Ok((kind, _, outcome, true)) => {
-            work.effects.end(kind, outcome);
+        Ok((kind, name, outcome, true)) => {
+            work.aspects = aspects;
+            changes::done(work, &Entry { name: &name, kind }, Kind::File, outcome);
             if !in_chunks {
                 work.effects.count_file(copied.engine());
             }

@@ -62,7 +62,7 @@ pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effect
 }
 
 fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
-    settle::outcome_before_changes(context, pair, effects).unwrap_or_else(|failure| {
+    settle::listed_before_changes(context, pair, effects).unwrap_or_else(|failure| {
         effects.fault(Fault::of(pair.item.path.clone(), failure));
         Outcome::Failed
     })

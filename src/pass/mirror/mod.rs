@@ -17,7 +17,7 @@ use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, plan, settle, share};
 use crate::counters::Number;
 use crate::fault::{Fault, Side};
-use crate::tree::{DirectoryItem, Item, Kind, Names, Outcome, TreePath};
+use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
 pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mut Effects) {
@@ -32,7 +32,7 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
     let outcome = match listings.broken {
-        None => settle::outcome_before_changes(context, &pair, effects),
+        None => settle::listed_before_changes(context, &pair, effects),
         Some(outcome) => Ok(outcome),
     };
     let outcome = match outcome {
@@ -100,7 +100,9 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
                 watch.next_name("copy", name);
                 let mut work = Work::new(context, pair, watch, effects);
                 work.may_plan = false;
-                entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, true);
+                // In a dry run the directory is still there.
+                let is_removed = context.dry_run && !context.is_held(&item.path.join(name));
+                entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, !is_removed);
                 file::finish_group(&mut work);
                 let chunks = work.chunks;
                 effects.items.extend(chunks);
@@ -164,7 +166,7 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
     share::rounds(&pair.item, rounds, effects);
-    let outcome = settle::outcome_before_changes(context, &pair, effects).unwrap_or(Outcome::Failed);
+    let outcome = settle::listed_before_changes(context, &pair, effects).unwrap_or(Outcome::Failed);
     settle::now_or_later(context, pair, outcome, false, effects);
 }
 
@@ -205,6 +207,8 @@ pub struct Work<'w> {
     pub same_content: Option<bool>,
     /// What is in the way may be planned to be removed: not so when that was done already.
     pub may_plan: bool,
+    /// In what the entry under work differs, where changes are listed.
+    pub aspects: Aspects,
     /// Large files that were cut, for any rank to copy.
     pub chunks: Vec<Item>,
 }
@@ -222,6 +226,7 @@ impl<'w> Work<'w> {
             may_tell: true,
             same_content: None,
             may_plan: context.planning.is_some(),
+            aspects: Aspects::NONE,
             chunks: Vec::new(),
         }
     }

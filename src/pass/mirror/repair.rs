@@ -6,11 +6,11 @@ use super::Work;
 use super::entry::Entry;
 use crate::fault::{Failure, Side};
 use crate::fs::{Fd, attributes, open, xattr};
+use crate::pass::changes::{self, Subject};
 use crate::pass::metadata::{self, Current};
-use crate::pass::pair::Pair;
-use crate::pass::project;
+use crate::pass::{dry, project};
 use crate::tree::decide::{Action, differences, repair as how_to_repair};
-use crate::tree::{Attributes, Outcome};
+use crate::tree::{Aspect, Attributes, Outcome};
 
 /// Compares extended attributes and projects too, and mends what differs. Returns what is still to be done:
 /// `Replace` where the inode may not be altered in place.
@@ -21,13 +21,21 @@ pub fn compare_and_repair(
     target: &Attributes,
 ) -> Result<Action, Failure> {
     let choice = metadata::choice(work.context);
-    let (from, to) = (open::entry(&work.pair.source, entry.name)?, open_meant(work.pair, entry, target)?);
+    let (from, to) = (open::entry(&work.pair.source, entry.name)?, open_meant(work, entry, target)?);
     let (wanted, current) = (xattr::read(&from, choice)?, xattr::read(&to, choice)?);
     let mut found = differences(&work.context.policy, source, target);
     let project = project::missing_by_name(work.context, work.pair, entry.name, target)?;
     found.xattrs = wanted != current || project.is_some();
     let action = how_to_repair(found, target, work.known_links);
+    let subject = Subject { entry, source, target, same_text: true };
+    work.aspects = changes::of_xattrs(work.context, &subject, &wanted, &current);
+    // It counts as an attribute.
+    work.aspects.add_if(project.is_some(), Aspect::Xattr);
     match action {
+        Action::Repair(_) if work.context.dry_run => {
+            dry::repair(work, entry, source, target)?;
+            changes::done(work, entry, source.kind, Outcome::MetadataOnly);
+        }
         Action::Repair(_) => {
             let existing = Current::Existing { was: target, xattrs: Some(&current) };
             metadata::apply(work.context, &to, source, &wanted, &existing, work.effects)?;
@@ -35,7 +43,7 @@ pub fn compare_and_repair(
                 project::set(&file, project)?;
             }
             metadata::set_times(work.context, &to, source)?;
-            work.effects.end(entry.kind, Outcome::MetadataOnly);
+            changes::done(work, entry, source.kind, Outcome::MetadataOnly);
         }
         Action::Keep => super::entry::keep(work, entry, source, target),
         _ => {}
@@ -51,19 +59,23 @@ pub fn repair(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, targe
         compare_and_repair(work, entry, source, target)?;
         return Ok(());
     }
-    let to = open_meant(work.pair, entry, target)?;
-    let existing = Current::Existing { was: target, xattrs: None };
-    metadata::apply(work.context, &to, source, &xattr::Xattrs::default(), &existing, work.effects)?;
-    metadata::set_times(work.context, &to, source)?;
-    work.effects.end(entry.kind, Outcome::MetadataOnly);
+    if work.context.dry_run {
+        dry::repair(work, entry, source, target)?;
+    } else {
+        let to = open_meant(work, entry, target)?;
+        let existing = Current::Existing { was: target, xattrs: None };
+        metadata::apply(work.context, &to, source, &xattr::Xattrs::default(), &existing, work.effects)?;
+        metadata::set_times(work.context, &to, source)?;
+    }
+    changes::done(work, entry, source.kind, Outcome::MetadataOnly);
     Ok(())
 }
 
 /// Opens the inode that was looked at, and no other: not one that was put in its place, nor one that
 /// got a further name meanwhile.
-fn open_meant(pair: &Pair<'_>, entry: &Entry<'_>, target: &Attributes) -> Result<Fd, Failure> {
-    let fd = open::entry(&pair.target, entry.name)?;
-    let found = attributes::of_fd(&fd)?;
+fn open_meant(work: &Work<'_>, entry: &Entry<'_>, target: &Attributes) -> Result<Fd, Failure> {
+    let fd = open::entry(&work.pair.target, entry.name)?;
+    let found = work.context.without_gone(attributes::of_fd(&fd)?);
     if found.identity != target.identity || found.kind != target.kind || found.links > target.links {
         return Err(Failure { side: Side::Target, operation: "openat", errno: Errno::ESTALE as i32 });
     }

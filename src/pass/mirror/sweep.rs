@@ -11,6 +11,9 @@ use crate::tree::{Kind, Names};
 /// Removes the left-overs among names that only the target has. What can not be removed stays: it
 /// is in nobody's way.
 pub fn left_overs(context: &Context, pair: &Pair<'_>, target_only: &Names, effects: &mut Effects) {
+    if context.dry_run {
+        return;
+    }
     for (name, _) in target_only.iter() {
         if context.temporaries.is_left_over(name) && remove(context, pair, name).is_some() {
             effects.count(Number::Swept, 1);
