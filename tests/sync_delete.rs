@@ -108,6 +108,31 @@ fn a_list_of_files_and_delete_are_not_taken_together() {
 }
 
 #[test]
+fn a_copy_that_was_killed_is_completed_also_when_rm_and_mtimes_ran_in_between() {
+    let pair = pair();
+    for n in 0..40 {
+        pair.source().file(format!("both/2/{n}"), "content").mtime(1_000, n);
+    }
+    let kill = "inject=renameat:signal=SIGKILL:when=3";
+    let sync = || pair.sync().args(&["--size-only", "--threads", "2"]);
+    sync()
+        .wrapped_by(&["strace", "-f", "-o", "/dev/null", "-e", "trace=renameat", "-e", kill])
+        .run_unchecked()
+        .exits(137);
+    let temporaries = || {
+        let names = Snapshot::paths(pair.target_path());
+        names.iter().filter(|path| String::from_utf8_lossy(path).contains(".pmirror-")).count()
+    };
+    assert!(temporaries() > 0);
+    let run = pair.rm().run_unchecked().exits(0);
+    assert_eq!((temporaries(), run.removals("removed")), (0, 13));
+    Pmirror::new().mtimes(pair.source_path(), pair.target_path()).state_dir(pair.state_path()).run_unchecked();
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+    assert!(!pair.target_now().has(".pmirror"));
+}
+
+#[test]
 fn left_overs_of_a_dead_run_are_swept_not_planned() {
     let pair = pair();
     let kill = "inject=renameat,openat2:signal=SIGKILL:when=12";

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 
 use super::listing::{Listings, Part, TooMany, both_listings};
-use super::mirror::{note, report};
+use super::mirror::{note, report, sweep};
 use super::pair::Pair;
 use super::{Context, Effects, Watch, remove, share};
 use crate::counters::Number;
@@ -48,6 +48,8 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
                 effects.end(Kind::Directory, listings.broken.unwrap_or(Outcome::Same));
             }
             sub_directories(context, &pair, &listings, watch, effects);
+            sweep::left_overs(context, &pair, &listings.target_only, effects);
+            sweep::left_overs(context, &pair, &listings.left_out, effects);
             // Nothing is missing on the source that was not listed to its end.
             if listings.broken.is_none() {
                 names(context, &pair, &listings, effects);

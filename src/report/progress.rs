@@ -11,6 +11,7 @@ use super::summary::bytes_done;
 use crate::counters::{Counters, Number};
 use crate::fs::operator::RunDirectory;
 use crate::sched::{Oldest, Rank, Report};
+use crate::tree::Fate;
 
 /// An operation that has been running for so long is named.
 const OLD_AFTER: Duration = Duration::from_secs(30);
@@ -99,7 +100,7 @@ impl Progress {
         let Some(counters) = Counters::from_slice(&report.counters) else { return };
         let standing = self.standing(&counters);
         if shows {
-            self.show(report, &counters, &standing);
+            self.show(report, bytes_done(&counters), &standing);
         }
         if let Some(file) = self.file.as_mut().filter(|_| keeps) {
             file.keep(standing);
@@ -113,15 +114,15 @@ impl Progress {
         Standing {
             pass: self.pass.name,
             elapsed_seconds: self.started.elapsed().as_secs(),
-            entries: counters.seen(),
+            entries: entries(self.pass.name, counters),
             bytes: counters.number(Number::BytesLogical),
             percent: share.map(Share::percent),
             seconds_left: left.map(|left| left.as_secs()),
         }
     }
 
-    fn show(&mut self, report: &Report, counters: &Counters, standing: &Standing) {
-        let (entries, bytes) = (counters.seen(), bytes_done(counters));
+    fn show(&mut self, report: &Report, bytes: u64, standing: &Standing) {
+        let entries = standing.entries;
         let seconds = self.last.0.elapsed().as_secs_f64().max(1e-3);
         let rates = Rates {
             entries: per_second(entries, self.last.1, seconds),
@@ -151,6 +152,15 @@ impl Progress {
         if let Some(file) = self.file.take() {
             file.remove();
         }
+    }
+}
+
+/// What a pass goes through: the source, or what is to be removed from the target.
+fn entries(pass: &str, counters: &Counters) -> u64 {
+    match pass {
+        "plan" => counters.number(Number::TargetSeen),
+        "remove" => Fate::ALL.iter().map(|&fate| counters.removals(fate)).sum(),
+        _ => counters.seen(),
     }
 }
 
@@ -207,6 +217,8 @@ fn place(rank: Rank, hosts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::Slot;
+    use crate::tree::Kind;
 
     const RATES: Rates = Rates { entries: 10, bytes: 1024 };
 
@@ -223,6 +235,16 @@ mod tests {
         let expected = "mirror: 1,234,567 entries, 10/s, 2.00 KiB written, 1.00 KiB/s, queue 7, idle 1 of 2 ranks; \
                         slow: copy a/b for 45 s on rank 1 (n2)";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn deletions_are_counted_where_they_are_planned_and_where_they_are_done() {
+        let mut counters = Counters::default();
+        counters.count(Number::TargetSeen, 7);
+        counters.add(Slot::Seen(Kind::File), 5);
+        counters.add(Slot::Removal(Kind::File, Fate::Removed), 2);
+        counters.add(Slot::Removal(Kind::Directory, Fate::Kept), 1);
+        assert_eq!(["mirror", "plan", "remove"].map(|pass| entries(pass, &counters)), [5, 7, 3]);
     }
 
     #[test]

@@ -84,9 +84,9 @@ pub struct Standing {
     pub pass: &'static str,
     /// Since the passes began.
     pub elapsed_seconds: u64,
-    /// Entries found.
+    /// Entries found; of deletions those that were planned for, then those that had their turn.
     pub entries: u64,
-    /// Sizes of the regular files among them.
+    /// Sizes of the regular files found.
     pub bytes: u64,
     /// How far it is.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -173,7 +173,8 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = crew.job.as_ref().map_or("", |job| job.job_id.as_str());
-    let holder = Holder::this_process(attempt, &run_id, roster.host(), job, config.policy.times_are_the_record());
+    let files = config.command.makes_target().then(|| config.policy.times_are_the_record());
+    let holder = Holder::this_process(attempt, &run_id, roster.host(), job, files);
     let take_lock = || {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
         Lock::take(make, holder)

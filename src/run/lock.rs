@@ -43,6 +43,9 @@ pub struct Holder {
     /// finished.
     #[serde(default)]
     in_place: bool,
+    /// This attempt makes no files at all, so it leaves nothing behind.
+    #[serde(default)]
+    makes_none: bool,
     /// The holder ended well, but did not look everywhere: what the dead ones left may still be there.
     #[serde(default)]
     released: bool,
@@ -69,11 +72,12 @@ impl Lock {
                 Err(failure) => return Err(unusable(failure)),
             }
             if let Some(dead) = wait_for_sign_of_life(&private, &holder)? {
-                if dead.in_place && !holder.in_place {
+                if dead.in_place && !holder.in_place && !holder.makes_none {
                     return Err(unfinished(&dead));
                 }
+                holder.in_place |= dead.in_place;
                 holder.dead = dead.dead.clone();
-                if !dead.released {
+                if !dead.released && !dead.makes_none {
                     holder.dead.push(dead.attempt);
                 }
                 let lock = take_over(&private, holder)?;
@@ -202,8 +206,9 @@ fn take_over(private: &Private, holder: Holder) -> Result<Lock, Error> {
 }
 
 impl Holder {
-    /// This process, for its lock. `in_place`: it makes new files in their place.
-    pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str, in_place: bool) -> Self {
+    /// This process, for its lock. `files`: whether it makes new files in their place; `None` if it makes
+    /// none at all.
+    pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str, files: Option<bool>) -> Self {
         let pid = std::process::id();
         Self {
             attempt: attempt.0,
@@ -215,14 +220,15 @@ impl Holder {
             pid_namespace: system_link("/proc/self/ns/pid"),
             pid_started: Process::look(pid).started,
             dead: Vec::new(),
-            in_place,
+            in_place: files == Some(true),
+            makes_none: files.is_none(),
             released: false,
         }
     }
 
     /// What an unreadable lock says: nothing that could be swept, and the worst of its files.
     fn unreadable() -> Self {
-        Self { run_id: "unknown".to_owned(), ..Self::this_process(Attempt(0), "", "", "", true) }
+        Self { run_id: "unknown".to_owned(), ..Self::this_process(Attempt(0), "", "", "", Some(true)) }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn our_own_process_lives_and_one_that_started_at_another_time_does_not() {
-        let us = Holder::this_process(Attempt(1), "r", "h", "", true);
+        let us = Holder::this_process(Attempt(1), "r", "h", "", Some(true));
         assert_eq!(us.lives(&us), Some(true));
         let other = Holder { pid_started: "1".to_owned(), ..us.clone() };
         assert_eq!(other.lives(&us), Some(false));

@@ -162,6 +162,9 @@ fn both_sides(context: &Context, pair: &Pair<'_>, name: &CStr, path: TreePath) -
     };
     let target = if pair.has_target { found(attributes::of_name(&pair.target, name))? } else { None };
     let target = target.map(|target| context.without_gone(target));
+    // In a dry run a directory in the way is still there after its removal.
+    let is_removed = context.dry_run && context.planning.is_some() && !context.is_held(&path);
+    let target = target.filter(|target| !is_removed || target.kind != Kind::Directory);
     let links = source.kind == Kind::Symlink && target.is_some_and(|target| target.kind == Kind::Symlink);
     let same_text = links && names::read_symlink(&pair.source, name)? == names::read_symlink(&pair.target, name)?;
     Ok(Some(Member { path, source, target, same_text }))

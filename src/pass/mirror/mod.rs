@@ -7,7 +7,7 @@ pub(super) mod listed;
 pub(super) mod node;
 pub(super) mod place;
 mod repair;
-mod sweep;
+pub(super) mod sweep;
 
 use std::time::Instant;
 
