@@ -42,7 +42,8 @@ fn noted(run: &Outcome, what: &str) -> BTreeSet<String> {
 }
 
 fn text(run: &Outcome) -> String {
-    String::from_utf8_lossy(&run.stdout).into_owned()
+    // Of a dry run the list is the result, and the summary goes to stderr.
+    String::from_utf8_lossy(&[&run.stdout[..], &run.stderr[..]].concat()).into_owned()
 }
 
 /// A mirrored pair, and a run of it as one of a frozen source, with clocks that agree.
