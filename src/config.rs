@@ -189,6 +189,10 @@ impl Config {
             let text = "--delete goes by what directories hold, --files-from by a list: name one of both";
             return Err(Error::Usage(text.to_owned()));
         }
+        if !sync.delete.delete && sync.delete.guards.is_any() {
+            let text = "--max-delete and --hold-threshold hold deletions back, and nothing is deleted without --delete";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let is_final = sync.delete.is_final;
         if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
             let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind";
@@ -216,6 +220,10 @@ impl Config {
     /// Checks `pmirror rm`.
     pub fn of_rm(rm: cli::rm::Rm, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         let (command, operands) = match rm.form()? {
+            Form::Tree(_) if rm.guards.is_any() => {
+                let text = "rm --tree removes all that it was told to: --max-delete and --hold-threshold are for --target-only";
+                return Err(Error::Usage(text.to_owned()));
+            }
             Form::Tree(path) => (Command::RmTree, (path.clone(), path)),
             Form::TargetOnly(source, target) => {
                 let (plan, apply) = (rm.plan.plan.clone().map(PathBuf::from), rm.plan.apply.clone().map(PathBuf::from));

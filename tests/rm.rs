@@ -354,6 +354,8 @@ fn rm_wants_to_know_what_to_remove() {
     Pmirror::new().args(&["rm", "a", "b"]).run().refuses(1, &forms);
     Pmirror::new().args(&["rm", "--target-only", "a"]).run().refuses(1, &forms);
     Pmirror::new().args(&["rm", "--tree", "a", "b"]).run().refuses(1, &forms);
+    Pmirror::new().args(&["rm", "--tree", "a", "--max-delete", "0"]).run().refuses(1, &["--target-only"]);
+    Pmirror::new().args(&["sync", "a", "b", "--max-delete", "0"]).run().refuses(1, &["--delete"]);
 }
 
 #[test]

@@ -14,23 +14,29 @@ pub struct Guards {
     pub max_delete: Option<MaxDelete>,
 
     /// Hold a subtree back that would lose more than P% of its entries, and at least 1000; the rest
-    /// goes on. 100% holds none.
-    #[arg(long, value_name = "P%", default_value = "50%", value_parser = percent)]
-    pub hold_threshold: f64,
+    /// goes on. 100% holds none [default: 50%].
+    #[arg(long, value_name = "P%", value_parser = percent)]
+    pub hold_threshold: Option<f64>,
 
-    /// The subtrees are the directories at this depth below DST.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub hold_depth: u32,
+    /// The subtrees are the directories at this depth below DST [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub hold_depth: Option<u32>,
 }
 
 impl Guards {
     /// The guards that they stand for.
     pub fn guards(&self) -> guard::Guards {
+        let usual = guard::Guards::default();
         guard::Guards {
             max_delete: self.max_delete.unwrap_or_default(),
-            hold_percent: self.hold_threshold,
-            hold_depth: self.hold_depth,
+            hold_percent: self.hold_threshold.unwrap_or(usual.hold_percent),
+            hold_depth: self.hold_depth.unwrap_or(usual.hold_depth),
         }
+    }
+
+    /// Whether any of them was given.
+    pub fn is_any(&self) -> bool {
+        self.max_delete.is_some() || self.hold_threshold.is_some() || self.hold_depth.is_some()
     }
 }
 

@@ -25,7 +25,9 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
     }
     let has = |outcome| counters.ended(outcome) > 0;
     let removals = |fate| counters.removals(fate) > 0;
-    let holds = Kept::ALL.iter().any(|&kept| kept.holds_back() && counters.get(Slot::Stays(kept)) > 0);
+    let stays = |kept| counters.get(Slot::Stays(kept)) > 0;
+    let failed = has(Outcome::Failed) || removals(Fate::Failed) || stays(Kept::HoldsFailed);
+    let holds = Kept::ALL.iter().any(|&kept| kept.holds_back() && stays(kept));
     let holds_back = removals(Fate::Held) || holds;
     let changed = [Outcome::Created, Outcome::Updated, Outcome::MetadataOnly, Outcome::Linked].into_iter().any(has);
     match (error, ended) {
@@ -33,12 +35,12 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         (None, Ended::Stopped(Stop::Error)) => 11,
         (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
-        (None, Ended::Quiet) if has(Outcome::Failed) || removals(Fate::Failed) => 23,
+        (None, Ended::Quiet) if failed => 23,
         (None, Ended::Quiet) if holds_back => 25,
         (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,
         (None, Ended::Quiet) if has(Outcome::Vanished) || has(Outcome::Changed) => 24,
         (None, Ended::Quiet) if counters.number(Number::CtimeAfterStart) > 0 => 24,
-        (None, Ended::Quiet) if counters.get(Slot::Stays(Kept::OnSource)) > 0 => 24,
+        (None, Ended::Quiet) if stays(Kept::OnSource) => 24,
         (None, Ended::Quiet) => 0,
     }
 }
@@ -89,6 +91,7 @@ mod tests {
         assert_eq!(code(Outcome::Same, &[Fate::Held, Fate::Removed]), 25);
         assert_eq!(code(Outcome::Created, &[Fate::Held]), 25);
         assert_eq!(code(Outcome::Created, &[Fate::Held, Fate::Failed]), 23);
+        assert_eq!(code(Outcome::Same, &[Fate::Failed]), 23, "what failed was refused by no guard");
     }
 
     #[test]

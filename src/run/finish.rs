@@ -6,7 +6,7 @@ use super::agree::agree;
 use super::begin::Begun;
 use super::clock::Clock;
 use super::crew::Crew;
-use super::prune::Judged;
+use super::frame::Passed;
 use super::record::{Found, Recorder};
 use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
@@ -21,23 +21,17 @@ use crate::tree::{DirectoryItem, Kind, Outcome};
 
 /// What the passes left.
 pub struct Walked {
-    /// How the last of them ended.
-    pub ended: Ended,
+    /// How they ended.
+    pub passed: Passed,
     /// What this rank brings home.
     pub finished: Finished,
-    /// What is to stand in the books for the root, on the rank that walked it.
-    pub root_outcome: Option<Outcome>,
-    /// The root was walked, so it stands in the books.
-    pub has_walked: bool,
-    /// What the guards said, if anything was to be removed.
-    pub judged: Option<Judged>,
     /// The clock of the run.
     pub clock: Clock,
 }
 
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
-    let Walked { ended, finished, root_outcome, has_walked, judged, mut clock } = walked;
+    let Walked { passed: Passed { ended, root_outcome, has_walked, judged }, finished, mut clock } = walked;
     let Finished { mut counters, faults, abandoned, error } = finished;
     abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     clock.lap();

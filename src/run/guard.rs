@@ -44,9 +44,9 @@ fn refuse_other_roots(config: &Config, source: &Root, target: &Root, names: &Nam
     let paths = (path_of(&source.fd), path_of(&target.fd));
     if let Some(known) = Known::load(&config.state_dir, &paths.1, &paths.0)? {
         return Err(Error::Refused(format!(
-            "SRC and DST look exchanged: run {} mirrored {} to {}, and now the first of these would lose what the \
-             second does not have. If that is what you want, choose another --state-dir",
-            known.run_id, names.target, names.source
+            "SRC and DST look exchanged: in run {} ({}) {} was SRC and {} was DST. If you want it the other way round \
+             now, choose another --state-dir",
+            known.run_id, known.command, names.target, names.source
         )));
     }
     let Some(known) = Known::load(&config.state_dir, &paths.0, &paths.1)? else { return Ok(()) };

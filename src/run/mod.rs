@@ -8,6 +8,7 @@ mod cmp;
 mod crew;
 mod end;
 mod finish;
+mod frame;
 mod guard;
 pub mod known;
 mod lists;

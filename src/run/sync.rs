@@ -1,94 +1,53 @@
-//! `pmirror sync`: begin, walk and copy, bring hard links together, remove what is to go, settle
-//! directories, sum up.
+//! `pmirror sync`: walk and copy, bring hard links together, remove what is to go, settle directories.
 
 use std::collections::BTreeMap;
 
 use super::agree::agree;
-use super::begin::{self, Begun};
-use super::clock::Clock;
 use super::crew::{Crew, any_rank, link_turn};
-use super::finish::{self, Walked};
+use super::frame::{self, Passed, Run};
 use super::{Circumstances, Conclusion, prune, settle};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
-use crate::report::{self, Progress};
+use crate::report::Progress;
 use crate::tree::Identity;
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
-    let clock = Clock::start();
-    let crew = Crew::call(config, comm, circumstances);
-    let begun = match begin::begin(&crew, comm) {
-        Ok(begun) => begun,
-        Err(error) => return error.into(),
-    };
-    if crew.say_circumstances(begun.run_directory.path()) {
-        say_abilities(&begun);
-    }
-    let mut progress = crew.progress(&begun);
-    let walked = walk(&crew, &begun, comm, &mut progress, clock);
-    progress.finish();
-    match walked {
-        Ok(walked) => finish::finish(crew, comm, begun, walked),
-        Err(error) => error.into(),
-    }
+    frame::over_target(config, comm, circumstances, passes)
 }
 
-/// `--verbose`: what DST can hold, and what we may.
-fn say_abilities(begun: &Begun) {
-    let able = &begun.context.policy.target;
-    let yes = |flag| if flag { "yes" } else { "no" };
-    report::say(&format!(
-        "DST holds times to {} ns; we may give files away: {}; permissions do not stop us: {}",
-        able.times.granularity,
-        yes(able.chown),
-        yes(able.overrides_permissions)
-    ));
-}
-
-/// Runs the passes: the walk, the hard links, the directories that had to wait.
-fn walk(
-    crew: &Crew<'_>,
-    begun: &Begun,
-    comm: &mut dyn Comm,
-    progress: &mut Progress,
-    mut clock: Clock,
-) -> Result<Walked, Error> {
-    let mut engine = crew.engine(begun, comm)?;
-    clock.seconds.start = clock.lap();
-
-    progress.enter("mirror");
-    let seeds = if crew.is_root() { vec![begun.seed()] } else { Vec::new() };
-    let mut ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
-    clock.seconds.mirror = clock.lap();
+/// The walk, the hard links, what is to go and what takes its place, the directories that had to wait.
+fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
+    let mut ended = run.walk("mirror");
+    run.clock.seconds.mirror = run.clock.lap();
 
     if ended == Ended::Quiet {
-        if crew.config.dry_run {
-            share_gone(&mut engine, crew)?;
+        if run.crew.config.dry_run {
+            share_gone(run.engine, run.crew)?;
         }
-        progress.enter("link");
-        ended = link_pass(&mut engine, progress);
-        clock.seconds.link = clock.lap();
+        run.progress.enter("link");
+        ended = link_pass(run.engine, run.progress);
+        run.clock.seconds.link = run.clock.lap();
     }
     let mut judged = None;
-    if let (Ended::Quiet, Some(guards)) = (ended, &crew.config.guards) {
-        let verdict = prune::judge(&mut engine, crew, guards, 0)?;
-        ended = prune::prune(&mut engine, crew, &verdict, progress)?;
+    if let (Ended::Quiet, Some(guards)) = (ended, &run.crew.config.guards) {
+        let verdict = prune::judge(run.engine, run.crew, guards, 0)?;
+        ended = prune::prune(run.engine, run.crew, &verdict, run.progress)?;
         judged = Some(verdict);
-        clock.seconds.remove = clock.lap();
+        run.clock.seconds.remove = run.clock.lap();
     }
     if ended == Ended::Quiet {
-        ended = again(&mut engine, progress);
+        ended = again(run.engine, run.progress);
     }
     let mut root_outcome = None;
     if ended == Ended::Quiet {
-        progress.enter("settle");
-        (ended, root_outcome) = settle::pass(&mut engine, crew, progress)?;
-        clock.seconds.settle = clock.lap();
+        run.progress.enter("settle");
+        (ended, root_outcome) = settle::pass(run.engine, run.crew, run.progress)?;
+        run.clock.seconds.settle = run.clock.lap();
     }
-    Ok(Walked { ended, finished: engine.finish(), root_outcome, has_walked: true, judged, clock })
+    Ok(Passed { ended, root_outcome, has_walked: true, judged })
 }
 
 /// In a dry run: all ranks learn which target inodes the walk would have taken names from.

@@ -251,10 +251,10 @@ impl Kept {
         }
     }
 
-    /// Whether the operator's wish was not done: not so where nothing was left to do, or where he said
-    /// himself that it stays.
+    /// Whether a guard has held it back: not so where nothing was left to do, where the operator said
+    /// himself that it stays, or where something failed.
     pub fn holds_back(self) -> bool {
-        !matches!(self, Kept::Gone | Kept::Protected | Kept::OnSource)
+        !matches!(self, Kept::Gone | Kept::Protected | Kept::OnSource | Kept::HoldsFailed)
     }
 }
 
