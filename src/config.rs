@@ -67,6 +67,8 @@ pub struct Config {
     pub itemizes: bool,
     /// What holds deletions back; `None`: nothing is removed.
     pub guards: Option<Guards>,
+    /// What the patterns leave out is removed too.
+    pub delete_excluded: bool,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -210,6 +212,7 @@ impl Config {
         let mut config = Self::common(command, (sync.source, sync.target), policy, sync.run, environment, arguments)?;
         config.show(&sync.show);
         config.guards = sync.delete.delete.then(|| sync.delete.guards.guards());
+        config.delete_excluded = sync.delete.guards.delete_excluded;
         config.grain.chunk_bytes = sync.content.chunk_size;
         config.limits = sync.limits.rates();
         config.copying = held_back(sync.content.copying(), &config.limits);
@@ -233,11 +236,13 @@ impl Config {
         };
         let policy = Policy { one_file_system: rm.one_file_system, target: probe::assumed(), ..Policy::EVERYTHING };
         let guards = (command != Command::RmTree).then(|| rm.guards.guards());
+        let delete_excluded = rm.guards.delete_excluded;
         let mut config = Self::common(command, operands, policy, rm.run, environment, arguments)?;
         config.choose.patterns = rm.patterns;
         cli::choose::check(&config.choose)?;
         config.show(&rm.show);
         config.guards = guards;
+        config.delete_excluded = delete_excluded;
         config.limits = rm.limits.rates();
         Ok(config)
     }
@@ -321,6 +326,7 @@ impl Config {
             dry_run: false,
             itemizes: false,
             guards: None,
+            delete_excluded: false,
         })
     }
 
@@ -351,12 +357,12 @@ impl Config {
     /// How removals are planned, if any are.
     pub fn planning(&self) -> Option<Planning> {
         let looks = matches!(self.command, Command::Rm(Rm::Plan(_)));
-        self.guards.map(|guards| Planning { hold_depth: guards.hold_depth, looks })
+        self.guards.map(|guards| Planning { hold_depth: guards.hold_depth, looks, excluded: self.delete_excluded })
     }
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let shown = (self.dry_run, self.itemizes, &self.guards);
+        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded);
         let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())

@@ -215,6 +215,64 @@ fn rounds_whose_listing_breaks_off_are_no_difference() {
     }
 }
 
+fn rm_config_of(source: &Path, target: &Path, state: &Path, run_id: &str) -> Config {
+    let words = ["pmirror", "rm", "--target-only", "--quiet", "--threads", "2", "--run-id", run_id, "--state-dir"];
+    let words = words.iter().map(std::ffi::OsString::from).chain([state.into(), source.into(), target.into()]);
+    let Command::Rm(rm) = Cli::try_parse_from(words).unwrap().command else { panic!("rm was asked for") };
+    Config::of_rm(rm, &std::collections::BTreeMap::new(), Vec::new()).unwrap()
+}
+
+fn rm_tree_config(tree: &Path, state: &Path) -> Config {
+    let words = ["pmirror", "rm", "--quiet", "--threads", "2", "--run-id", "tree", "--state-dir"];
+    let words = words.iter().map(std::ffi::OsString::from).chain([state.into(), "--tree".into(), tree.into()]);
+    let Command::Rm(rm) = Cli::try_parse_from(words).unwrap().command else { panic!("rm was asked for") };
+    Config::of_rm(rm, &std::collections::BTreeMap::new(), Vec::new()).unwrap()
+}
+
+#[test]
+fn a_directory_beyond_the_bound_is_removed_in_rounds_and_so_is_what_it_lacks() {
+    let pair = Pair::new();
+    for index in 0..700 {
+        pair.source().file(format!("both/{index:05}"), "x");
+        pair.target().file(format!("both/{index:05}"), "x");
+        pair.target().file(format!("both/extra-{index}"), "x");
+        pair.target().file(format!("gone/{index:05}"), "x");
+        pair.target().file(format!("gone/directory-{}/inner/{index}", index % 90), "x");
+        pair.beside().file(format!("tree/{index:05}"), "x");
+        pair.beside().file(format!("tree/directory-{}/inner/{index}", index % 90), "x");
+    }
+    let grain = || Grain { listing_bytes_max: 2_500, batch_names_max: 30, ..Grain::default() };
+    let rm = rm_config_of(&pair.source_path(), &pair.target_path(), &pair.state_path(), "rounds");
+    let guards = pmirror::tree::guard::Guards {
+        max_delete: pmirror::tree::guard::MaxDelete::Percent(100.0),
+        hold_percent: 100.0,
+        hold_depth: 1,
+    };
+    let summary = sync(&Config { grain: grain(), guards: Some(guards), ..rm }, 3, 0);
+    let removals = summary.removals.unwrap();
+    assert_eq!((removals.entries["file"]["removed"], removals.entries["directory"]["removed"]), (2_100, 1 + 90 + 90));
+    assert_eq!(std::fs::read_dir(pair.target_path().join("both")).unwrap().count(), 700);
+    assert!(!pair.target_path().join("gone").exists());
+
+    let tree = pair.beside().path("tree");
+    let summary = sync(&Config { grain: grain(), ..rm_tree_config(&tree, &pair.state_path()) }, 3, 0);
+    assert_eq!(summary.removals.unwrap().planned, 1_400 + 90 + 90 + 1);
+    assert!(!tree.exists());
+    pair.assert_canary();
+}
+
+#[test]
+fn rounds_whose_listing_breaks_off_remove_nothing_that_the_source_has() {
+    for side in ["source", "target"] {
+        let wide = BreaksOff::on(side);
+        let summary = sync(&wide.config(rm_config_of, "broken"), 2, 23);
+        assert!(summary.entries["unknown"]["failed"] > 0);
+        let left = std::fs::read_dir(wide.pair.target_path().join("wide")).unwrap();
+        let both = left.filter(|name| !name.as_ref().unwrap().file_name().to_string_lossy().starts_with("only"));
+        assert_eq!(both.count() as u64, NAMES / 2);
+    }
+}
+
 /// `cmp --level hash`, in chunks of this size.
 fn hashing(config: Config, chunk_bytes: u64, sample: Option<Sample>) -> Config {
     let grain = Grain { chunk_bytes, ..Grain::default() };

@@ -99,6 +99,45 @@ fn excluded_names_stay_on_the_target() {
 }
 
 #[test]
+fn with_delete_excluded_what_the_patterns_leave_out_goes_from_the_target_and_never_from_the_source() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = pair();
+        pair.source().file("both/1/cache/deep/file", "content");
+        pair.source().file("both/2/note.txt", "content");
+        pair.sync().run().exits(0);
+        pair.target().file("both/0/extra/note.txt", "x");
+        pair.target().file("both/3/old.txt", "x");
+        let words = ["--exclude", "*.txt", "--exclude", "/both/*/cache/"];
+        pair.rm().args(&words).arg("-n").run().exits(0);
+        assert!(pair.target_now().has("both/1/cache/deep/file"), "without it they stay");
+        let sync = pair.sync().args(&words).args(&["--delete", "--delete-excluded"]).ranks(ranks);
+        let dry = sync.clone().arg("-n").run().exits(0);
+        let run = sync.clone().arg("-i").run().exits(0);
+        assert_eq!(String::from_utf8_lossy(&dry.stdout), String::from_utf8_lossy(&run.stdout));
+        let now = pair.target_now();
+        assert!(
+            ["both/1/cache", "both/2/note.txt", "both/0/extra", "both/3/old.txt"].iter().all(|path| !now.has(path))
+        );
+        assert!(now.has("both/1/file") && pair.source_now().has("both/1/cache/deep/file"));
+        assert_eq!(run.removals("removed"), 13 + 3 + 1 + 1 + 1);
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
+fn what_is_excluded_goes_by_a_plan_too() {
+    let pair = pair();
+    pair.source().file("both/1/cache/file", "content");
+    pair.sync().run().exits(0);
+    let plan = pair.beside().path("plan");
+    let rm = || pair.rm().args(&["--exclude", "cache/", "--delete-excluded"]);
+    rm().arg("--plan").arg(&plan).run().exits(0);
+    let run = pair.rm().arg("--apply").arg(&plan).run().exits(0);
+    assert_eq!(run.removals("removed"), 13 + 2);
+    assert!(!pair.target_now().has("both/1/cache") && pair.source_now().has("both/1/cache/file"));
+}
+
+#[test]
 fn a_list_of_files_and_delete_are_not_taken_together() {
     let pair = pair();
     let list = pair.beside().file("list", "both\n");

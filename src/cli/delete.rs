@@ -18,6 +18,10 @@ pub struct Guards {
     #[arg(long, value_name = "P%", value_parser = percent)]
     pub hold_threshold: Option<f64>,
 
+    /// Remove from DST also what --exclude leaves out, whether SRC has it or not. Without this it stays.
+    #[arg(long)]
+    pub delete_excluded: bool,
+
     /// The subtrees are the directories at this depth below DST [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub hold_depth: Option<u32>,
@@ -36,7 +40,7 @@ impl Guards {
 
     /// Whether any of them was given.
     pub fn is_any(&self) -> bool {
-        self.max_delete.is_some() || self.hold_threshold.is_some() || self.hold_depth.is_some()
+        self.max_delete.is_some() || self.hold_threshold.is_some() || self.hold_depth.is_some() || self.delete_excluded
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Chosen {
     pub target_only: Names,
     /// Names that only the target has, and that a rule leaves out.
     pub left_out: Names,
+    /// Names that both have, and that a rule leaves out. Kept only where they are to be removed.
+    pub excluded: Names,
 }
 
 /// Sorts out the names of both listings. What is left out of the source stands in the books at once. A
@@ -30,14 +32,20 @@ pub fn of_listings(
 ) -> Chosen {
     let Joined { source, target_only } = joined;
     let Some(mut rules) = context.filter.names_in(path) else {
-        return Chosen { names: source, target_only, left_out: Names::new() };
+        return Chosen { names: source, target_only, left_out: Names::new(), excluded: Names::new() };
     };
-    let mut chosen = Chosen { names: Names::new(), target_only: Names::new(), left_out: Names::new() };
+    let removes = context.planning.is_some_and(|planning| planning.excluded);
+    let mut chosen =
+        Chosen { names: Names::new(), target_only: Names::new(), left_out: Names::new(), excluded: Names::new() };
     for (name, listed) in source.iter() {
         match listed.kind {
             Some(kind) if rules.leaves_out(name, kind == Kind::Directory) => {
                 effects.see(kind);
                 effects.skip(kind, Skip::Excluded);
+                if removes && listed.on_target {
+                    // The target may have something else under the name.
+                    chosen.excluded.push(name, Listed { kind: None, ..listed });
+                }
             }
             _ => chosen.names.push(name, listed),
         }

@@ -45,6 +45,8 @@ pub struct Listings {
     pub target_only: Names,
     /// Likewise, but the rules leave them out: they are none of our business.
     pub left_out: Names,
+    /// Names that both have and the rules leave out, where they are to be removed.
+    pub excluded: Names,
 }
 
 /// A directory too large to be held at once.
@@ -109,12 +111,13 @@ pub fn listings(
         joined.source = with_unknown_twins(&joined.source);
     }
     effects.count(Number::Listed, joined.source.len() as u64);
-    let Chosen { names, target_only, left_out } = chosen::of_listings(context, &item.path, target, joined, effects);
+    let Chosen { names, target_only, left_out, excluded } =
+        chosen::of_listings(context, &item.path, target, joined, effects);
     if broken.is_none() {
         effects.count(Number::TargetOnly, target_only.len() as u64);
     }
     let broken = broken.map(|(outcome, _)| outcome);
-    Ok(Listings { names, broken, target_only, left_out })
+    Ok(Listings { names, broken, target_only, left_out, excluded })
 }
 
 /// getdents(2): ENOENT means that the directory was removed after it was opened.

@@ -139,6 +139,8 @@ pub struct Planning {
     pub hold_depth: u32,
     /// Each name is looked at, for a plan that is written to a file.
     pub looks: bool,
+    /// What the patterns leave out goes too.
+    pub excluded: bool,
 }
 
 impl Context {

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 
 use super::listing::{Listings, Part, TooMany, both_listings};
-use super::mirror::{note, report, sweep};
+use super::mirror::{names_unknown, note, outcome_of, report, sweep};
 use super::pair::Pair;
 use super::{Context, Effects, Watch, remove, share};
 use crate::counters::Number;
@@ -13,7 +13,7 @@ use crate::fault::Failure;
 use crate::fs::attributes;
 use crate::tree::decide::Skip;
 use crate::tree::names::Listed;
-use crate::tree::removal::Absent;
+use crate::tree::removal::{Absent, Lack};
 use crate::tree::{Attributes, DirectoryItem, Doomed, Item, Kind, Names, Outcome, Proof};
 
 /// Runs one item of a walk that only plans.
@@ -34,7 +34,10 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
     let pair = match Pair::open(context, item.clone()) {
         Ok(pair) => pair,
         Err(trouble) if is_whole => return report(&item, trouble, effects),
-        Err(trouble) => return note(&item, trouble, effects),
+        Err(trouble) => {
+            note(&item, trouble, effects);
+            return names_unknown(outcome_of(trouble), effects);
+        }
     };
     watch.begin("list", &item.path, None);
     // The books of a mirror are none of this walk's.
@@ -44,8 +47,10 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
     effects.count(Number::Faults, aside.counters.number(Number::Faults));
     match listings {
         Ok(listings) => {
-            if is_whole {
-                effects.end(Kind::Directory, listings.broken.unwrap_or(Outcome::Same));
+            match listings.broken {
+                _ if is_whole => effects.end(Kind::Directory, listings.broken.unwrap_or(Outcome::Same)),
+                Some(outcome) => names_unknown(outcome, effects),
+                None => {}
             }
             sub_directories(context, &pair, &listings, watch, effects);
             sweep::left_overs(context, &pair, &listings.target_only, effects);
@@ -118,26 +123,30 @@ fn sub_directory(
 /// both were listed to their end.
 pub fn names(context: &Context, pair: &Pair<'_>, listings: &Listings, effects: &mut Effects) {
     let both = listings.names.iter().filter(|(_, listed)| listed.on_target).count();
-    let seen = both + listings.target_only.len() + listings.left_out.len();
+    let seen = both + listings.target_only.len() + listings.left_out.len() + listings.excluded.len();
     remove::count_seen(context, &pair.item.path, seen as u64, effects);
-    plan(context, pair, &listings.target_only, false, effects);
+    plan(context, pair, &listings.target_only, Lack::Name, effects);
+    if context.planning.is_some_and(|planning| planning.excluded) {
+        plan(context, pair, &listings.left_out, Lack::Name, effects);
+        plan(context, pair, &listings.excluded, Lack::LetThrough, effects);
+    }
 }
 
 /// Plans the removal of a directory that has the name of something else in the source.
 pub fn in_the_way(context: &Context, pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
     let mut names = Names::new();
     names.push(name, Listed { kind: Some(Kind::Directory), on_target: true });
-    plan(context, pair, &names, true, effects);
+    plan(context, pair, &names, Lack::Directory, effects);
 }
 
-fn plan(context: &Context, pair: &Pair<'_>, list: &Names, in_the_way: bool, effects: &mut Effects) {
+fn plan(context: &Context, pair: &Pair<'_>, list: &Names, lack: Lack, effects: &mut Effects) {
     let list = without_left_overs(context, list);
     if list.is_empty() {
         return;
     }
     let depth = u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX);
     let (source, target) = (pair.source_was.identity, pair.target_was.identity);
-    let proof = Proof::Absent(Absent { depth, source, target, in_the_way });
+    let proof = Proof::Absent(Absent { depth, source, target, lack });
     let doomed = Doomed { path: pair.item.path.clone(), target, proof };
     for names in remove::planned(context, &pair.target, &doomed, list, 1, effects) {
         effects.planned.push(Item::Remove { doomed: doomed.clone(), names });

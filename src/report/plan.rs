@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::differences::{both_forms, raw};
 use crate::tree::names::{Listed, is_name};
-use crate::tree::removal::{Absent, DoomedNames, Parts, Was};
+use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{Doomed, Identity, Item, Kept, Kind, Names, Proof, Time, TreePath};
 
 /// The format that this program writes, and the only one that it reads.
@@ -102,8 +102,8 @@ struct Group {
     depth: u32,
     source: Inode,
     target: Inode,
-    #[serde(default, skip_serializing_if = "is_false")]
-    in_the_way: bool,
+    #[serde(default, skip_serializing_if = "Lack::is_name")]
+    lack: Lack,
     rounds: u32,
     is_first: bool,
     more: u32,
@@ -180,7 +180,7 @@ pub fn write_item(item: &Item, lines: &mut impl Write, paths: &mut impl Write) -
             depth: absent.depth,
             source: inode_of(absent.source),
             target: inode_of(absent.target),
-            in_the_way: absent.in_the_way,
+            lack: absent.lack,
             rounds: names.parts.rounds,
             is_first: names.parts.is_first,
             more: names.parts.more,
@@ -298,7 +298,7 @@ fn item(group: Group, names: DoomedNames) -> Result<Item, String> {
         return Err("a directory whose path is none".to_owned());
     }
     let (source, target) = (identity_of(group.source), identity_of(group.target));
-    let proof = Proof::Absent(Absent { depth: group.depth, source, target, in_the_way: group.in_the_way });
+    let proof = Proof::Absent(Absent { depth: group.depth, source, target, lack: group.lack });
     let doomed = Doomed { path, target: identity_of(group.inode), proof };
     Ok(match group.closed {
         true if !doomed.goes() => return Err("a directory that both trees have is not removed".to_owned()),
@@ -330,7 +330,7 @@ mod tests {
 
     fn items() -> Vec<Item> {
         let inode = |inode| Identity { inode, birth: Some(Time { seconds: 5, nanoseconds: 6 }) };
-        let proof = Proof::Absent(Absent { depth: 1, source: inode(3), target: inode(4), in_the_way: false });
+        let proof = Proof::Absent(Absent { depth: 1, source: inode(3), target: inode(4), lack: Lack::Directory });
         let at =
             |path: &[u8], number| Doomed { path: TreePath::from(path), target: inode(number), proof: proof.clone() };
         let mut names = Names::new();

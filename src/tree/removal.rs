@@ -37,8 +37,29 @@ pub struct Absent {
     pub source: Identity,
     /// The same in the target.
     pub target: Identity,
-    /// The source has the name, but no directory of that name: a directory of the target is in its way.
-    pub in_the_way: bool,
+    /// What it is that the source does not have.
+    pub lack: Lack,
+}
+
+/// What the source does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// The name.
+    #[default]
+    Name,
+    /// A directory of that name: one of the target is in the way of something else.
+    Directory,
+    /// A name that the patterns let through: with `--delete-excluded` what they leave out goes.
+    LetThrough,
+}
+
+impl Lack {
+    /// Whether it is the name.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it.
+    pub fn is_name(&self) -> bool {
+        *self == Lack::Name
+    }
 }
 
 impl Doomed {
@@ -320,7 +341,7 @@ mod tests {
     #[test]
     fn a_directory_goes_if_it_lies_below_what_both_trees_have() {
         let target = Identity { inode: 1, birth: None };
-        let of = |depth| Absent { depth, source: target, target, in_the_way: false };
+        let of = |depth| Absent { depth, source: target, target, lack: Lack::Name };
         let at = |depth| Doomed { proof: Proof::Absent(of(depth)), ..doomed() };
         assert!(at(2).goes() && at(2).waiting_parent().is_none());
         assert_eq!(at(1).waiting_parent(), Some(TreePath::from(&b"a/b"[..])));

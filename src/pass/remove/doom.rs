@@ -8,7 +8,7 @@ use super::{names_at, parts, reason, tell_of_obstacle};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault};
 use crate::fs::{Fd, attributes, list};
-use crate::pass::chosen::{self, Chosen};
+use crate::pass::chosen;
 use crate::pass::listing::Part;
 use crate::pass::{Context, Effects, Watch};
 use crate::tree::guard::{Loss, subtree_of};
@@ -51,9 +51,13 @@ pub fn doom(
             return plan_or_push(context, doomed, nothing, effects);
         }
     };
-    let joined = Joined { source: Names::new(), target_only: found };
-    let Chosen { target_only, left_out, .. } =
-        chosen::of_listings(context, path, Some(&site.directory), joined, effects);
+    let (target_only, left_out) = if context.planning.is_some_and(|planning| planning.excluded) {
+        (found, Names::new())
+    } else {
+        let joined = Joined { source: Names::new(), target_only: found };
+        let chosen = chosen::of_listings(context, path, Some(&site.directory), joined, effects);
+        (chosen.target_only, chosen.left_out)
+    };
     count_seen(context, path, (target_only.len() + left_out.len()) as u64, effects);
     let batches = planned(context, &site.directory, &doomed, target_only, rounds, effects);
     let stays = (!left_out.is_empty()).then_some(Kept::Protected);

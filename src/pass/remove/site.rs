@@ -9,7 +9,7 @@ use crate::fault::Failure;
 use crate::fs::{Fd, attributes, open};
 use crate::pass::Context;
 use crate::pass::pair;
-use crate::tree::removal::Absent;
+use crate::tree::removal::{Absent, Lack};
 use crate::tree::{Identity, Kept, Kind, Proof, TreePath};
 
 /// Why nothing is removed.
@@ -34,9 +34,8 @@ pub struct Site {
     pub directory: Fd,
     /// What it was when it was opened.
     pub identity: Identity,
-    /// The source's directory whose lack of a name is the proof, if it is the twin of this one. And whether
-    /// the name of something else than a directory counts as none.
-    twin: Option<(Fd, bool)>,
+    /// The source's directory whose lack of something is the proof, if it is the twin of this one.
+    twin: Option<(Fd, Lack)>,
 }
 
 impl Site {
@@ -57,7 +56,7 @@ impl Site {
         let twin = source_twin(context, &above, absent)?;
         if below.is_root() {
             let mut site = Self::of(context, shared, expected)?;
-            site.twin = Some((twin, absent.in_the_way));
+            site.twin = Some((twin, absent.lack));
             return Ok(site);
         }
         prove_topmost(&twin, &below, absent)?;
@@ -98,7 +97,7 @@ impl Site {
     /// Proves that the source does not have a name, where this directory is the one that both trees have.
     /// Below it all names share one proof, which was given when the directory was opened.
     pub fn prove(&self, name: &CStr) -> Result<(), Obstacle> {
-        self.twin.as_ref().map_or(Ok(()), |(twin, in_the_way)| prove(twin, name, *in_the_way))
+        self.twin.as_ref().map_or(Ok(()), |(twin, lack)| prove(twin, name, *lack))
     }
 }
 
@@ -128,16 +127,19 @@ fn source_twin(context: &Context, path: &TreePath, absent: &Absent) -> Result<Fd
 fn prove_topmost(twin: &Fd, below: &TreePath, absent: &Absent) -> Result<(), Obstacle> {
     let top = below.ancestor(1).unwrap_or_default();
     let top = CString::new(top.as_bytes()).map_err(|_| twin.failure("statx", Errno::EINVAL))?;
-    prove(twin, &top, absent.in_the_way)
+    prove(twin, &top, absent.lack)
 }
 
-/// ENOENT, and nothing else, proves that a name is not there. `in_the_way`: a directory of the target has
-/// a name that is none of a directory in the source.
-fn prove(twin: &Fd, name: &CStr, in_the_way: bool) -> Result<(), Obstacle> {
+/// ENOENT, and nothing else, proves that a name is not there.
+fn prove(twin: &Fd, name: &CStr, lack: Lack) -> Result<(), Obstacle> {
+    if lack == Lack::LetThrough {
+        // The patterns are the same on all ranks, and the source may well have it.
+        return Ok(());
+    }
     match attributes::of_name(twin, name) {
         Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(()),
         Err(failure) => Err(failure.into()),
-        Ok(found) if in_the_way && found.kind != Kind::Directory => Ok(()),
+        Ok(found) if lack == Lack::Directory && found.kind != Kind::Directory => Ok(()),
         Ok(_) => Err(Obstacle::Stays(Kept::OnSource)),
     }
 }
