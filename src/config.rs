@@ -228,6 +228,11 @@ impl Config {
                 return Err(Error::Usage(text.to_owned()));
             }
             Form::Tree(path) => (Command::RmTree, (path.clone(), path)),
+            Form::TargetOnly(..) if rm.plan.apply.is_some() && (!rm.patterns.0.is_empty() || rm.one_file_system) => {
+                let text =
+                    "--apply removes what the plan has: patterns and -x belong to the command that makes the plan";
+                return Err(Error::Usage(text.to_owned()));
+            }
             Form::TargetOnly(source, target) => {
                 let (plan, apply) = (rm.plan.plan.clone().map(PathBuf::from), rm.plan.apply.clone().map(PathBuf::from));
                 let how = plan.map(Rm::Plan).or_else(|| apply.map(Rm::Apply)).unwrap_or(Rm::Whole);

@@ -285,6 +285,44 @@ fn a_held_directory_that_the_source_lacks_stays_whole() {
 }
 
 #[test]
+fn a_held_subtree_may_hold_what_can_not_be_looked_into() {
+    let pair = equal();
+    for n in 0..1_100 {
+        pair.target().file(format!("gone/{n}"), "");
+    }
+    pair.target().file("gone/sealed/inner/file", "");
+    let target = FaultFs::mount(pair.target_path());
+    target.rule(Rule::on("readdir").named("inner").error(Errno::EIO));
+    let rm = Pmirror::new().rm(pair.source_path(), target.path()).state_dir(pair.state_path());
+    let run = rm.run_unchecked().exits(3);
+    run.assert_books_balance();
+    assert_eq!(run.removals("held"), 1_103);
+}
+
+/// Both trees in a file system that does not tell types with names, in a mount namespace of its own.
+#[test]
+fn where_listings_tell_no_types_what_is_left_out_stays_all_the_same() {
+    let pair = Pair::new();
+    let contents = pair.beside();
+    for path in
+        ["source/both", "source/scratch/file", "target/both", "target/scratch/results/file", "target/extra/file"]
+    {
+        contents.file(format!("contents/{path}"), "x");
+    }
+    let path = |name: &str| pair.top_path().join(name).display().to_string();
+    let (image, mounted) = (path("image"), path("mounted"));
+    contents.dir("mounted");
+    let options = ["-q", "-O", "^filetype,^metadata_csum,^has_journal", "-d", &path("contents"), &image, "16M"];
+    support::needs::run_ok(std::process::Command::new("mkfs.ext4").args(options));
+    let script = format!("mount -o loop '{image}' '{mounted}' && exec \"$@\"");
+    let rm = Pmirror::new().rm(format!("{mounted}/source"), format!("{mounted}/target"));
+    let rm = rm.state_dir(pair.state_path()).wrapped_by(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+    let run = rm.args(&["--exclude=scratch/"]).run_unchecked().exits(0);
+    run.assert_books_balance();
+    assert_eq!(run.removals("removed"), 2, "extra and the file in it");
+}
+
+#[test]
 fn what_is_mounted_on_the_target_stays() {
     let pair = equal();
     pair.target().dir("extra/mount");

@@ -94,6 +94,24 @@ fn what_changed_since_is_kept_and_reported() {
 }
 
 #[test]
+fn all_names_of_one_file_go() {
+    let pair = pair();
+    pair.target().hard_link("gone/inner/file", "gone/another name");
+    pair.target().hard_link("gone/inner/file", "both/a third");
+    plan(&pair);
+    let run = apply(&pair).run().exits(0);
+    assert_eq!((run.removals("removed"), run.removals("kept")), (9, 0));
+}
+
+#[test]
+fn patterns_belong_to_the_plan() {
+    let pair = pair();
+    plan(&pair);
+    apply(&pair).args(&["--exclude", "*"]).run().refuses(1, &["--apply", "patterns"]);
+    assert!(pair.target_now().has("both/extra"));
+}
+
+#[test]
 fn a_plan_for_other_roots_is_refused() {
     let pair = pair();
     plan(&pair);

@@ -65,6 +65,17 @@ fn what_can_not_be_removed_is_listed_and_all_else_goes() {
 }
 
 #[test]
+fn what_the_patterns_leave_out_stays_with_what_holds_it() {
+    for kept in ["3/0/keep", "keep"] {
+        let pair = tree();
+        pair.target().file(kept, "x");
+        let run = rm(&pair).args(&["--exclude", "keep"]).run().exits(0);
+        assert!(pair.target_path().join(kept).exists() && !pair.target_path().join("4").exists());
+        assert_eq!(run.kept("protected"), run.removals("kept"));
+    }
+}
+
+#[test]
 fn precious_directories_are_refused() {
     let pair = tree();
     let refused = |rm: Pmirror, word: &str| drop(rm.run().refuses(3, &[word]));

@@ -125,6 +125,15 @@ fn with_delete_excluded_what_the_patterns_leave_out_goes_from_the_target_and_nev
 }
 
 #[test]
+fn a_directory_that_is_left_out_stays_though_a_file_should_have_its_name() {
+    let pair = pair();
+    pair.source().file("cache", "a file");
+    pair.target().file("cache/precious", "x");
+    pair.sync().args(&["--delete", "--exclude", "cache/"]).run().exits(23);
+    assert!(pair.target_now().has("cache/precious"));
+}
+
+#[test]
 fn what_is_excluded_goes_by_a_plan_too() {
     let pair = pair();
     pair.source().file("both/1/cache/file", "content");
@@ -132,7 +141,8 @@ fn what_is_excluded_goes_by_a_plan_too() {
     let plan = pair.beside().path("plan");
     let rm = || pair.rm().args(&["--exclude", "cache/", "--delete-excluded"]);
     rm().arg("--plan").arg(&plan).run().exits(0);
-    let run = pair.rm().arg("--apply").arg(&plan).run().exits(0);
+    pair.rm().arg("--apply").arg(&plan).run().refuses(1, &["--delete-excluded again"]);
+    let run = pair.rm().arg("--delete-excluded").arg("--apply").arg(&plan).run().exits(0);
     assert_eq!(run.removals("removed"), 13 + 2);
     assert!(!pair.target_now().has("both/1/cache") && pair.source_now().has("both/1/cache/file"));
 }

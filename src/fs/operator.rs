@@ -168,6 +168,14 @@ pub fn open_named(path: &OsStr) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(File::open(path)?))
 }
 
+/// Opens a regular file that the operator named: it will be read more than once.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Without waiting for a writer, should it be a FIFO.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
 /// Writes a file that the operator named, durably: nobody ever sees half of it.
 pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::mirror::{names_unknown, note, outcome_of, report, sweep};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, remove, share};
+use super::{Context, Effects, Watch, chosen, remove, share};
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::attributes;
@@ -70,7 +70,11 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
 /// Directories that both trees have.
 fn sub_directories(context: &Context, pair: &Pair<'_>, listings: &Listings, watch: &Watch, effects: &mut Effects) {
     let may_be = |listed: Listed| listed.on_target && matches!(listed.kind, Some(Kind::Directory) | None);
-    for (name, _) in listings.names.iter().filter(|&(_, listed)| may_be(listed)) {
+    for (name, listed) in listings.names.iter().filter(|&(_, listed)| may_be(listed)) {
+        // What the listing tells no type of was not judged by the rules yet.
+        if listed.kind.is_none() && chosen::leaves_out(context, &pair.item.path, name, Kind::Directory) {
+            continue;
+        }
         watch.next_name("look", name);
         context.limits.entry(watch);
         let looked = attributes::of_name(&pair.source, name)
@@ -122,6 +126,10 @@ fn sub_directory(
 /// Plans the removal of the names that only the target has in a directory that both trees have, after
 /// both were listed to their end.
 pub fn names(context: &Context, pair: &Pair<'_>, listings: &Listings, effects: &mut Effects) {
+    if context.held.get().is_some() {
+        // The plan was judged already: what is found now is for the next run.
+        return;
+    }
     let both = listings.names.iter().filter(|(_, listed)| listed.on_target).count();
     let seen = both + listings.target_only.len() + listings.left_out.len() + listings.excluded.len();
     remove::count_seen(context, &pair.item.path, seen as u64, effects);

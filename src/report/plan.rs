@@ -131,6 +131,8 @@ struct Entry {
     gid: u32,
     inode: Inode,
     ctime: (i64, u32),
+    mtime: (i64, u32),
+    links: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -193,9 +195,9 @@ pub fn write_item(item: &Item, lines: &mut impl Write, paths: &mut impl Write) -
         paths.write_all(path.as_bytes())?;
         paths.write_all(b"\0")?;
         let ((path, path_b64), kind) = (both_forms(&path), listed.kind.unwrap_or(Kind::Unknown));
-        let Was { identity, ctime, size, uid, gid } = *was;
-        let (inode, ctime) = (inode_of(identity), pair_of(ctime));
-        write_line(lines, &Line::Entry(Entry { path, path_b64, kind, size, uid, gid, inode, ctime }))?;
+        let Was { identity, ctime, mtime, links, size, uid, gid } = *was;
+        let (inode, ctime, mtime) = (inode_of(identity), pair_of(ctime), pair_of(mtime));
+        write_line(lines, &Line::Entry(Entry { path, path_b64, kind, size, uid, gid, inode, ctime, mtime, links }))?;
     }
     Ok(())
 }
@@ -286,8 +288,9 @@ fn add(group: &Group, names: &mut DoomedNames, entry: &Entry) -> Result<(), Stri
     }
     let name = std::ffi::CString::new(name).map_err(|_| "a name with a NUL".to_owned())?;
     names.names.push(&name, Listed { kind: Some(entry.kind), on_target: true });
-    let (identity, ctime) = (identity_of(entry.inode), time_of(entry.ctime));
-    names.was.push(Was { identity, ctime, size: entry.size, uid: entry.uid, gid: entry.gid });
+    let (identity, ctime, mtime) = (identity_of(entry.inode), time_of(entry.ctime), time_of(entry.mtime));
+    let Entry { size, uid, gid, links, .. } = *entry;
+    names.was.push(Was { identity, ctime, mtime, links, size, uid, gid });
     Ok(())
 }
 
@@ -336,7 +339,8 @@ mod tests {
         let mut names = Names::new();
         names.push(c"plain", Listed { kind: Some(Kind::File), on_target: true });
         names.push(c"\xff\n", Listed { kind: Some(Kind::Directory), on_target: true });
-        let was = Was { identity: inode(7), ctime: Time { seconds: -1, nanoseconds: 1 }, size: 1, uid: 2, gid: 3 };
+        let ctime = Time { seconds: -1, nanoseconds: 1 };
+        let was = Was { identity: inode(7), ctime, mtime: ctime, links: 4, size: 1, uid: 2, gid: 3 };
         let names = DoomedNames { names, was: vec![was, was], parts: Parts::ONLY, stays: Some(Kept::Protected) };
         vec![
             Item::Remove { doomed: at(b"a", 4), names },

@@ -16,8 +16,8 @@ use crate::report::plan::{self, Header, PlannedRoot};
 use crate::sched::Rank;
 use crate::tree::names::Listed;
 use crate::tree::path::escaped;
-use crate::tree::removal::{DoomedNames, kinds};
-use crate::tree::{Fate, Identity, Item, Kept, Kind, Names};
+use crate::tree::removal::{DoomedNames, Lack, kinds};
+use crate::tree::{Fate, Identity, Item, Kept, Kind, Names, Proof};
 
 /// Every rank writes its part of the plan into the run directory; rank 0 makes one file of them.
 pub fn write(
@@ -140,13 +140,25 @@ fn no_plan(file: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::Usage(format!("--apply {}: {why}", escaped(file.as_os_str().as_encoded_bytes())))
 }
 
-fn open(file: &Path) -> Result<BufReader<Box<dyn io::Read>>, Error> {
-    operator::open_named(file.as_os_str()).map(BufReader::new).map_err(|error| no_plan(file, &error))
+fn open(file: &Path) -> Result<BufReader<std::fs::File>, Error> {
+    operator::open_regular(file).map(BufReader::new).map_err(|error| no_plan(file, &error))
 }
 
 /// Reads the plan to its end before anything of it is used, and compares its roots with ours.
 fn proven(crew: &Crew<'_>, begun: &Begun, file: &Path) -> Result<Header, Error> {
-    let header = plan::read_plan(open(file)?, drop).map_err(|error| no_plan(file, &error))?;
+    let mut lets_through = false;
+    let look = |item: Item| {
+        if let Item::Remove { doomed, .. } | Item::RemoveDirectory { doomed, .. } = item
+            && let Proof::Absent(absent) = doomed.proof
+        {
+            lets_through |= absent.lack == Lack::LetThrough;
+        }
+    };
+    let header = plan::read_plan(open(file)?, look).map_err(|error| no_plan(file, &error))?;
+    if lets_through && !crew.config.delete_excluded {
+        let text = "it was made with --delete-excluded, and has names that SRC may have: give --delete-excluded again";
+        return Err(no_plan(file, &text));
+    }
     let (source, target) = roots(crew, begun);
     for (name, planned, here) in [("SRC", &header.source, &source), ("DST", &header.target, &target)] {
         if !planned.is_same(here) {

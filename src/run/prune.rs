@@ -3,6 +3,7 @@
 use super::agree::agree;
 use super::begin;
 use super::crew::{Crew, any_rank};
+use crate::config::Command;
 use crate::counters::{Counters, Number};
 use crate::engine::{Ended, Engine};
 use crate::fault::Error;
@@ -38,13 +39,23 @@ fn refusal(too_many: TooMany) -> String {
     )
 }
 
+/// Subtrees of one rank whose losses are counted; they go to all ranks in one message.
+const SUBTREES_MAX: usize = 200_000;
+
+fn too_many_subtrees() -> Error {
+    Error::Refused(format!(
+        "more than {SUBTREES_MAX} subtrees are to be judged, so nothing is removed: choose a smaller --hold-depth"
+    ))
+}
+
 /// Judges the plan. All ranks come to the same verdict. `seen`: so many entries DST has beside those that
 /// the walk of this run saw.
 pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u64) -> Result<Judged, Error> {
     let counters = engine.counters();
     let mine = Loss { seen: counters.number(Number::TargetSeen), planned: counters.planned() };
     let losses: Vec<_> = engine.losses().into_iter().collect();
-    let parts = agree(engine.comm(), &crew.roster, Ok((mine, losses)))?;
+    let losses = if losses.len() <= SUBTREES_MAX { Ok((mine, losses)) } else { Err(too_many_subtrees()) };
+    let parts = agree(engine.comm(), &crew.roster, losses)?;
     let (mut all, mut subtrees) = (Loss { seen, planned: 0 }, Losses::new());
     for (loss, losses) in parts {
         all.add(loss);
@@ -76,7 +87,10 @@ pub fn prune(
     if judged.verdict.too_many.is_some() || planned == 0 {
         return Ok(Ended::Quiet);
     }
-    begin::prove_again(crew, engine)?;
+    // After a copy it is no refusal before any change.
+    let proven = begin::prove_again(crew, engine);
+    let is_sync = matches!(crew.config.command, Command::Sync { .. });
+    proven.map_err(|error| if is_sync { Error::Fatal(error.to_string()) } else { error })?;
     progress.enter("remove");
     Ok(engine.run_plan(&mut |report| progress.observe(report)))
 }

@@ -13,7 +13,7 @@ use super::record::{Found, Recorder};
 use super::{Circumstances, Conclusion, choose, guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
-use crate::counters::{Counters, Slot};
+use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Finished};
 use crate::fault::{Error, Failure, Fault, Side};
 use crate::fs::open;
@@ -142,7 +142,7 @@ fn conclude(
         let mut effects = Effects::default();
         effects.counters.add(Slot::Planned(Kind::Directory), 1);
         if ended == Ended::Quiet && error.is_none() {
-            root(tree, begun.context.dry_run, stays, &mut effects);
+            root(tree, &begun.context, stays, &mut effects);
         }
         counters.merge(&effects.counters);
         root_faults = effects.faults;
@@ -153,20 +153,28 @@ fn conclude(
     super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 
-/// Whether any rank kept something, and how many entries all have seen.
-fn stays(crew: &Crew<'_>, comm: &mut dyn Comm, counters: &Counters) -> (u64, bool) {
-    let mine = (counters.planned(), counters.removals(Fate::Kept) + counters.removals(Fate::Failed));
-    let all = agree(comm, &crew.roster, Ok(mine)).unwrap_or_default();
-    (all.iter().map(|(planned, _)| planned).sum(), all.iter().any(|&(_, kept)| kept > 0))
+/// How many entries all ranks have seen, and why the root stays for what became of them.
+fn stays(crew: &Crew<'_>, comm: &mut dyn Comm, counters: &Counters) -> (u64, Option<Kept>) {
+    let is_kept = |&kept: &Kept| kept != Kept::Gone && counters.get(Slot::Stays(kept)) > 0;
+    let has_failed = counters.removals(Fate::Failed) > 0;
+    let worst = Kept::ALL.into_iter().filter(is_kept).chain(has_failed.then_some(Kept::HoldsFailed)).max();
+    // A root that could not be listed has a fault, and nothing in it a fate.
+    let unlisted = (counters.planned() == 0 && counters.number(Number::Faults) > 0).then_some(Kept::HoldsFailed);
+    let all = agree(comm, &crew.roster, Ok((counters.planned(), worst.max(unlisted)))).unwrap_or_default();
+    (all.iter().map(|(planned, _)| planned).sum(), all.iter().filter_map(|&(_, worst)| worst).max())
 }
 
-fn root(tree: &TreeRoot, dry_run: bool, stays: bool, effects: &mut Effects) {
-    if stays {
-        return effects.keep(Kind::Directory, Kept::HoldsFailed);
+fn root(tree: &TreeRoot, context: &Context, stays: Option<Kept>, effects: &mut Effects) {
+    if let Some(kept) = stays {
+        return effects.keep(Kind::Directory, kept);
     }
+    let dry_run = context.dry_run;
     match if dry_run { Ok(()) } else { tree.remove() } {
         Ok(()) => effects.remove(Kind::Directory, Fate::Removed),
-        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST) => {
+        Err(failure) if is_not_empty(failure) && context.filter.has_patterns() => {
+            effects.keep(Kind::Directory, Kept::Protected);
+        }
+        Err(failure) if is_not_empty(failure) => {
             effects.keep(Kind::Directory, Kept::NotEmpty);
             let note = Kept::NotEmpty.text();
             let outcome = crate::tree::Outcome::Skipped;
@@ -177,4 +185,8 @@ fn root(tree: &TreeRoot, dry_run: bool, stays: bool, effects: &mut Effects) {
             effects.fault(Fault::of(TreePath::root(), failure));
         }
     }
+}
+
+fn is_not_empty(failure: Failure) -> bool {
+    matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST)
 }

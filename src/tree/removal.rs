@@ -119,6 +119,10 @@ pub struct Was {
     pub identity: Identity,
     /// Its last change.
     pub ctime: Time,
+    /// The last change of its content.
+    pub mtime: Time,
+    /// Its names.
+    pub links: u32,
     /// Its size in bytes.
     pub size: u64,
     /// Its owner.

@@ -98,6 +98,13 @@ fn is_in_the_way(work: &Work<'_>, entry: &Entry<'_>, source: &Attributes, target
     target.is_some_and(|target| target.kind == Kind::Directory)
         && decide(&work.context.policy, source, target, Known::LITTLE) == Action::ReplaceDirectory
         && directory_is_empty(work.pair, entry.name) == Ok(false)
+        && !is_protected(work, entry)
+}
+
+/// A directory that the rules leave out stays, even where something else should have its name.
+fn is_protected(work: &Work<'_>, entry: &Entry<'_>) -> bool {
+    !work.context.planning.is_some_and(|planning| planning.excluded)
+        && chosen::leaves_out(work.context, &work.pair.item.path, entry.name, Kind::Directory)
 }
 
 /// A non-empty directory has the name: its removal is planned, and the entry has its turn after that.

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use super::site::{Obstacle, Site};
 use super::{names_at, parts, reason, tell_of_obstacle};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault};
+use crate::fault::Failure;
 use crate::fs::{Fd, attributes, list};
 use crate::pass::chosen;
 use crate::pass::listing::Part;
@@ -14,7 +14,7 @@ use crate::pass::{Context, Effects, Watch};
 use crate::tree::guard::{Loss, subtree_of};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
-use crate::tree::{Attributes, Doomed, Identity, Item, Joined, Kept, Kind, Names, Proof, Time, TreePath};
+use crate::tree::{Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Proof, Time, TreePath};
 
 /// No inode has this number.
 const NO_INODE: Identity = Identity { inode: 0, birth: None };
@@ -31,7 +31,8 @@ pub fn doom(
     watch.begin("list", path, None);
     let site = match Site::open(context, path, proof, None) {
         Ok(site) => site,
-        Err(obstacle) => return stays(context, path, proof, obstacle, effects),
+        Err(obstacle) if rounds == 1 => return stays(context, path, proof, obstacle, effects),
+        Err(obstacle) => return round_stays(context, path, proof, rounds, obstacle, effects),
     };
     let doomed = Doomed { path: path.clone(), target: site.identity, proof: proof.clone() };
     let found = match listed(context, &site.directory, Part { round, rounds }) {
@@ -43,13 +44,7 @@ pub fn doom(
         }
         // What could not be listed to its end is left alone, and so is what holds it.
         Err(failure) if rounds == 1 => return stays(context, path, proof, failure.into(), effects),
-        Err(failure) => {
-            effects.fault(Fault::of(path.clone(), failure));
-            let parts = Parts { rounds, is_first: true, more: 0 };
-            let stays = Some(Kept::HoldsFailed);
-            let nothing = DoomedNames { names: Names::new(), was: Vec::new(), parts, stays };
-            return plan_or_push(context, doomed, nothing, effects);
-        }
+        Err(failure) => return round_stays(context, path, proof, rounds, failure.into(), effects),
     };
     let (target_only, left_out) = if context.planning.is_some_and(|planning| planning.excluded) {
         (found, Names::new())
@@ -81,6 +76,22 @@ fn stays(context: &Context, path: &TreePath, proof: &Proof, obstacle: Obstacle, 
     let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone() };
     let item = Item::RemoveDirectory { doomed, stays: Some(reason(obstacle)) };
     if context.planning.is_some() { effects.planned.push(item) } else { effects.items.push(item) }
+}
+
+/// The same for one round of several: the directory's owner hears of it as of any other round.
+fn round_stays(
+    context: &Context,
+    path: &TreePath,
+    proof: &Proof,
+    rounds: u32,
+    obstacle: Obstacle,
+    effects: &mut Effects,
+) {
+    tell_of_obstacle(path, obstacle, effects);
+    let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone() };
+    let (parts, stays) = (Parts { rounds, is_first: true, more: 0 }, Some(reason(obstacle)));
+    let nothing = DoomedNames { names: Names::new(), was: Vec::new(), parts, stays };
+    plan_or_push(context, doomed, nothing, effects);
 }
 
 /// Enters names into the plan's books, cuts them into parts, and releases the directories among them.
@@ -125,10 +136,12 @@ fn with_kinds(directory: &Fd, names: Names) -> Names {
 
 /// What can not be looked at has no inode, so it will not be what the plan saw.
 fn look_at(directory: &Fd, names: &Names) -> Vec<Was> {
-    let nothing = Was { identity: NO_INODE, ctime: Time::default(), size: 0, uid: 0, gid: 0 };
+    let never = Time::default();
+    let nothing = Was { identity: NO_INODE, ctime: never, mtime: never, links: 1, size: 0, uid: 0, gid: 0 };
     let was = |name: &CStr| {
-        let Attributes { identity, ctime, size, uid, gid, .. } = attributes::of_name(directory, name).ok()?;
-        Some(Was { identity, ctime, size, uid, gid })
+        let Attributes { identity, ctime, mtime, links, size, uid, gid, .. } =
+            attributes::of_name(directory, name).ok()?;
+        Some(Was { identity, ctime, mtime, links, size, uid, gid })
     };
     names.iter().map(|(name, _)| was(name).unwrap_or(nothing)).collect()
 }
@@ -166,12 +179,13 @@ enum Found {
 
 fn listed(context: &Context, directory: &Fd, part: Part) -> Result<Found, Failure> {
     let bytes_max = if part.rounds > 1 { usize::MAX } else { context.grain.listing_bytes_max };
-    let (mut names, mut bytes) = (Names::new(), 0);
+    // Names that a listing holds twice (NFS and Lustre may do that) count once.
+    let (mut names, mut bytes) = (Join::default(), 0);
     list::list(directory, |name, kind, _inode| {
         if part.has(name) {
             bytes += name.to_bytes_with_nul().len() + 2;
             if bytes <= bytes_max {
-                names.push(name, Listed { kind, on_target: true });
+                names.target(name, Listed { kind, on_target: true });
             }
         }
     })?;
@@ -180,5 +194,5 @@ fn listed(context: &Context, directory: &Fd, part: Part) -> Result<Found, Failur
         let rounds = bytes.div_ceil(bytes_max / 10 * 9).max(2);
         return Ok(Found::TooMany(u32::try_from(rounds).unwrap_or(u32::MAX)));
     }
-    Ok(Found::Names(names))
+    Ok(Found::Names(names.finish().target_only))
 }

@@ -22,6 +22,10 @@ pub fn names(context: &Context, doomed: Doomed, list: DoomedNames, watch: &Watch
     if context.is_held(&doomed.path) {
         return list.names.iter().for_each(|(_, listed)| effects.remove(kind_of(listed.kind), Fate::Held));
     }
+    if list.names.is_empty() && list.stays.is_some() {
+        // A part that could not be listed.
+        return tell(&doomed, &list, 0, list.stays, effects);
+    }
     match Site::open(context, &doomed.path, &doomed.proof, Some(doomed.target)) {
         Ok(site) => names_at(context, &site, &doomed, list, watch, effects),
         Err(obstacle) => all_stay(context, &doomed, &list, obstacle, effects),
@@ -179,10 +183,12 @@ fn is_gone(context: &Context, kind: Kind, path: impl Fn() -> TreePath, effects: 
     }
 }
 
-/// A plan that was written to a file may be old: an entry that changed since is kept.
+/// A plan that was written to a file may be old: an entry that changed since is kept. Of a file with several
+/// names each one that goes moves the ctime.
 fn is_as_planned(directory: &Fd, name: &CStr, was: Was) -> Result<(), Obstacle> {
     let now = attributes::of_name(directory, name).map_err(of_removal)?;
-    if (now.identity, now.ctime) == (was.identity, was.ctime) { Ok(()) } else { Err(Obstacle::Stays(Kept::Changed)) }
+    let is_it = now.identity == was.identity && now.size == was.size && now.mtime == was.mtime;
+    if is_it && (was.links > 1 || now.ctime == was.ctime) { Ok(()) } else { Err(Obstacle::Stays(Kept::Changed)) }
 }
 
 /// unlink(2), rmdir(2): EISDIR and ENOTDIR tell that something else has the name now.
@@ -199,8 +205,9 @@ fn of_removal(failure: Failure) -> Obstacle {
 /// Removes a directory: all that it held has had its turn.
 pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch: &Watch, effects: &mut Effects) {
     watch.begin("remove", &doomed.path, None);
-    if context.is_held(&doomed.path) {
-        return effects.remove(Kind::Directory, Fate::Held);
+    // One that is held met its fate as a name of its parent; the root of a whole tree meets it at the end.
+    if context.is_held(&doomed.path) || doomed.path.is_root() {
+        return;
     }
     let removed = match stays {
         Some(kept) => Err(Obstacle::Stays(kept)),
