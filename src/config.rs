@@ -195,7 +195,7 @@ impl Config {
             let text = "--max-delete and --hold-threshold hold deletions back, and nothing is deleted without --delete";
             return Err(Error::Usage(text.to_owned()));
         }
-        let is_final = sync.delete.is_final;
+        let is_final = sync.compare.is_final;
         if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
             let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind";
             return Err(Error::Usage(text.to_owned()));

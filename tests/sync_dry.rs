@@ -79,13 +79,6 @@ fn strangers(seed: u64) -> Pair {
     pair
 }
 
-/// Runs a check for many seeds; a failure prints the seeds that show it again.
-fn for_seeds(seeds: std::ops::Range<u64>, check: impl Fn(u64)) {
-    let fails = |seed: &u64| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(*seed))).is_err();
-    let failed: Vec<u64> = seeds.filter(fails).collect();
-    assert!(failed.is_empty(), "the seeds {failed:?} fail, see above");
-}
-
 #[test]
 fn a_dry_run_over_an_older_state_tells_what_the_run_does() {
     for_seeds(7000..7006, |seed| {

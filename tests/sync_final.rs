@@ -8,25 +8,8 @@ mod support;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::*;
-
-/// Calls `disturb` over and over in another thread while `work` runs.
-fn while_disturbed<T>(disturb: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
-    let (over, mut disturb) = (AtomicBool::new(false), disturb);
-    std::thread::scope(|scope| {
-        let disturber = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                disturb();
-            }
-        });
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        over.store(true, Ordering::Relaxed);
-        disturber.join().unwrap();
-        result.unwrap_or_else(|failure| std::panic::resume_unwind(failure))
-    })
-}
 
 /// The lines of `notes.jsonl`.
 fn notes(run: &Outcome) -> Vec<Value> {

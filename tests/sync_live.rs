@@ -6,28 +6,11 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::compare::assert_unwritten;
 use support::*;
 
 const BUDGET: Duration = Duration::from_millis(1_500);
-
-/// Calls `disturb` over and over in another thread while `work` runs.
-fn while_disturbed(disturb: impl FnMut() + Send, work: impl FnOnce()) {
-    let (over, mut disturb) = (AtomicBool::new(false), disturb);
-    std::thread::scope(|scope| {
-        let disturber = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                disturb();
-            }
-        });
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        over.store(true, Ordering::Relaxed);
-        disturber.join().unwrap();
-        result.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
-    });
-}
 
 /// Runs again and again until the budget is spent; each run must end in one of these codes.
 fn run_repeatedly(sync: &Pmirror, codes: &[i32], mut after_each: impl FnMut()) {

@@ -59,13 +59,6 @@ fn assert_right_over_anything(source: RandomTree, target: RandomTree) -> Pair {
     pair
 }
 
-/// Runs a check for many seeds; a failure prints the seeds that show it again.
-fn for_seeds(seeds: std::ops::Range<u64>, check: impl Fn(u64)) {
-    let fails = |seed: &u64| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(*seed))).is_err();
-    let failed: Vec<u64> = seeds.filter(fails).collect();
-    assert!(failed.is_empty(), "the seeds {failed:?} fail, see above");
-}
-
 #[test]
 fn a_random_tree_over_nothing() {
     for_seeds(1000..1010, |seed| {

@@ -30,6 +30,11 @@ pub struct Compare {
     /// repair its metadata only, or its content too.
     #[arg(long, value_enum, default_value = "metadata", env = "PMIRROR_CTIME")]
     pub ctime: Ctime,
+
+    /// SRC is frozen, nobody writes in it: what vanished or changed is a failure, and what changed
+    /// after the start of the run is named.
+    #[arg(long = "final", env = "PMIRROR_FINAL")]
+    pub is_final: bool,
 }
 
 /// `--ctime`.

@@ -143,11 +143,6 @@ pub struct Delete {
     /// Options that hold deletions back.
     #[command(flatten)]
     pub guards: delete::Guards,
-
-    /// SRC is frozen, nobody writes in it: what vanished or changed is a failure, and what changed
-    /// after the start of the run is named.
-    #[arg(long = "final", env = "PMIRROR_FINAL")]
-    pub is_final: bool,
 }
 
 /// What is shown.

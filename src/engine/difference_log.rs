@@ -1,8 +1,6 @@
 //! The differences that a rank found, in a file of the run directory.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-
+use super::part_file::PartFile;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::differences::Line;
@@ -22,11 +20,9 @@ pub struct ListSettings {
 /// The differences that a rank found.
 #[derive(Debug)]
 pub struct DifferenceLog {
-    directory: RunDirectory,
-    rank: Rank,
+    file: PartFile,
     settings: ListSettings,
     lines: u64,
-    file: Option<BufWriter<File>>,
 }
 
 /// The file of one rank's differences; rank 0 joins them when the run ends.
@@ -41,7 +37,7 @@ fn broken(error: &std::io::Error) -> Error {
 impl DifferenceLog {
     /// No difference yet; the file is made with the first.
     pub fn new(directory: RunDirectory, rank: Rank, settings: ListSettings) -> Self {
-        Self { directory, rank, settings, lines: 0, file: None }
+        Self { file: PartFile::new(directory, part_name(rank)), settings, lines: 0 }
     }
 
     /// Lists a difference, unless the list is full.
@@ -50,20 +46,11 @@ impl DifferenceLog {
             return Ok(());
         }
         self.lines += 1;
-        self.write(&Line::new(difference, self.settings.trigger)).map_err(|error| broken(&error))
-    }
-
-    fn write(&mut self, line: &Line) -> std::io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(BufWriter::new(self.directory.create_part(&part_name(self.rank))?)),
-        };
-        serde_json::to_writer(&mut *file, line)?;
-        file.write_all(b"\n")
+        self.file.add(&Line::new(difference, self.settings.trigger)).map_err(|error| broken(&error))
     }
 
     /// Writes what is buffered.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.file.as_mut().map_or(Ok(()), Write::flush).map_err(|error| broken(&error))
+        self.file.flush().map_err(|error| broken(&error))
     }
 }

@@ -1,12 +1,11 @@
 //! The faults of a rank: every one in a file of the run directory, and their number by cause.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
+use super::part_file::PartFile;
 use crate::fault::{Error, Fault, Side};
 use crate::fs::operator::RunDirectory;
 use crate::sched::Rank;
@@ -46,10 +45,9 @@ struct Line<'f> {
 /// The faults of a rank.
 #[derive(Debug)]
 pub struct FaultLog {
-    directory: RunDirectory,
     rank: Rank,
     host: String,
-    file: Option<BufWriter<File>>,
+    file: PartFile,
     groups: BTreeMap<FaultGroup, u64>,
 }
 
@@ -66,7 +64,8 @@ pub fn errno_name(errno: i32) -> String {
 impl FaultLog {
     /// No faults yet; the file is made with the first.
     pub fn new(directory: RunDirectory, rank: Rank, host: String) -> Self {
-        Self { directory, rank, host, file: None, groups: BTreeMap::new() }
+        let file = PartFile::new(directory, part_name(rank));
+        Self { rank, host, file, groups: BTreeMap::new() }
     }
 
     /// Lists a fault.
@@ -96,19 +95,12 @@ impl FaultLog {
             rank: self.rank.0,
             host: &self.host,
         };
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(BufWriter::new(self.directory.create_part(&part_name(self.rank))?)),
-        };
-        serde_json::to_writer(&mut *file, &line)?;
-        file.write_all(b"\n")
+        self.file.add(&line)
     }
 
     /// Writes what is buffered, and gives the numbers by cause.
     pub fn close(&mut self) -> Result<Vec<(FaultGroup, u64)>, Error> {
-        if let Some(file) = &mut self.file {
-            file.flush().map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))?;
-        }
+        self.file.flush().map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))?;
         Ok(std::mem::take(&mut self.groups).into_iter().collect())
     }
 }

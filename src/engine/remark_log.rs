@@ -1,8 +1,6 @@
 //! The remarks of a rank, in a file of the run directory.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-
+use super::part_file::PartFile;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::remarks::Line;
@@ -12,9 +10,7 @@ use crate::tree::remark::Remark;
 /// The remarks of a rank.
 #[derive(Debug)]
 pub struct RemarkLog {
-    directory: RunDirectory,
-    rank: Rank,
-    file: Option<BufWriter<File>>,
+    file: PartFile,
 }
 
 /// The file of one rank's remarks; rank 0 joins them when the run ends.
@@ -29,25 +25,16 @@ fn broken(error: &std::io::Error) -> Error {
 impl RemarkLog {
     /// No remark yet; the file is made with the first.
     pub fn new(directory: RunDirectory, rank: Rank) -> Self {
-        Self { directory, rank, file: None }
+        Self { file: PartFile::new(directory, part_name(rank)) }
     }
 
     /// Lists a remark.
     pub fn add(&mut self, remark: &Remark) -> Result<(), Error> {
-        self.write(&Line::new(remark)).map_err(|error| broken(&error))
-    }
-
-    fn write(&mut self, line: &Line) -> std::io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(BufWriter::new(self.directory.create_part(&part_name(self.rank))?)),
-        };
-        serde_json::to_writer(&mut *file, line)?;
-        file.write_all(b"\n")
+        self.file.add(&Line::new(remark)).map_err(|error| broken(&error))
     }
 
     /// Writes what is buffered.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.file.as_mut().map_or(Ok(()), Write::flush).map_err(|error| broken(&error))
+        self.file.flush().map_err(|error| broken(&error))
     }
 }

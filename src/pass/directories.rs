@@ -10,7 +10,7 @@ use super::mirror::{abandon, names_unknown, note, outcome_of, report};
 use super::pair::Pair;
 use super::{Context, Effects, Watch, chosen, settle, share};
 use crate::counters::{Number, Slot};
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Side};
 use crate::fs::attributes;
 use crate::tree::decide::Skip;
 use crate::tree::names::Listed;
@@ -44,16 +44,9 @@ fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mu
             (None, false)
         }
     };
-    let outcome = outcome.unwrap_or_else(|| before_changes(context, &pair, effects));
+    let outcome = outcome.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     watch.begin("settle", &pair.item.path, None);
     settle::now_or_later(context, pair, outcome, whole, effects);
-}
-
-fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
-    settle::listed_before_changes(context, pair, effects).unwrap_or_else(|failure| {
-        effects.fault(Fault::of(pair.item.path.clone(), failure));
-        Outcome::Failed
-    })
 }
 
 fn round(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effects: &mut Effects) {

@@ -13,7 +13,7 @@ use crate::tree::{Attributes, DirectoryItem, Item, Kind, Outcome};
 
 /// What is to stand in the books once the directory is settled: told before anything in it changes,
 /// as our own work moves its times.
-pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outcome, Failure> {
+fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outcome, Failure> {
     if pair.item.made {
         return Ok(Outcome::Created);
     }
@@ -26,14 +26,17 @@ pub fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outc
     Ok(if found.any() { Outcome::MetadataOnly } else { Outcome::Same })
 }
 
-/// The same, and lists what is to be set.
-pub fn listed_before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Result<Outcome, Failure> {
-    let outcome = outcome_before_changes(context, pair)?;
+/// The same, and lists what is to be set. What can not be looked at has failed.
+pub fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
+    let outcome = outcome_before_changes(context, pair).unwrap_or_else(|failure| {
+        effects.fault(Fault::of(pair.item.path.clone(), failure));
+        Outcome::Failed
+    });
     // One below the root was listed when it was made.
     if outcome == Outcome::MetadataOnly || pair.item.made && pair.item.path.is_root() {
         changes::directory(context, pair, effects);
     }
-    Ok(outcome)
+    outcome
 }
 
 /// Settles a directory after its walk, or leaves it to the settle pass. `whole`: nothing of it is

@@ -11,7 +11,7 @@ use crate::tree::{Fate, Kept, Kind};
 const HELD_MAX: usize = 10;
 
 /// The books of deletions, what stays and why.
-pub fn text(removals: &Removals, is_dry: bool) -> String {
+pub fn text(removals: &Removals) -> String {
     if removals.planned == 0 {
         return "  nothing is to be removed from DST\n".to_owned();
     }
@@ -31,9 +31,6 @@ pub fn text(removals: &Removals, is_dry: bool) -> String {
     }
     if let Some(refused) = &removals.refused {
         lines.push(format!("  refused  {refused}\n"));
-    }
-    if is_dry {
-        lines.push("  note     nothing was removed: this is what would be\n".to_owned());
     }
     lines.concat()
 }

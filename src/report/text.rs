@@ -19,7 +19,7 @@ pub fn render(summary: &Summary) -> String {
     if summary.entries.values().any(|row| row.get("seen").is_some_and(|&seen| seen > 0)) {
         parts.push(table(summary));
     }
-    parts.extend(summary.removals.as_ref().map(|removals| super::removals::text(removals, summary.dry_run)));
+    parts.extend(summary.removals.as_ref().map(super::removals::text));
     parts.push(figures(summary));
     parts.extend(remarks(summary));
     parts.extend(faults(summary));

@@ -244,9 +244,7 @@ fn open_target(
     source: &Root,
     names: &Names,
 ) -> Result<(Root, bool), Error> {
-    let exists = agree(comm, roster, Ok(roots::exists(&config.target)))?;
-    same_everywhere(roster, &exists, "does not see the same DST", &format!("is {} mounted there?", names.target))?;
-    let missing = exists.first() == Some(&false);
+    let missing = target_is_missing(config, comm, roster, names)?;
     if missing && config.command.makes_target() {
         let parent = roots::target_parent(&config.target);
         let nested = parent.map_or(Ok(()), |parent| refuse_new_in_source(source, &parent, names));
@@ -263,6 +261,13 @@ fn open_target(
     same_everywhere(roster, &views, "does not see the same DST", &remedy)?;
     let target = opened.ok_or_else(|| Error::Fatal("DST was lost".to_owned()))?;
     Ok((target, missing))
+}
+
+/// Whether DST is missing: on all ranks, or on none.
+pub fn target_is_missing(config: &Config, comm: &mut dyn Comm, roster: &Roster, names: &Names) -> Result<bool, Error> {
+    let exists = agree(comm, roster, Ok(roots::exists(&config.target)))?;
+    same_everywhere(roster, &exists, "does not see the same DST", &format!("is {} mounted there?", names.target))?;
+    Ok(exists.first() == Some(&false))
 }
 
 /// A DST that is to be made in SRC, or below it.

@@ -1,10 +1,10 @@
 //! The beginning of a run that only looks: both trees are opened on every rank and told by their
 //! identities alone, as nothing may be written into them.
 
-use super::agree::{Roster, agree, from_root, same_everywhere};
+use super::agree::{Roster, agree, from_root};
 use super::begin::{
     Names, Ready, find_in_state, leave_in_state, open_alike, random, refuse_new_in_source, refuse_state_in_trees,
-    remove_from_state,
+    remove_from_state, target_is_missing,
 };
 use super::choose;
 use super::crew::Crew;
@@ -57,9 +57,7 @@ fn open_target(
     source: &Root,
     names: &Names,
 ) -> Result<(Root, bool), Error> {
-    let exists = agree(comm, roster, Ok(roots::exists(&config.target)))?;
-    same_everywhere(roster, &exists, "does not see the same DST", &format!("is {} mounted there?", names.target))?;
-    let missing = exists.first() == Some(&false) && config.command.makes_target();
+    let missing = target_is_missing(config, comm, roster, names)? && config.command.makes_target();
     let target = open_alike(comm, roster, "DST", &names.target, || {
         if missing {
             if let Some(parent) = roots::target_parent(&config.target) {

@@ -427,21 +427,6 @@ mod tests {
 
     fn policy(chown: bool) -> Policy {
         Policy {
-            owner: true,
-            permissions: true,
-            times: true,
-            access_times: false,
-            xattrs: true,
-            acls: true,
-            hard_links: true,
-            specials: true,
-            one_file_system: false,
-            extras: Extras::default(),
-            clock_skew: 2_000_000_000,
-            content: ContentRule::Times,
-            update: false,
-            modify_window: 0,
-            ctime: CtimeRule::Metadata,
             target: Abilities {
                 times: TimeLimits { earliest: -(1 << 31), latest: 1 << 33, granularity: 1 },
                 chown,
@@ -451,6 +436,7 @@ mod tests {
                 extras: Extras::default(),
                 forgets_xattrs: false,
             },
+            ..Policy::EVERYTHING
         }
     }
 

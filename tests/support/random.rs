@@ -297,3 +297,10 @@ impl Grower<'_> {
         }
     }
 }
+
+/// Runs a check for many seeds; a failure prints the seeds that show it again.
+pub fn for_seeds(seeds: std::ops::Range<u64>, check: impl Fn(u64)) {
+    let fails = |seed: &u64| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(*seed))).is_err();
+    let failed: Vec<u64> = seeds.filter(fails).collect();
+    assert!(failed.is_empty(), "the seeds {failed:?} fail, see above");
+}

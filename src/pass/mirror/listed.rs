@@ -45,7 +45,7 @@ pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effect
         Err(trouble) if settles => return report(&directory, trouble, effects),
         Err(trouble) => return abandon(list, &directory, extent, trouble, effects),
     };
-    let outcome = settles.then(|| before_changes(context, &pair, effects));
+    let outcome = settles.then(|| settle::before_changes(context, &pair, effects));
     if settles {
         sweep_left_overs(context, &pair, effects);
     }
@@ -59,13 +59,6 @@ pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effect
         watch.begin("settle", &pair.item.path, None);
         settle::now_or_later(context, pair, outcome, whole, effects);
     }
-}
-
-fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
-    settle::listed_before_changes(context, pair, effects).unwrap_or_else(|failure| {
-        effects.fault(Fault::of(pair.item.path.clone(), failure));
-        Outcome::Failed
-    })
 }
 
 /// Left-overs of dead runs are found by listing only, and only where there was such a run.

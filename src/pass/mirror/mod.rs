@@ -31,17 +31,7 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Ok(listings) => listings,
         Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
-    let outcome = match listings.broken {
-        None => settle::listed_before_changes(context, &pair, effects),
-        Some(outcome) => Ok(outcome),
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(failure) => {
-            effects.fault(Fault::of(pair.item.path.clone(), failure));
-            Outcome::Failed
-        }
-    };
+    let outcome = listings.broken.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     let whole = names(context, &pair, listings, watch, effects);
     // What is still to be removed, or made in the place of that, moves the directory's times.
     let whole = whole && effects.planned.is_empty() && effects.again.is_empty();
@@ -166,7 +156,7 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
 /// Cuts a directory into rounds, each of which can be held at once.
 fn in_rounds(context: &Context, pair: Pair<'_>, rounds: u32, effects: &mut Effects) {
     share::rounds(&pair.item, rounds, effects);
-    let outcome = settle::listed_before_changes(context, &pair, effects).unwrap_or(Outcome::Failed);
+    let outcome = settle::before_changes(context, &pair, effects);
     settle::now_or_later(context, pair, outcome, false, effects);
 }
 
