@@ -187,7 +187,7 @@ fn is_sound(item: &Item) -> bool {
 mod tests {
     use super::*;
     use crate::fault::Side;
-    use crate::sched::{Epoch, Message};
+    use crate::sched::{Cut, Epoch, Message};
     use crate::tree::item::{LinkKey, Turn};
     use crate::tree::names::Listed;
     use crate::tree::{DirectoryItem, Identity, Kind, Names, TreePath};
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn post(path: &[u8]) -> Post {
-        Envelope { epoch: Epoch(3), message: Message::Loot { request: 1, items: vec![item(path)] } }
+        Envelope { epoch: Epoch(3), cut: Cut(0), message: Message::Loot { request: 1, items: vec![item(path)] } }
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             let mut bytes = Vec::new();
             append_note(&mut bytes, &note(path));
             assert!(decode_notes(&bytes).is_err(), "{path:?}");
-            let tell: Post = Envelope { epoch: Epoch(3), message: Message::Tell(Note::Link(note(path))) };
+            let tell: Post = Envelope { epoch: Epoch(3), cut: Cut(0), message: Message::Tell(Note::Link(note(path))) };
             assert!(decode_posts(&encode(&tell)).is_err(), "{path:?}");
         }
     }

@@ -31,11 +31,11 @@ fn of_bytes(letter_bytes: usize, posts: impl Iterator<Item = (Rank, Post)>, mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sched::{Envelope, Epoch, Message};
+    use crate::sched::{Cut, Envelope, Epoch, Message};
     use proptest::prelude::*;
 
     fn post(number: u64) -> Post {
-        Envelope { epoch: Epoch(1), message: Message::Refusal { request: number } }
+        Envelope { epoch: Epoch(1), cut: Cut(0), message: Message::Refusal { request: number } }
     }
 
     proptest! {

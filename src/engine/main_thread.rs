@@ -21,7 +21,7 @@ use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
-use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
+use crate::sched::{Envelope, Rank, Report, Scheduler, Settings, Stop};
 
 use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Identity, Item};
@@ -143,6 +143,9 @@ impl<'c> Engine<'c> {
             let state = &mut *state;
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
             fill(state);
+            while let Some((from, early)) = state.scheduler.poll_early() {
+                state.scheduler.handle_message(now, &mut state.desk, from, early);
+            }
             self.shared.work.notify_all();
         }
         self.sleep = SLEEP_MIN;
@@ -410,7 +413,7 @@ fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {
 
 fn count_steals(counters: &mut Counters, envelope: &wire::Post) {
     use crate::sched::Message;
-    let Envelope { epoch: Epoch(_), message } = envelope;
+    let Envelope { message, .. } = envelope;
     match message {
         Message::Loot { items, .. } => {
             counters.count(Number::Steals, 1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
+use super::cut::Census;
 use super::share::{Demand, Share};
 
 /// The number of an MPI process, from 0.
@@ -19,11 +20,17 @@ impl Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Epoch(pub u32);
 
+/// The number of a checkpoint, from 1. All messages carry the last one that their sender took part in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Cut(pub u32);
+
 /// A message with the epoch it belongs to.
 #[derive(Debug, Clone, PartialEq, Hash, Encode, Decode)]
 pub struct Envelope<I, N> {
     /// The pass in which it was sent.
     pub epoch: Epoch,
+    /// Its sender's last checkpoint when it was queued.
+    pub cut: Cut,
     /// What is said.
     pub message: Message<I, N>,
 }
@@ -88,6 +95,8 @@ pub struct Control {
     pub stop: Option<Stop>,
     /// Ranks that may use more or less than before. Empty without limits.
     pub shares: Vec<Share>,
+    /// Nothing is on its way any more that belongs to this checkpoint: make its parts durable.
+    pub seal: Option<Cut>,
 }
 
 /// An operation that has been running for a while.
@@ -124,6 +133,8 @@ pub struct Report {
     pub stop: Option<Stop>,
     /// What each rank would use of what is limited. Empty without limits.
     pub demands: Vec<Demand>,
+    /// The checkpoint that is being taken.
+    pub cut: Census,
 }
 
 impl Report {
@@ -148,5 +159,6 @@ impl Report {
         self.silent.extend(other.silent);
         self.stop = self.stop.max(other.stop);
         self.demands.extend(other.demands);
+        self.cut.merge(other.cut);
     }
 }

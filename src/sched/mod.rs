@@ -3,6 +3,7 @@
 //! What it does and why it ends is told in `README.md` beside this file. The engine feeds it
 //! (`handle_message`, `tick`, `take_item`, `finish_item`) and drains it (`poll_send`, `poll_note`).
 
+mod cut;
 mod line;
 pub mod message;
 mod random;
@@ -15,7 +16,8 @@ mod wave;
 #[cfg(test)]
 mod sim;
 
-pub use message::{Control, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
+pub use cut::{Census, Crossing};
+pub use message::{Control, Cut, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
 pub use scheduler::{Local, Scheduler};
 pub use settings::Settings;
 pub use share::{Demand, Share};

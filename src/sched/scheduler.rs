@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::cut::{Crossing, Cutter};
 use super::line::{Line, Waiting};
-use super::message::{Control, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
+use super::message::{Control, Cut, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
 use super::settings::Settings;
 use super::share::{Demand, Ledger, Rates, UNLIMITED};
 use super::thief::{Ask, Thief};
@@ -71,6 +72,11 @@ pub struct Scheduler<L: Local> {
     ledger: Option<Ledger>,
     stop_wanted: Option<Stop>,
     stop: Option<Stop>,
+    cutter: Cutter,
+    /// Rank 0: its own part of the checkpoint is ready to be made durable, as all the others' may be then.
+    may_seal: bool,
+    /// Rank 0: the checkpoint of which all parts are durable, until it is polled.
+    kept: Option<Cut>,
 }
 
 impl<L: Local> Scheduler<L> {
@@ -100,11 +106,14 @@ impl<L: Local> Scheduler<L> {
                 .then(|| Ledger::new(settings.limits, ranks)),
             stop_wanted: None,
             stop: None,
+            cutter: Cutter::default(),
+            may_seal: false,
+            kept: None,
             settings,
         }
     }
 
-    /// Begins the next pass with this rank's own first items.
+    /// Begins the next pass with this rank's own first items. What `poll_early` has follows at once.
     pub fn enter_epoch(&mut self, now: Duration, local: &mut L, seeds: Vec<L::Item>) {
         assert!(self.over);
         assert!(self.running == 0);
@@ -119,10 +128,14 @@ impl<L: Local> Scheduler<L> {
         self.line.enter_epoch();
         self.waves.enter_epoch();
         self.next_wave = now + self.pause_idle();
+        self.cutter.enter_epoch();
+        (self.may_seal, self.kept) = (false, None);
         local.push(seeds);
-        for (from, envelope) in std::mem::take(&mut self.early) {
-            self.handle_message(now, local, from, envelope);
-        }
+    }
+
+    /// The next message of this pass that came before this rank had entered it, to be handled now.
+    pub fn poll_early(&mut self) -> Option<(Rank, Post<L>)> {
+        (!self.early.is_empty()).then(|| self.early.remove(0))
     }
 
     /// A worker takes an item. It must call `finish_item` when it is done.
@@ -161,12 +174,70 @@ impl<L: Local> Scheduler<L> {
         }
     }
 
+    /// Where a message crosses the cut of a checkpoint. From after a cut: `take_cut` comes first. From before it: the
+    /// message joins this rank's part of the checkpoint, and is handled.
+    pub fn crossing(&self, envelope: &Post<L>) -> Crossing {
+        let counted = matches!(envelope.message, Message::Loot { .. } | Message::Tell(_));
+        let is_now = envelope.epoch == self.epoch && !self.over;
+        match self.cutter.crossing(envelope.cut) {
+            crossing @ Crossing::FromAfter(_) if is_now => crossing,
+            Crossing::FromBefore if is_now && counted => Crossing::FromBefore,
+            _ => Crossing::Within,
+        }
+    }
+
+    /// The caller has written down this rank's state, `inbox` included: that is its part of the checkpoint.
+    pub fn take_cut(&mut self, cut: Cut) {
+        assert!(!self.over);
+        self.cutter.take(cut, self.sent, self.received);
+        self.may_seal = false;
+    }
+
+    /// Rank 0: the number of the next checkpoint. To begin it, `take_cut`: all that this rank says from then on
+    /// carries the number.
+    pub fn next_cut(&self) -> Cut {
+        assert!(self.me == Rank::ROOT);
+        Cut(self.cutter.cut().0 + 1)
+    }
+
+    /// The numbers of checkpoints go on after those of an earlier attempt.
+    pub fn continue_cuts(&mut self, last: Cut) {
+        assert!(self.over);
+        self.cutter = Cutter::after(last);
+    }
+
+    /// Rank 0: the others may make their parts durable, as soon as all are complete.
+    pub fn allow_seal(&mut self) {
+        self.may_seal = true;
+    }
+
+    /// The checkpoint whose part this rank is to make durable now.
+    pub fn sealed(&self) -> Option<Cut> {
+        self.cutter.sealed()
+    }
+
+    /// This rank's part of a checkpoint is durable.
+    pub fn keep(&mut self, cut: Cut) {
+        self.cutter.keep(cut);
+    }
+
+    /// Rank 0: a checkpoint of which all parts are durable, once.
+    pub fn poll_kept(&mut self) -> Option<Cut> {
+        self.kept.take()
+    }
+
+    /// Notes to this rank that it has not taken in.
+    pub fn inbox(&self) -> impl Iterator<Item = &L::Note> {
+        self.inbox.iter()
+    }
+
     /// Takes in a message of another rank.
     pub fn handle_message(&mut self, now: Duration, local: &mut L, from: Rank, envelope: Envelope<L::Item, L::Note>) {
         assert!(from != self.me);
         self.thief.heard(from);
         self.waves.heard(from);
-        let Envelope { epoch, message } = envelope;
+        let crossing = self.crossing(&envelope);
+        let Envelope { epoch, cut, message } = envelope;
         if epoch > self.epoch {
             assert!(epoch.0 == self.epoch.0 + 1, "a rank is two passes ahead");
             if !self.over {
@@ -174,13 +245,17 @@ impl<L: Local> Scheduler<L> {
                 // a stopped rank, and that must not keep us from the next pass.
                 self.halt();
             }
-            self.early.push((from, Envelope { epoch, message }));
+            self.early.push((from, Envelope { epoch, cut, message }));
             return;
         }
         if epoch < self.epoch || self.over {
             let counted = matches!(message, Message::Loot { .. } | Message::Tell(_));
             assert!(!counted, "work of a pass that was declared over");
             return;
+        }
+        assert!(!matches!(crossing, Crossing::FromAfter(_)), "the cut comes before what was sent after it");
+        if crossing == Crossing::FromBefore {
+            self.cutter.receive_late();
         }
         self.handle_current(now, local, from, message);
     }
@@ -239,6 +314,9 @@ impl<L: Local> Scheduler<L> {
 
     fn pass_wave_down(&mut self, now: Duration, local: &mut L, from: Rank, wave: u64, control: &Control) {
         self.stop = self.stop.max(control.stop);
+        if let Some(cut) = control.seal {
+            self.cutter.seal(cut);
+        }
         match self.waves.pass_down(now, wave, from, &self.settings) {
             Passed::Repeated => self.send(from, Message::WaveUp { wave, report: Report::default() }),
             Passed::Down(to) => self.control(local, wave, control, to),
@@ -290,7 +368,7 @@ impl<L: Local> Scheduler<L> {
         self.stop = self.stop.max(self.stop_wanted);
         let (wave, to) = self.waves.begin(now, &self.settings);
         let shares = self.ledger.as_mut().map(|ledger| ledger.share_out(now)).unwrap_or_default();
-        let control = Control { stop: self.stop, shares };
+        let control = Control { stop: self.stop, shares, seal: self.cutter.sealed() };
         self.control(local, wave, &control, to);
         self.answer_wave(now, local);
     }
@@ -321,6 +399,21 @@ impl<L: Local> Scheduler<L> {
             silent: Vec::new(),
             stop: self.stop_wanted,
             demands: demand.into_iter().collect(),
+            cut: self.cutter.census(),
+        }
+    }
+
+    /// Rank 0: a checkpoint goes on as far as the ranks are that answered.
+    fn look_at_cut(&mut self, report: &Report) {
+        let census = report.cut;
+        if census.cut != self.cutter.cut() || !census.is_complete(self.ranks) {
+            return;
+        }
+        if census.kept == self.ranks {
+            self.kept = Some(census.cut);
+            self.cutter.close();
+        } else if self.may_seal {
+            self.cutter.seal(census.cut);
         }
     }
 
@@ -343,6 +436,7 @@ impl<L: Local> Scheduler<L> {
             () => self.settings.wave_pause_busy,
         };
         self.next_wave = now + pause;
+        self.look_at_cut(&report);
         self.news = Some(report);
         if over {
             self.halt();
@@ -369,7 +463,7 @@ impl<L: Local> Scheduler<L> {
 
     fn send(&mut self, to: Rank, message: Message<L::Item, L::Note>) {
         assert!(to != self.me);
-        self.outgoing.push_back((to, Envelope { epoch: self.epoch, message }));
+        self.outgoing.push_back((to, Envelope { epoch: self.epoch, cut: self.cutter.cut(), message }));
     }
 
     /// The next message to send.
@@ -484,7 +578,7 @@ mod tests {
     }
 
     fn in_epoch(epoch: u32, message: Message<u32, u32>) -> Envelope<u32, u32> {
-        Envelope { epoch: Epoch(epoch), message }
+        Envelope { epoch: Epoch(epoch), cut: Cut(0), message }
     }
 
     #[test]
@@ -561,6 +655,8 @@ mod tests {
         rank.handle_message(Duration::ZERO, &mut bag, Rank(0), in_epoch(2, Message::Tell(9)));
         assert!(rank.is_over());
         rank.enter_epoch(Duration::ZERO, &mut bag, Vec::new());
+        let (from, early) = rank.poll_early().unwrap();
+        rank.handle_message(Duration::ZERO, &mut bag, from, early);
         assert_eq!(rank.poll_note(), Some(9));
     }
 }

@@ -50,6 +50,11 @@ impl Bag {
         Self { items: VecDeque::new(), loot_items_max, done: 0, moves: Vec::new(), loots: VecDeque::new(), share: None }
     }
 
+    /// All items that wait.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
     /// Marks what a stopped rank holds.
     pub fn mark_held_up(&mut self) {
         self.items.iter_mut().for_each(|item| item.held_up = true);

@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::message::{Envelope, Epoch, Message, Rank, Stop};
+use super::super::message::{Cut, Envelope, Epoch, Message, Rank, Stop};
 use super::super::scheduler::{Local, Scheduler};
 use super::super::settings::Settings;
 use super::bag::Bag;
@@ -367,6 +367,9 @@ impl Node {
         let seeds = scope.program.seeds.iter().filter(|(first, _)| *first == rank.0);
         let items = seeds.map(|(_, number)| item(books, *number, self.epoch)).collect();
         self.scheduler.enter_epoch(now, &mut self.bag, items);
+        while let Some((from, letter)) = self.scheduler.poll_early() {
+            self.scheduler.handle_message(now, &mut self.bag, from, letter);
+        }
     }
 
     fn end_item(&mut self, rank: Rank, scope: &Scope, books: &mut Books) -> Check {
@@ -392,7 +395,7 @@ impl Node {
         let Some(report) = self.scheduler.poll_news() else { return };
         let is_quiet = report.idle_ranks == scope.ranks && report.sent == report.received;
         if scope.one_wave_only && is_quiet && !self.scheduler.is_over() {
-            let forged = Envelope { epoch: Epoch(self.epoch), message: Message::Halt };
+            let forged = Envelope { epoch: Epoch(self.epoch), cut: Cut(0), message: Message::Halt };
             self.scheduler.handle_message(now, &mut self.bag, Rank(1), forged);
         }
     }

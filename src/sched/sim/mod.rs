@@ -7,6 +7,7 @@
 mod bag;
 mod bounds;
 mod checkers;
+mod cuts;
 mod events;
 mod explore;
 mod figures;

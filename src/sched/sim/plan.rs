@@ -6,6 +6,7 @@ use super::super::message::Rank;
 use super::super::random::Random;
 use super::super::settings::Settings;
 use super::super::share::UNLIMITED;
+use super::cuts::Checkpoint;
 use super::network::Delay;
 use super::trees::{Shape, Tree};
 
@@ -42,6 +43,12 @@ pub enum Sabotage {
     LootLost,
     /// The network delivers a loot twice.
     LootTwice,
+    /// What comes after the cut from before it is in no part of the checkpoint.
+    LateForgotten,
+    /// Items that workers hold are in no part of the checkpoint.
+    RunningForgotten,
+    /// Messages do not tell that they were queued after the cut.
+    StampLost,
 }
 
 /// A world to run.
@@ -65,6 +72,10 @@ pub struct Plan {
     pub troubles: Vec<Trouble>,
     /// This rank wants to stop at that time.
     pub stop: Option<(Rank, Duration)>,
+    /// So often a checkpoint is taken.
+    pub cut_every: Option<Duration>,
+    /// The run goes on from this checkpoint.
+    pub resumed: Option<Checkpoint>,
     pub sabotage: Option<Sabotage>,
     /// Print every event.
     pub trace: bool,
@@ -97,6 +108,8 @@ impl Plan {
             slow_one_in: 0,
             troubles: Vec::new(),
             stop: None,
+            cut_every: None,
+            resumed: None,
             sabotage: None,
             trace: false,
         }
@@ -123,6 +136,8 @@ impl Plan {
         plan.slow_one_in = pick(r, &[0, 0, 8, 2]);
         plan.settings = settings(r, &plan);
         plan.add_trouble(r);
+        // Not drawn: worlds stay what they were before there were checkpoints.
+        plan.cut_every = (!seed.is_multiple_of(4)).then_some(item_time * (1 + seed % 7) as u32);
         plan
     }
 

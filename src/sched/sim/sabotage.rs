@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::message::{Envelope, Message, Rank, Report};
+use super::super::message::{Cut, Envelope, Message, Rank, Report};
 use super::plan::{Plan, Sabotage};
 use super::trees::{Item, Note};
 
@@ -52,10 +52,24 @@ impl Saboteur {
         self.wanted == Some(Sabotage::OutcomeInTwoSteps)
     }
 
+    /// Whether what workers hold is left out of a checkpoint.
+    pub fn forgets_running(&self) -> bool {
+        self.wanted == Some(Sabotage::RunningForgotten)
+    }
+
+    /// Whether what comes late is left out of a checkpoint.
+    pub fn forgets_late(&self) -> bool {
+        self.wanted == Some(Sabotage::LateForgotten)
+    }
+
     /// What becomes of a message that a rank sends.
     pub fn fate(&mut self, now: Duration, from: Rank, letter: &mut Envelope<Item, Note>) -> Fate {
         let counted = matches!(letter.message, Message::Loot { .. } | Message::Tell(_));
         match self.wanted {
+            Some(Sabotage::StampLost) if counted => {
+                letter.cut = Cut(0);
+                Fate::Delivered
+            }
             Some(Sabotage::LootLost) if counted => Fate::Lost,
             Some(Sabotage::LootTwice) if counted => Fate::Twice,
             Some(Sabotage::CountedWhenItLeaves) if counted => {

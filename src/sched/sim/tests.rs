@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::super::message::Rank;
+use super::cuts::must_be_all;
 use super::network::Delay;
 use super::plan::{Kind, Plan, Sabotage, Trouble};
-use super::trees::Shape;
+use super::trees::{Item, Shape, Tree};
 use super::watch::Outcome;
 use super::world::run;
 
@@ -57,6 +58,63 @@ fn small_worlds_obey_all_rules() {
     for_seeds("small_worlds_obey_all_rules", 0..1000, |seed| {
         must_hold(Plan::random(seed, 8));
     });
+}
+
+/// Every checkpoint of a world that was taken in its pass `epoch`, gone on from by other numbers of ranks.
+fn resume_all(plan: &Plan, outcome: &Outcome) -> usize {
+    let mut resumed = 0;
+    for (epoch, checkpoint) in &outcome.checkpoints {
+        let before = checkpoint.done();
+        let ranks = 1 + (plan.ranks + resumed as u32) % 9;
+        let calm = Plan::calm(plan.seed, ranks, plan.tree.shape, plan.tree.item_time);
+        let tree = Tree { ranks, ..plan.tree.clone() };
+        let after = must_hold(Plan { tree, resumed: Some(checkpoint.clone()), ..calm });
+        let mut all = before;
+        for (piece, times) in after.pieces {
+            *all.entry(piece).or_default() += times;
+        }
+        let seeds: Vec<Item> = (0..if plan.seeds_everywhere { plan.ranks } else { 1 })
+            .map(|rank| plan.tree.first(*epoch, Rank(rank)))
+            .collect();
+        if let Err(violation) = must_be_all(&plan.tree, seeds, &all) {
+            panic!("{violation}\n{plan:#?}");
+        }
+        resumed += 1;
+    }
+    resumed
+}
+
+#[test]
+fn every_checkpoint_can_be_gone_on_from_by_any_number_of_ranks() {
+    let resumed = std::cell::Cell::new(0);
+    let test = "every_checkpoint_can_be_gone_on_from_by_any_number_of_ranks";
+    for_seeds(test, 0..400, |seed| {
+        let plan = Plan::random(seed, 8);
+        resumed.set(resumed.get() + resume_all(&plan, &must_hold(plan.clone())));
+    });
+    if env::var_os("PMIRROR_SIM_SEED").is_none() {
+        assert!(resumed.get() > 500, "only {} checkpoints: these worlds show little", resumed.get());
+    }
+}
+
+#[test]
+fn a_checkpoint_waits_for_no_item() {
+    let mut plan = with_trouble(Kind::Hung, 3, Duration::from_millis(100));
+    plan.cut_every = Some(Duration::from_millis(200));
+    let outcome = must_hold(plan);
+    assert!(outcome.checkpoints.len() > 100, "{} in a minute", outcome.checkpoints.len());
+}
+
+#[test]
+fn the_checkers_see_a_checkpoint_that_lost_something_or_has_it_twice() {
+    let busy = |seed| Plan { cut_every: Some(Duration::from_millis(30)), ..restless(seed) };
+    assert_is_seen(Sabotage::LateForgotten, busy, "a checkpoint has lost");
+    let calm = |seed| {
+        let calm = Plan::calm(seed, 4, Shape::Split { items: 300 }, Duration::from_millis(10));
+        Plan { cut_every: Some(Duration::from_millis(50)), ..calm }
+    };
+    assert_is_seen(Sabotage::RunningForgotten, calm, "a checkpoint has lost");
+    assert_is_seen(Sabotage::StampLost, busy, "once too often");
 }
 
 #[test]

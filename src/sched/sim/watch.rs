@@ -6,6 +6,7 @@ use super::super::message::{Envelope, Message, Rank, Report, Stop};
 use super::bag::Loot;
 use super::bounds::{self, Tally};
 use super::checkers::{Books, Check, Steals, Violation, ensure, loot_is_fair};
+use super::cuts::{Checkpoint, Pieces};
 use super::plan::{Kind, Plan, Trouble};
 use super::trees::{Item, Note};
 
@@ -35,6 +36,10 @@ pub struct Outcome {
     pub stopped: bool,
     /// Waves that named a silent rank and had the answers of all others.
     pub waves_around_silence: u64,
+    /// What was done in the last pass.
+    pub pieces: Pieces,
+    /// Checkpoints that came into force, with their passes.
+    pub checkpoints: Vec<(u32, Checkpoint)>,
 }
 
 /// The times of a pass.
@@ -284,6 +289,8 @@ impl Watch {
             stopped,
             waves_around_silence: self.waves_around_silence,
             tally: self.tally,
+            pieces: Pieces::new(),
+            checkpoints: Vec::new(),
         })
     }
 }

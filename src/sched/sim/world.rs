@@ -6,17 +6,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::message::{Envelope, Epoch, Message, Rank, Stop};
+use super::super::cut::Crossing;
+use super::super::message::{Cut, Envelope, Epoch, Message, Rank, Stop};
 use super::super::random::Random;
 use super::super::scheduler::Scheduler;
 use super::super::share::{UNLIMITED, first_share};
 use super::bag::Bag;
 use super::checkers::{Check, Violation, ensure};
+use super::cuts::{Cuts, Piece};
 use super::events::{Event, Letter, Post, Queue};
 use super::network::Network;
 use super::plan::{Kind, Plan, Trouble};
 use super::sabotage::{Fate, Saboteur};
-use super::trees::{Item, Made};
+use super::trees::{Item, Made, Note};
 use super::watch::{Outcome, Watch};
 
 /// A simulated rank.
@@ -76,6 +78,7 @@ pub struct World {
     network: Network,
     nodes: Vec<Node>,
     watch: Watch,
+    cuts: Cuts,
     saboteur: Saboteur,
     ended: u32,
 }
@@ -94,7 +97,11 @@ pub fn run(plan: &Plan) -> Result<Outcome, Violation> {
         world.watch.time_passed(time)?;
         world.handle(event)?;
     }
-    world.watch.end(world.now)
+    let World { cuts, watch, now, .. } = world;
+    let mut outcome = watch.end(now)?;
+    outcome.pieces = cuts.done();
+    outcome.checkpoints = cuts.in_force;
+    Ok(outcome)
 }
 
 impl World {
@@ -108,6 +115,7 @@ impl World {
             random,
             nodes,
             watch: Watch::new(&plan),
+            cuts: Cuts::new(plan.cut_every, plan.ranks),
             saboteur: Saboteur::new(&plan),
             ended: 0,
             plan,
@@ -207,19 +215,77 @@ impl World {
             self.queue.plan(resumes, Event::Enter(rank));
             return Ok(());
         }
-        let has_seed = rank == Rank::ROOT || self.plan.seeds_everywhere;
         let epoch = self.node(rank).epoch + 1;
-        let mut seeds = Vec::new();
-        if has_seed {
-            let id = self.watch.books.create(epoch);
-            seeds.push(Item { id, ..self.plan.tree.first(epoch, rank) });
+        let (mut seeds, tells) = self.first(rank, epoch);
+        for seed in &mut seeds {
+            seed.id = self.watch.books.create(epoch);
         }
         let node = self.node(rank);
         node.epoch = epoch;
         node.scheduler.enter_epoch(now, &mut node.bag, seeds);
         self.watch.entered(now, rank, epoch);
+        self.cuts.entered(rank, epoch);
         self.seen(rank)?;
+        tells.iter().for_each(|_| self.watch.books.told(epoch));
+        let node = self.node(rank);
+        node.scheduler.finish_note(&mut node.bag, Vec::new(), tells);
+        while let Some((from, letter)) = self.node(rank).scheduler.poll_early() {
+            self.take_message(rank, from, letter)?;
+        }
         self.wake(rank);
+        Ok(())
+    }
+
+    /// What a rank begins a pass with; after a checkpoint, the parts of some of the ranks that took it.
+    fn first(&self, rank: Rank, epoch: u32) -> (Vec<Item>, Vec<(Rank, Note)>) {
+        let Some(checkpoint) = &self.plan.resumed else {
+            let has_seed = rank == Rank::ROOT || self.plan.seeds_everywhere;
+            return (has_seed.then(|| self.plan.tree.first(epoch, rank)).into_iter().collect(), Vec::new());
+        };
+        let ranks = self.plan.ranks as usize;
+        let mine = || checkpoint.parts.iter().skip(rank.0 as usize).step_by(ranks);
+        let items = mine().flat_map(|part| &part.items).map(|item| Item { epoch, ..*item });
+        let notes = mine().flat_map(|part| &part.notes).map(|note| Note { epoch, ..*note });
+        let owner = |note: Note| (Rank((note.seed % u64::from(self.plan.ranks)) as u32), note);
+        (items.collect(), notes.map(owner).collect())
+    }
+
+    /// The items that all ranks begin a pass with.
+    fn seeds(&self, epoch: u32) -> Vec<Item> {
+        (0..self.plan.ranks).flat_map(|rank| self.first(Rank(rank), epoch).0).collect()
+    }
+
+    /// A rank writes down its part of a checkpoint.
+    fn cut(&mut self, rank: Rank, cut: Cut) {
+        let forgets = self.saboteur.forgets_running();
+        let node = &mut self.nodes[rank.0 as usize];
+        let running = node.working.iter().flatten().filter(|_| !forgets);
+        let items = node.bag.items().chain(running).copied().collect();
+        let notes = node.scheduler.inbox().copied().collect();
+        self.cuts.take(self.now, rank, cut, items, notes);
+        node.scheduler.take_cut(cut);
+        if rank == Rank::ROOT {
+            node.scheduler.allow_seal();
+        }
+    }
+
+    /// What a rank's main thread does for checkpoints in a turn.
+    fn look_at_cuts(&mut self, rank: Rank) -> Check {
+        let now = self.now;
+        let scheduler = &mut self.node(rank).scheduler;
+        if let Some(cut) = scheduler.sealed() {
+            scheduler.keep(cut);
+        }
+        if rank != Rank::ROOT || scheduler.is_over() {
+            return Ok(());
+        }
+        if let Some(cut) = scheduler.poll_kept() {
+            let seeds = self.seeds(self.nodes[0].epoch);
+            self.cuts.kept(cut, &self.plan.tree, seeds)?;
+        } else if scheduler.stop().is_none() && self.plan.resumed.is_none() && self.cuts.is_due(now) {
+            let next = self.nodes[0].scheduler.next_cut();
+            self.cut(rank, next);
+        }
         Ok(())
     }
 
@@ -252,6 +318,7 @@ impl World {
         let has_cause = std::mem::take(&mut self.node(rank).has_cause);
         self.watch.turn(now, rank, has_cause)?;
         let handled = self.take_messages(rank)?;
+        self.look_at_cuts(rank)?;
         self.take_notes(rank)?;
         self.start_workers(rank)?;
         let node = self.node(rank);
@@ -292,17 +359,27 @@ impl World {
         while let Some(Post { from, sent, letter }) = self.node(rank).inbox.pop_front() {
             handled += 1;
             self.watch.arrived(self.now, rank, sent, &letter);
-            let (now, node) = (self.now, self.node(rank));
-            node.scheduler.handle_message(now, &mut node.bag, from, letter);
-            self.seen(rank)?;
+            self.take_message(rank, from, letter)?;
         }
         Ok(handled)
+    }
+
+    fn take_message(&mut self, rank: Rank, from: Rank, letter: Letter) -> Check {
+        match self.node(rank).scheduler.crossing(&letter) {
+            Crossing::FromAfter(cut) => self.cut(rank, cut),
+            Crossing::FromBefore if !self.saboteur.forgets_late() => self.cuts.late(rank, &letter),
+            Crossing::FromBefore | Crossing::Within => {}
+        }
+        let (now, node) = (self.now, self.node(rank));
+        node.scheduler.handle_message(now, &mut node.bag, from, letter);
+        self.seen(rank)
     }
 
     fn take_notes(&mut self, rank: Rank) -> Check {
         while let Some(note) = self.node(rank).scheduler.poll_note() {
             self.watch.books.noted(note.epoch)?;
             self.watch.worked(self.now, note.epoch);
+            self.cuts.did(rank, Piece::Note(note.seed));
             let made = self.enter_books(self.plan.tree.note_outcome(&note), note.epoch);
             let node = self.node(rank);
             node.scheduler.finish_note(&mut node.bag, made.items, made.tells);
@@ -356,6 +433,7 @@ impl World {
         };
         node.bag.done += 1;
         self.watch.done(now, rank, &item)?;
+        self.cuts.did(rank, Piece::Item(item.seed));
         let mut made = self.enter_books(self.plan.tree.outcome(&item), item.epoch);
         if self.saboteur.splits_outcomes() {
             let late = Box::new(std::mem::take(&mut made));
@@ -390,7 +468,7 @@ impl World {
         self.watch.news(now, &report)?;
         if self.saboteur.forges_end(&report, self.plan.ranks) && !self.node(rank).scheduler.is_over() {
             let node = self.node(rank);
-            let forged = Envelope { epoch: Epoch(node.epoch), message: Message::Halt };
+            let forged = Envelope { epoch: Epoch(node.epoch), cut: Cut(0), message: Message::Halt };
             node.scheduler.handle_message(now, &mut node.bag, Rank(1), forged);
         }
         Ok(())
