@@ -1,10 +1,10 @@
 //! The differences that a rank found, in a file of the run directory.
 
+use super::lists::{Author, List};
 use super::part_file::PartFile;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::differences::Line;
-use crate::sched::Rank;
 use crate::tree::Difference;
 use crate::tree::itemize::Trigger;
 
@@ -25,19 +25,14 @@ pub struct DifferenceLog {
     lines: u64,
 }
 
-/// The file of one rank's differences; rank 0 joins them when the run ends.
-pub fn part_name(rank: Rank) -> String {
-    format!("differences-{}.jsonl", rank.0)
-}
-
 fn broken(error: &std::io::Error) -> Error {
     Error::Fatal(format!("the list of differences can not be written: {error}"))
 }
 
 impl DifferenceLog {
     /// No difference yet; the file is made with the first.
-    pub fn new(directory: RunDirectory, rank: Rank, settings: ListSettings) -> Self {
-        Self { file: PartFile::new(directory, part_name(rank)), settings, lines: 0 }
+    pub fn new(directory: RunDirectory, author: Author, settings: ListSettings) -> Self {
+        Self { file: PartFile::new(directory, List::Differences.part_name(author)), settings, lines: 0 }
     }
 
     /// Lists a difference, unless the list is full.
@@ -47,6 +42,16 @@ impl DifferenceLog {
         }
         self.lines += 1;
         self.file.add(&Line::new(difference, self.settings.trigger)).map_err(|error| broken(&error))
+    }
+
+    /// The file.
+    pub fn part(&self) -> &PartFile {
+        &self.file
+    }
+
+    /// Makes what was listed durable.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync().map_err(|error| broken(&error))
     }
 
     /// Writes what is buffered.

@@ -1,10 +1,9 @@
-//! The faults of a rank: every one in a file of the run directory, and their number by cause.
-
-use std::collections::BTreeMap;
+//! The faults of a rank, every one in a file of the run directory.
 
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
+use super::lists::{Author, List};
 use super::part_file::PartFile;
 use crate::fault::{Error, Fault, Side};
 use crate::fs::operator::RunDirectory;
@@ -48,12 +47,10 @@ pub struct FaultLog {
     rank: Rank,
     host: String,
     file: PartFile,
-    groups: BTreeMap<FaultGroup, u64>,
 }
 
-/// The file of one rank's faults; rank 0 joins them when the run ends.
-pub fn part_name(rank: Rank) -> String {
-    format!("faults-{}.jsonl", rank.0)
+fn broken(error: &std::io::Error) -> Error {
+    Error::Fatal(format!("the fault list can not be written: {error}"))
 }
 
 /// The error's name in errno(3).
@@ -63,22 +60,21 @@ pub fn errno_name(errno: i32) -> String {
 
 impl FaultLog {
     /// No faults yet; the file is made with the first.
-    pub fn new(directory: RunDirectory, rank: Rank, host: String) -> Self {
-        let file = PartFile::new(directory, part_name(rank));
-        Self { rank, host, file, groups: BTreeMap::new() }
+    pub fn new(directory: RunDirectory, author: Author, host: String) -> Self {
+        let file = PartFile::new(directory, List::Faults.part_name(author));
+        Self { rank: author.rank, host, file }
     }
 
-    /// Lists a fault.
-    pub fn add(&mut self, fault: &Fault) -> Result<(), Error> {
-        let group = FaultGroup {
+    /// Lists a fault. Returns its cause.
+    pub fn add(&mut self, fault: &Fault) -> Result<FaultGroup, Error> {
+        self.write(fault).map_err(|error| broken(&error))?;
+        Ok(FaultGroup {
             outcome: fault.outcome.word().to_owned(),
             operation: fault.operation.to_owned(),
             errno: errno_name(fault.errno),
             side: fault.side,
             note: fault.note.to_owned(),
-        };
-        *self.groups.entry(group).or_default() += 1;
-        self.write(fault).map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))
+        })
     }
 
     fn write(&mut self, fault: &Fault) -> std::io::Result<()> {
@@ -98,10 +94,19 @@ impl FaultLog {
         self.file.add(&line)
     }
 
-    /// Writes what is buffered, and gives the numbers by cause.
-    pub fn close(&mut self) -> Result<Vec<(FaultGroup, u64)>, Error> {
-        self.file.flush().map_err(|error| Error::Fatal(format!("the fault list can not be written: {error}")))?;
-        Ok(std::mem::take(&mut self.groups).into_iter().collect())
+    /// The file.
+    pub fn part(&self) -> &PartFile {
+        &self.file
+    }
+
+    /// Makes what was listed durable.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync().map_err(|error| broken(&error))
+    }
+
+    /// Writes what is buffered.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.file.flush().map_err(|error| broken(&error))
     }
 }
 

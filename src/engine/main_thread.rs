@@ -2,17 +2,17 @@
 //! so a rank whose workers hang in a dead server still answers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
 use super::bag::{Bag, Spill};
-use super::difference_log::{DifferenceLog, ListSettings};
-use super::fault_log::{FaultGroup, FaultLog};
+use super::difference_log::ListSettings;
+use super::fault_log::FaultGroup;
 use super::letters;
-use super::remark_log::RemarkLog;
+use super::lists::{Author, Lists};
 use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
@@ -57,6 +57,8 @@ pub struct Setup {
     pub run_directory: RunDirectory,
     /// How differences are listed.
     pub list: ListSettings,
+    /// Which attempt of the run this is, from 1.
+    pub attempt: u32,
     /// Set by a signal.
     pub interrupted: Arc<AtomicBool>,
     /// For the choice of victims.
@@ -99,13 +101,12 @@ impl<'c> Engine<'c> {
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
         let spill =
             Spill { directory: setup.run_directory.clone(), prefix: String::new(), bytes_max: setup.bag_bytes_max };
+        let author = Author { attempt: setup.attempt, rank: me };
         let shared = Arc::new(Shared {
             state: State::new(scheduler, me, ranks, Arc::clone(&watches), Arc::clone(&context), &spill).into(),
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
-            differences: DifferenceLog::new(setup.run_directory.clone(), me, setup.list).into(),
-            remarks: RemarkLog::new(setup.run_directory.clone(), me).into(),
-            faults: FaultLog::new(setup.run_directory, me, setup.host).into(),
+            lists: Lists::new(&setup.run_directory, author, setup.host, setup.list).into(),
             context,
             threads: setup.threads,
             watches,
@@ -364,23 +365,12 @@ impl<'c> Engine<'c> {
         };
         drop(self.pool.take());
         self.comm.finish();
+        let closed = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).close();
         let mut state = self.shared.lock();
         let spilled = [&state.desk.bag, &state.deferred, &state.plan, &state.again].map(Bag::spilled).iter().sum();
         state.desk.counters.count(Number::ItemsSpilled, spilled);
-        let mut error = state.error.take();
-        let faults = match self.shared.faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
-            Ok(faults) => faults,
-            Err(broken) => {
-                error.get_or_insert(broken);
-                Vec::new()
-            }
-        };
-        if let Err(broken) = self.shared.differences.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
-            error.get_or_insert(broken);
-        }
-        if let Err(broken) = self.shared.remarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
-            error.get_or_insert(broken);
-        }
+        let error = state.error.take().or(closed.err());
+        let faults = std::mem::take(&mut state.faults).into_iter().collect();
         Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use super::lists::Extent;
 use crate::fs::operator::RunDirectory;
 
 /// One rank's part of a list.
@@ -13,12 +14,13 @@ pub struct PartFile {
     directory: RunDirectory,
     name: String,
     file: Option<BufWriter<File>>,
+    bytes: u64,
 }
 
 impl PartFile {
     /// No line yet; the file is made with the first.
     pub fn new(directory: RunDirectory, name: String) -> Self {
-        Self { directory, name, file: None }
+        Self { directory, name, file: None, bytes: 0 }
     }
 
     /// Adds a line.
@@ -27,8 +29,22 @@ impl PartFile {
             Some(file) => file,
             None => self.file.insert(BufWriter::new(self.directory.create_part(&self.name)?)),
         };
-        serde_json::to_writer(&mut *file, line)?;
-        file.write_all(b"\n")
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    /// How much there is, written or not; `None` without a line.
+    pub fn extent(&self) -> Option<Extent> {
+        self.file.as_ref().map(|_| Extent { name: self.name.clone(), bytes: self.bytes })
+    }
+
+    /// Makes all of it durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.as_ref().map_or(Ok(()), |file| file.get_ref().sync_all())
     }
 
     /// Writes what is buffered.

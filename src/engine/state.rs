@@ -5,10 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
 use super::chunked::Chunked;
-use super::difference_log::DifferenceLog;
-use super::fault_log::FaultLog;
+use super::fault_log::FaultGroup;
 use super::links::{LinkGroups, LinkTable};
-use super::remark_log::RemarkLog;
+use super::lists::{Extent, Lists};
 use super::removals::Removals;
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Side};
@@ -27,12 +26,8 @@ pub struct Shared {
     pub work: Condvar,
     /// The main thread waits here for workers.
     pub main: Condvar,
-    /// Apart, as writing to the run directory may take its time.
-    pub faults: Mutex<FaultLog>,
-    /// Likewise.
-    pub differences: Mutex<DifferenceLog>,
-    /// Likewise.
-    pub remarks: Mutex<RemarkLog>,
+    /// Apart, as writing to the run directory may take its time. Who needs both locks takes this one first.
+    pub lists: Mutex<Lists>,
     /// The trees, and what to do with them.
     pub context: Arc<Context>,
     /// Workers that may run at one time.
@@ -49,22 +44,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists faults, differences and remarks. An error of a list is the run's.
-    pub fn log(&self, effects: &Effects) -> Option<Error> {
-        let mut error = None;
-        if !effects.faults.is_empty() {
-            let mut log = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-            error = effects.faults.iter().find_map(|fault| log.add(fault).err());
+    /// Takes in what a worker made of its item. What it lists and what it changes in the rank's state is one step
+    /// for whoever looks at the state.
+    pub fn take_in(&self, worker: usize, effects: Effects) -> MutexGuard<'_, State> {
+        if !Lists::concern(&effects) {
+            let mut state = self.lock();
+            state.take_in(worker, effects, Ok(Vec::new()));
+            return state;
         }
-        if !effects.differences.is_empty() {
-            let mut log = self.differences.lock().unwrap_or_else(PoisonError::into_inner);
-            error = error.or_else(|| effects.differences.iter().find_map(|difference| log.add(difference).err()));
-        }
-        if !effects.remarks.is_empty() {
-            let mut log = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-            error = error.or_else(|| effects.remarks.iter().find_map(|remark| log.add(remark).err()));
-        }
-        error
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = lists.add(&effects);
+        let mut state = self.lock();
+        state.listed = lists.extents();
+        state.take_in(worker, effects, listed);
+        state
     }
 }
 
@@ -98,6 +91,12 @@ pub struct State {
     turn: Option<LinkGroups>,
     turns: u32,
     spill: Spill,
+    /// The item of each worker.
+    pub running: Vec<Option<Item>>,
+    /// Faults by cause.
+    pub faults: BTreeMap<FaultGroup, u64>,
+    /// How much of the rank's lists belongs to what was taken in.
+    pub listed: Vec<Extent>,
     /// Why the run can not go on.
     pub error: Option<Error>,
     /// The workers are to end.
@@ -171,6 +170,7 @@ impl State {
         spill: &Spill,
     ) -> Self {
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
+        let workers = watches.len();
         let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
         let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, context, rank };
         Self {
@@ -189,6 +189,9 @@ impl State {
             turn: None,
             turns: 0,
             spill: part("links"),
+            running: vec![None; workers],
+            faults: BTreeMap::new(),
+            listed: Vec::new(),
             error: None,
             closing: false,
             busy: 0,
@@ -197,8 +200,26 @@ impl State {
         }
     }
 
-    /// Takes in what a worker made of an item, in one step.
-    pub fn take_in(&mut self, effects: Effects, error: Option<Error>) {
+    /// A worker takes an item, if there is any.
+    pub fn take_item(&mut self, worker: usize) -> Option<Item> {
+        let item = self.scheduler.take_item(&mut self.desk)?;
+        if let Some(running) = self.running.get_mut(worker) {
+            *running = Some(item.clone());
+        }
+        self.busy += 1;
+        Some(item)
+    }
+
+    /// Takes in what a worker made of its item, in one step.
+    fn take_in(&mut self, worker: usize, effects: Effects, listed: Result<Vec<FaultGroup>, Error>) {
+        self.busy -= 1;
+        if let Some(running) = self.running.get_mut(worker) {
+            *running = None;
+        }
+        let (causes, error) = listed.map_or_else(|error| (Vec::new(), Some(error)), |causes| (causes, None));
+        for cause in causes {
+            *self.faults.entry(cause).or_default() += 1;
+        }
         let Effects { items, deferred, notes, counters, planned, losses, gone, again, .. } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {

@@ -33,12 +33,7 @@ fn work(shared: &Shared, index: usize) {
     let mut state = shared.lock();
     while !state.closing {
         let permitted = state.busy < shared.threads + state.hung;
-        let item = if permitted {
-            let state = &mut *state;
-            state.scheduler.take_item(&mut state.desk)
-        } else {
-            None
-        };
+        let item = if permitted { state.take_item(index) } else { None };
         let Some(item) = item else {
             if permitted && state.busy > 0 {
                 shared.signs.hungry.store(true, Ordering::Relaxed);
@@ -46,7 +41,6 @@ fn work(shared: &Shared, index: usize) {
             state = shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
             continue;
         };
-        state.busy += 1;
         drop(state);
 
         let started = Instant::now();
@@ -54,11 +48,8 @@ fn work(shared: &Shared, index: usize) {
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         effects.count(Number::Items, 1);
         effects.count(Number::BusyNanoseconds, busy);
-        let error = shared.log(&effects);
 
-        state = shared.lock();
-        state.busy -= 1;
-        state.take_in(effects, error);
+        state = shared.take_in(index, effects);
         // Who asked is served from what this item left.
         shared.signs.hungry.store(state.desk.bag.is_empty() && state.busy > 0, Ordering::Relaxed);
         wake_others(shared, &state);

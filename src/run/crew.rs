@@ -9,7 +9,7 @@ use super::begin::Begun;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Ended, Engine, ListSettings, Setup};
+use crate::engine::{Author, Ended, Engine, Extent, ListSettings, Setup};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
@@ -17,6 +17,24 @@ use crate::sched::Rank;
 use crate::slurm::Job;
 use crate::tree::decide::ContentRule;
 use crate::tree::itemize::Trigger;
+
+/// The attempts of a run so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// Which one this is, from 1.
+    pub attempt: u32,
+    /// What the earlier ones listed, as far as it counts.
+    pub listed: Vec<Extent>,
+    /// Seconds that they took.
+    pub seconds: f64,
+}
+
+impl Default for History {
+    /// The first attempt.
+    fn default() -> Self {
+        Self { attempt: 1, listed: Vec::new(), seconds: 0.0 }
+    }
+}
 
 /// The ranks of a run, as each of them knows them.
 pub struct Crew<'c> {
@@ -28,6 +46,9 @@ pub struct Crew<'c> {
     pub job: Option<Job>,
     /// Workers of each rank.
     pub threads: u32,
+    /// What earlier attempts of the run left.
+    pub history: History,
+    suspended: bool,
     interrupted: Arc<AtomicBool>,
     rank: Rank,
 }
@@ -38,7 +59,18 @@ impl<'c> Crew<'c> {
         let roster = Roster::call(comm);
         let threads = config.workers(roster.ranks_here());
         let Circumstances { job, interrupted } = circumstances;
-        Self { config, roster, job, threads, interrupted, rank: comm.rank() }
+        let history = History::default();
+        Self { config, roster, job, threads, history, suspended: false, interrupted, rank: comm.rank() }
+    }
+
+    /// Whether the run was stopped with a checkpoint, so that a later attempt goes on with it.
+    pub fn goes_on(&self) -> bool {
+        self.suspended
+    }
+
+    /// The run was stopped with a checkpoint.
+    pub fn suspend(&mut self) {
+        self.suspended = true;
     }
 
     /// Whether this is rank 0.
@@ -51,6 +83,16 @@ impl<'c> Crew<'c> {
         self.rank
     }
 
+    /// Who lists what befalls the root, after the ranks of this attempt.
+    pub fn author_of_root(&self) -> Author {
+        Author { attempt: self.history.attempt, rank: Rank(self.ranks()) }
+    }
+
+    /// The ranks of this attempt.
+    pub fn ranks(&self) -> u32 {
+        u32::try_from(self.roster.hosts.len()).unwrap_or(u32::MAX)
+    }
+
     /// What a rank's engine is made with. `seed` is for the choice of victims.
     fn setup(&self, run_directory: RunDirectory, seed: u64) -> Setup {
         Setup {
@@ -61,6 +103,7 @@ impl<'c> Crew<'c> {
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
+            attempt: self.history.attempt,
             interrupted: Arc::clone(&self.interrupted),
             seed,
         }

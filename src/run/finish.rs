@@ -11,12 +11,11 @@ use super::record::{Found, Recorder};
 use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
-use crate::engine::{DifferenceLog, Ended, Finished, RemarkLog};
+use crate::engine::{Ended, Finished};
 use crate::fault::Error;
 use crate::fs::{data, path_list};
 use crate::pass::{Context, Effects, Watch, chunk, settle};
 use crate::report::differences::Manner;
-use crate::sched::Rank;
 use crate::tree::{DirectoryItem, Kind, Outcome};
 
 /// What the passes left.
@@ -32,7 +31,7 @@ pub struct Walked {
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
     let Walked { passed: Passed { ended, root_outcome, has_walked, judged }, finished, mut clock } = walked;
-    let Finished { mut counters, faults, abandoned, error } = finished;
+    let Finished { mut counters, mut faults, abandoned, error } = finished;
     abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     clock.lap();
     let mine = error.map_or_else(|| flush(&crew, &begun.context), Err);
@@ -43,7 +42,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let root_outcome = known.into_iter().flatten().next();
     let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
-    let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
+    let mut listed = Ok(Vec::new());
     if crew.is_root() {
         path_list::remove(&run_directory);
         if let Some((private, lock)) = begun.held {
@@ -53,14 +52,10 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         let effects =
             if has_walked { root(&context, &begun.root, root_outcome, error.is_some()) } else { Effects::default() };
         counters.merge(&effects.counters);
-        root_faults = effects.faults;
-        let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
-        let mut log = DifferenceLog::new(run_directory.clone(), last, crew.list_settings());
-        let mut remarks = RemarkLog::new(run_directory.clone(), last);
-        listed = effects.differences.iter().try_for_each(|change| log.add(change)).and_then(|()| log.close());
-        let remarked = effects.remarks.iter().try_for_each(|remark| remarks.add(remark));
-        listed = listed.and(remarked).and_then(|()| remarks.close());
+        listed = lists::of_root(&crew, &run_directory, &effects);
     }
+    let (root_faults, listed) = listed.map_or_else(|error| (Vec::new(), Err(error)), |causes| (causes, Ok(())));
+    faults.extend(root_faults.into_iter().map(|cause| (cause, 1)));
     let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
     let is_joined = crew.is_root() && context.frozen.is_some();
     let (remarked, written_to) = match lists::join_remarks(&crew, &run_directory, is_joined) {
@@ -69,7 +64,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     };
     let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged, written_to };
+    let found = Found { counters, faults, ended, error, judged, written_to };
     let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
     known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
     conclusion

@@ -3,9 +3,10 @@
 use std::io::{self, BufReader, Read, Write};
 
 use super::crew::Crew;
-use crate::engine::{difference_part_name, remark_part_name};
+use crate::engine::{Author, Extent, FaultGroup, List, Lists};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::pass::Effects;
 use crate::report;
 use crate::report::differences::{self, Manner};
 use crate::report::remarks;
@@ -15,13 +16,35 @@ use crate::tree::remark::What;
 /// A list up to this size is sorted by path, so that it does not tell how the work was shared.
 const SORTED_BYTES_MAX: u64 = 16 << 20;
 
-/// Joins the parts, in their order, under one name. Without any part there is no list.
-pub fn join(directory: &RunDirectory, parts: impl Iterator<Item = String>, name: &str) -> io::Result<()> {
+/// Joins the parts of all attempts and ranks under one name. Without any part there is no list.
+pub fn join(crew: &Crew<'_>, directory: &RunDirectory, list: List, name: &str) -> io::Result<()> {
+    let parts = parts(crew, list);
+    let _ = directory.remove(name);
+    let joined = join_parts(directory, &parts, name);
+    // A run that goes on later needs its parts once more.
+    if crew.goes_on() { joined } else { joined.and_then(|()| remove(directory, &parts)) }
+}
+
+/// Removes parts that were joined.
+pub fn remove(directory: &RunDirectory, parts: &[Extent]) -> io::Result<()> {
+    parts.iter().try_for_each(|part| directory.remove(&part.name))
+}
+
+/// Those of earlier attempts as far as they count, then those of this one, and last the root's.
+fn parts(crew: &Crew<'_>, list: List) -> Vec<Extent> {
+    let earlier = crew.history.listed.iter().filter(|part| part.name.starts_with(list.part_prefix())).cloned();
+    let author = |rank| Author { attempt: crew.history.attempt, rank };
+    let whole = |rank| Extent { name: list.part_name(author(rank)), bytes: u64::MAX };
+    earlier.chain((0..=crew.ranks()).map(Rank).map(whole)).collect()
+}
+
+/// Writes the parts, one after another, under one name.
+pub fn join_parts(directory: &RunDirectory, parts: &[Extent], name: &str) -> io::Result<()> {
     let mut list = None;
     let mut buffer = vec![0; 1 << 20];
-    for part_name in parts {
-        let mut part = match directory.open(&part_name) {
-            Ok(part) => part,
+    for Extent { name: part_name, bytes } in parts {
+        let mut part = match directory.open(part_name) {
+            Ok(part) => part.take(*bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -35,17 +58,24 @@ pub fn join(directory: &RunDirectory, parts: impl Iterator<Item = String>, name:
                 got => list.write_all(buffer.get(..got).unwrap_or_default())?,
             }
         }
-        directory.remove(&part_name)?;
     }
     list.map_or(Ok(()), |list| list.sync_all())
 }
 
+/// Lists what befell the root, which is settled when the workers have ended. Returns the causes of its faults.
+pub fn of_root(crew: &Crew<'_>, directory: &RunDirectory, effects: &Effects) -> Result<Vec<FaultGroup>, Error> {
+    let host = crew.roster.host().to_owned();
+    let mut lists = Lists::new(directory, crew.author_of_root(), host, crew.list_settings());
+    let causes = lists.add(effects)?;
+    lists.close()?;
+    Ok(causes)
+}
+
 /// Makes one list of the ranks' differences, in the order of the paths unless it is very long.
 pub fn join_differences(crew: &Crew<'_>, directory: &RunDirectory, name: &str) -> Result<(), Error> {
-    // One more than the ranks: the root's.
-    let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
-    let parts = (0..=ranks).map(Rank).map(difference_part_name);
-    join(directory, parts, name).and_then(|()| sort(directory, name)).map_err(|error| unusable(name, &error))
+    join(crew, directory, List::Differences, name)
+        .and_then(|()| sort(directory, name))
+        .map_err(|error| unusable(name, &error))
 }
 
 const NOTES: &str = "notes.jsonl";
@@ -59,10 +89,9 @@ pub fn join_remarks(crew: &Crew<'_>, directory: &RunDirectory, frozen: bool) -> 
     if !frozen {
         return Ok(Vec::new());
     }
-    // One more than the ranks: the root's.
-    let ranks = u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
-    let parts = (0..=ranks).map(Rank).map(remark_part_name);
-    join(directory, parts, NOTES).and_then(|()| first_written_to(directory)).map_err(|error| unusable(NOTES, &error))
+    join(crew, directory, List::Remarks, NOTES)
+        .and_then(|()| first_written_to(directory))
+        .map_err(|error| unusable(NOTES, &error))
 }
 
 fn first_written_to(directory: &RunDirectory) -> io::Result<Vec<String>> {

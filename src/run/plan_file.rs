@@ -9,7 +9,7 @@ use super::crew::Crew;
 use super::lists;
 use super::prune::Judged;
 use crate::counters::{Counters, Slot};
-use crate::engine::Engine;
+use crate::engine::{Engine, Extent};
 use crate::fault::Error;
 use crate::fs::operator;
 use crate::report::plan::{self, Header, PlannedRoot};
@@ -91,10 +91,12 @@ fn without_held(begun: &Begun, item: Item, held: &mut Counters) -> Option<Item> 
 
 fn join(crew: &Crew<'_>, begun: &Begun, judged: &Judged, planned: u64, file: &Path) -> io::Result<()> {
     let (directory, ranks) = (&begun.run_directory, u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
-    let parts = |ending: &'static str| (0..ranks).map(Rank).map(move |rank| part_name(rank, ending));
+    let part = |rank, ending| Extent { name: part_name(Rank(rank), ending), bytes: u64::MAX };
     for (ending, whole) in [("jsonl", "plan.jsonl"), ("nul", "plan.nul")] {
         directory.remove(whole)?;
-        lists::join(directory, parts(ending), whole)?;
+        let parts: Vec<Extent> = (0..ranks).map(|rank| part(rank, ending)).collect();
+        lists::join_parts(directory, &parts, whole)?;
+        lists::remove(directory, &parts)?;
     }
     let (source, target) = roots(crew, begun);
     let header = Header {

@@ -10,8 +10,8 @@ use super::{Conclusion, end, lists};
 use crate::comm::Comm;
 use crate::config::Command;
 use crate::counters::{Books, Counters, Imbalance, Number};
-use crate::engine::{Ended, FaultGroup, FaultLog, fault_part_name};
-use crate::fault::{Error, Fault};
+use crate::engine::{Ended, FaultGroup, List};
+use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
@@ -36,8 +36,6 @@ pub struct Found {
     pub counters: Counters,
     /// Faults by cause.
     pub faults: Vec<(FaultGroup, u64)>,
-    /// Faults of the root, which is settled when the workers have ended.
-    pub root_faults: Vec<Fault>,
     /// How the last pass ended.
     pub ended: Ended,
     /// Why the run gave up.
@@ -54,14 +52,8 @@ type Part = (Vec<u64>, Vec<(FaultGroup, u64)>);
 impl Recorder<'_> {
     /// Gathers what all ranks counted; rank 0 writes it down. All ranks come to the same exit code.
     pub fn sum_up(&self, comm: &mut dyn Comm, found: Found, done: &Done) -> Conclusion {
-        let Found { counters, faults, root_faults, ended, error, judged, written_to } = found;
-        let root_faults = self.log_root_faults(&root_faults);
-        let (mut faults, mut problem) = (faults, None);
-        match root_faults {
-            Ok(more) => faults.extend(more),
-            Err(broken) => problem = Some(broken),
-        }
-        let part: Result<Part, Error> = problem.map_or_else(|| Ok((counters.to_vec(), faults)), Err);
+        let Found { counters, faults, ended, error, judged, written_to } = found;
+        let part: Result<Part, Error> = Ok((counters.to_vec(), faults));
         let (parts, error) = match agree(comm, &self.crew.roster, part) {
             Ok(parts) => (parts, error),
             Err(broken) => (Vec::new(), error.or(Some(broken))),
@@ -90,17 +82,6 @@ impl Recorder<'_> {
             conclusion.error = Some(broken);
         }
         conclusion
-    }
-
-    /// The root is settled after the workers have ended, so its faults come in a part of their own.
-    fn log_root_faults(&self, faults: &[Fault]) -> Result<Vec<(FaultGroup, u64)>, Error> {
-        if faults.is_empty() {
-            return Ok(Vec::new());
-        }
-        let last = Rank(u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX));
-        let mut log = FaultLog::new(self.run_directory.clone(), last, self.crew.roster.host().to_owned());
-        faults.iter().try_for_each(|fault| log.add(fault))?;
-        log.close()
     }
 
     fn summary(
@@ -185,9 +166,7 @@ impl Recorder<'_> {
     }
 
     fn join_fault_lists(&self) -> std::io::Result<()> {
-        // One more than the ranks: the root's.
-        let parts = u32::try_from(self.crew.roster.hosts.len()).unwrap_or(u32::MAX - 1);
-        lists::join(&self.run_directory, (0..=parts).map(Rank).map(fault_part_name), "faults.jsonl")
+        lists::join(self.crew, &self.run_directory, List::Faults, "faults.jsonl")
     }
 }
 

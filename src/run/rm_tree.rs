@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, guard, look};
+use super::{Circumstances, Conclusion, choose, guard, lists, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
@@ -134,10 +134,10 @@ fn conclude(
     (ended, finished): (Ended, Finished),
     clock: Clock,
 ) -> Conclusion {
-    let Finished { mut counters, faults, abandoned: _, error } = finished;
+    let Finished { mut counters, mut faults, abandoned: _, error } = finished;
     let error = agree(comm, &crew.roster, error.map_or(Ok(()), Err)).err();
     let (planned, stays) = stays(crew, comm, &counters);
-    let mut root_faults = Vec::new();
+    let mut listed = Ok(Vec::new());
     if crew.is_root() {
         let mut effects = Effects::default();
         effects.counters.add(Slot::Planned(Kind::Directory), 1);
@@ -145,11 +145,14 @@ fn conclude(
             root(tree, &begun.context, stays, &mut effects);
         }
         counters.merge(&effects.counters);
-        root_faults = effects.faults;
+        listed = lists::of_root(crew, &begun.run_directory, &effects);
     }
+    let (root_faults, listed) = listed.map_or_else(|error| (Vec::new(), Err(error)), |causes| (causes, Ok(())));
+    faults.extend(root_faults.into_iter().map(|cause| (cause, 1)));
+    let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
     let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
-    let found = Found { counters, faults, root_faults, ended, error, judged, written_to: Vec::new() };
+    let found = Found { counters, faults, ended, error, judged, written_to: Vec::new() };
     super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 

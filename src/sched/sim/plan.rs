@@ -47,8 +47,6 @@ pub enum Sabotage {
     LateForgotten,
     /// Items that workers hold are in no part of the checkpoint.
     RunningForgotten,
-    /// Messages do not tell that they were queued after the cut.
-    StampLost,
 }
 
 /// A world to run.

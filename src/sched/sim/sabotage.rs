@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::message::{Cut, Envelope, Message, Rank, Report};
+use super::super::message::{Envelope, Message, Rank, Report};
 use super::plan::{Plan, Sabotage};
 use super::trees::{Item, Note};
 
@@ -66,10 +66,6 @@ impl Saboteur {
     pub fn fate(&mut self, now: Duration, from: Rank, letter: &mut Envelope<Item, Note>) -> Fate {
         let counted = matches!(letter.message, Message::Loot { .. } | Message::Tell(_));
         match self.wanted {
-            Some(Sabotage::StampLost) if counted => {
-                letter.cut = Cut(0);
-                Fate::Delivered
-            }
             Some(Sabotage::LootLost) if counted => Fate::Lost,
             Some(Sabotage::LootTwice) if counted => Fate::Twice,
             Some(Sabotage::CountedWhenItLeaves) if counted => {

@@ -1,0 +1,113 @@
+//! What a rank lists in files of the run directory: faults, differences, remarks. Rank 0 joins the parts of all
+//! ranks when the run ends.
+
+use super::difference_log::{DifferenceLog, ListSettings};
+use super::fault_log::{FaultGroup, FaultLog};
+use super::remark_log::RemarkLog;
+use crate::fault::Error;
+use crate::fs::operator::RunDirectory;
+use crate::pass::Effects;
+use crate::sched::Rank;
+
+/// A list that ranks write parts of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// What went wrong.
+    Faults,
+    /// Where the trees differ, or what was changed.
+    Differences,
+    /// What a person should know.
+    Remarks,
+}
+
+/// Who writes a part: a rank in an attempt, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Author {
+    /// The attempt of the run.
+    pub attempt: u32,
+    /// The rank in it.
+    pub rank: Rank,
+}
+
+impl List {
+    /// All lists.
+    pub const ALL: [List; 3] = [List::Faults, List::Differences, List::Remarks];
+
+    /// The file of one author's part.
+    pub fn part_name(self, author: Author) -> String {
+        format!("{}{}-{}.jsonl", self.part_prefix(), author.attempt, author.rank.0)
+    }
+
+    /// What the names of its parts begin with.
+    pub fn part_prefix(self) -> &'static str {
+        match self {
+            List::Faults => "faults-",
+            List::Differences => "differences-",
+            List::Remarks => "notes-",
+        }
+    }
+}
+
+/// How much of a part there is.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Extent {
+    /// The file.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// The lists of a rank.
+#[derive(Debug)]
+pub struct Lists {
+    faults: FaultLog,
+    differences: DifferenceLog,
+    remarks: RemarkLog,
+}
+
+impl Lists {
+    /// Nothing is listed yet; files are made with their first line.
+    pub fn new(directory: &RunDirectory, author: Author, host: String, settings: ListSettings) -> Self {
+        Self {
+            faults: FaultLog::new(directory.clone(), author, host),
+            differences: DifferenceLog::new(directory.clone(), author, settings),
+            remarks: RemarkLog::new(directory.clone(), author),
+        }
+    }
+
+    /// Whether there is anything to list.
+    pub fn concern(effects: &Effects) -> bool {
+        !(effects.faults.is_empty() && effects.differences.is_empty() && effects.remarks.is_empty())
+    }
+
+    /// Lists what came of an item. Returns the causes of its faults.
+    pub fn add(&mut self, effects: &Effects) -> Result<Vec<FaultGroup>, Error> {
+        let mut causes = Vec::new();
+        for fault in &effects.faults {
+            causes.push(self.faults.add(fault)?);
+        }
+        effects.differences.iter().try_for_each(|difference| self.differences.add(difference))?;
+        effects.remarks.iter().try_for_each(|remark| self.remarks.add(remark))?;
+        Ok(causes)
+    }
+
+    /// How much of each there is, written or not.
+    pub fn extents(&self) -> Vec<Extent> {
+        let files = [self.faults.part(), self.differences.part(), self.remarks.part()];
+        files.into_iter().filter_map(super::part_file::PartFile::extent).collect()
+    }
+
+    /// Makes what was listed durable.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.faults.sync()?;
+        self.differences.sync()?;
+        self.remarks.sync()
+    }
+
+    /// Writes what is buffered.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.faults.close()?;
+        self.differences.close()?;
+        self.remarks.close()
+    }
+}
