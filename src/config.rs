@@ -65,6 +65,10 @@ pub struct Config {
     pub dry_run: bool,
     /// Print what is changed.
     pub itemizes: bool,
+    /// Go on from the checkpoint of the run.
+    pub resume: bool,
+    /// So often a checkpoint is taken; `None`: only when the run is stopped.
+    pub checkpoint_interval: Option<Duration>,
     /// What holds deletions back; `None`: nothing is removed.
     pub guards: Option<Guards>,
     /// What the patterns leave out is removed too.
@@ -306,7 +310,7 @@ impl Config {
         environment: &Environment,
         arguments: Vec<String>,
     ) -> Result<Self, Error> {
-        let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = run;
+        let RunOptions { threads, state_dir, run_id, progress, checkpoint_interval, json, verbose, quiet } = run;
         let progress = progress.unwrap_or(PROGRESS_SECONDS);
         let word = command.word();
         Ok(Self {
@@ -330,6 +334,8 @@ impl Config {
             limits: Rates::UNLIMITED,
             dry_run: false,
             itemizes: false,
+            resume: false,
+            checkpoint_interval: Some(checkpoint_interval).filter(|interval| !interval.is_zero()),
             guards: None,
             delete_excluded: false,
         })
@@ -347,6 +353,12 @@ impl Config {
         let share = (LISTINGS_BYTES_MAX / threads.max(1) as usize).clamp(8 << 20, 64 << 20);
         grain.listing_bytes_max = grain.listing_bytes_max.min(share);
         grain
+    }
+
+    /// Whether a run that is stopped can be gone on with. Of a tree that is removed nothing need be known but what
+    /// is left of it, and a plan is written at once or not at all.
+    pub fn can_go_on(&self) -> bool {
+        !matches!(self.command, Command::RmTree | Command::Rm(Rm::Plan(_)))
     }
 
     /// Whether anything may be written into DST.

@@ -4,7 +4,7 @@ use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::{Decode, Encode};
 
 use crate::sched::{Envelope, Message};
-use crate::tree::{ChunkTask, ChunkedFile, Doomed, Item, LinkNote, Note, Proof, RemovalNews, TreePath, names};
+use crate::tree::{Carried, ChunkTask, ChunkedFile, Doomed, Item, LinkNote, Note, Proof, RemovalNews, TreePath, names};
 
 /// No message is longer. Loot is kept far below it; only a single item with a very long path or
 /// very many names comes near.
@@ -115,16 +115,27 @@ pub fn decode_notes(mut bytes: &[u8]) -> Result<Vec<LinkNote>, Garbage> {
     Ok(notes)
 }
 
-fn path_is_sound(path: &TreePath) -> bool {
+/// Whether a path stays below the roots.
+pub fn path_is_sound(path: &TreePath) -> bool {
     let path = path.as_bytes();
     path.is_empty() || path.split(|&byte| byte == b'/').all(names::is_name)
 }
 
-fn note_is_sound(note: &Note) -> bool {
+/// The same for a note.
+pub fn note_is_sound(note: &Note) -> bool {
     match note {
         Note::Link(note) => link_note_is_sound(note),
         Note::Chunk { file, .. } => file_is_sound(file),
         Note::Removal { path, news } => path_is_sound(path) && news_are_sound(news),
+        Note::Carried(carried) => carried_is_sound(carried),
+    }
+}
+
+fn carried_is_sound(carried: &Carried) -> bool {
+    match carried {
+        Carried::Turn(note) => link_note_is_sound(note),
+        Carried::Chunked(file, tally) => file_is_sound(file) && tally.is_of(file.chunks().saturating_add(1)),
+        Carried::Removal(path, doomed, _) => path_is_sound(path) && doomed.as_ref().is_none_or(doomed_is_sound),
     }
 }
 
@@ -135,7 +146,8 @@ fn news_are_sound(news: &RemovalNews) -> bool {
     }
 }
 
-fn doomed_is_sound(doomed: &Doomed) -> bool {
+/// The same for a directory under removal.
+pub fn doomed_is_sound(doomed: &Doomed) -> bool {
     proof_is_sound(&doomed.path, &doomed.proof)
 }
 
@@ -154,7 +166,8 @@ fn link_note_is_sound(note: &LinkNote) -> bool {
     }
 }
 
-fn file_is_sound(file: &ChunkedFile) -> bool {
+/// The same for a large file.
+pub fn file_is_sound(file: &ChunkedFile) -> bool {
     let temporary_is_sound = match &file.task {
         ChunkTask::Copy { temporary, .. } => names::is_name(temporary.to_bytes()),
         ChunkTask::Compare { .. } => true,
@@ -162,7 +175,8 @@ fn file_is_sound(file: &ChunkedFile) -> bool {
     !file.path.is_root() && path_is_sound(&file.path) && temporary_is_sound
 }
 
-fn is_sound(item: &Item) -> bool {
+/// The same for an item.
+pub fn is_sound(item: &Item) -> bool {
     match item {
         Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
             path_is_sound(&directory.path)

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod mtimes;
 pub mod rm;
 mod size;
+pub mod time;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -226,6 +227,12 @@ pub struct RunOptions {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u32).range(1..), env = "PMIRROR_PROGRESS")]
     pub progress: Option<u32>,
+
+    /// So often what is left to do is written down, without anybody waiting for it: after a crash `pmirror resume`
+    /// goes on from there. 0s: only when the run is stopped.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "10m",
+          env = "PMIRROR_CHECKPOINT_INTERVAL")]
+    pub checkpoint_interval: std::time::Duration,
 
     /// Print the summary as JSON.
     #[arg(long, env = "PMIRROR_JSON")]

@@ -58,6 +58,21 @@ impl Bag {
         self.len() == 0
     }
 
+    /// The items in memory, oldest first.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
+    /// The files of older ones: name, and how many are in it. A file is never changed.
+    pub fn files(&self) -> impl Iterator<Item = (String, u64)> {
+        self.files.iter().map(|&(number, items)| (self.file_name(number), items as u64))
+    }
+
+    /// Bytes of the items in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Items that were written to files so far.
     pub fn spilled(&self) -> u64 {
         self.spilled
@@ -149,7 +164,7 @@ impl Bag {
             out.push(item);
         }
         let name = self.file_name(self.next_file);
-        match self.spill.directory.write(&name, &wire::encode(&out)) {
+        match write_file(&self.spill.directory, &name, &out) {
             Ok(()) => {
                 self.files.push((self.next_file, out.len()));
                 self.next_file += 1;
@@ -172,13 +187,7 @@ impl Bag {
         };
         self.in_files -= count;
         let name = self.file_name(number);
-        let loaded = self
-            .spill
-            .directory
-            .read(&name, wire::MESSAGE_BYTES_MAX as u64)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| wire::decode_items(&bytes).map_err(|garbage| garbage.to_string()));
-        match loaded {
+        match read_file(&self.spill.directory, &name) {
             Ok(items) if items.len() == count => {
                 self.bytes += items.iter().map(Item::bytes).sum::<usize>();
                 self.items.extend(items);
@@ -188,6 +197,28 @@ impl Bag {
         }
         let _ = self.spill.directory.remove(&name);
     }
+}
+
+/// Writes a file of items: a checksum, then the items.
+fn write_file(directory: &RunDirectory, name: &str, items: &Vec<Item>) -> std::io::Result<()> {
+    let mut bytes = vec![0; CHECKSUM_BYTES];
+    bytes.extend(wire::encode(items));
+    let (checksum, items) = bytes.split_at_mut(CHECKSUM_BYTES);
+    checksum.copy_from_slice(&xxhash_rust::xxh3::xxh3_64(items).to_le_bytes());
+    directory.write(name, &bytes)
+}
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// Reads a file of items.
+pub fn read_file(directory: &RunDirectory, name: &str) -> Result<Vec<Item>, String> {
+    let bytes_max = (wire::MESSAGE_BYTES_MAX + CHECKSUM_BYTES) as u64;
+    let bytes = directory.read(name, bytes_max).map_err(|error| error.to_string())?;
+    let (checksum, items) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or("it is cut short")?;
+    if xxhash_rust::xxh3::xxh3_64(items).to_le_bytes() != checksum {
+        return Err("a checksum is wrong".to_owned());
+    }
+    wire::decode_items(items).map_err(|garbage| garbage.to_string())
 }
 
 fn lost(name: &str, why: &str) -> Error {

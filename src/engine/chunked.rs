@@ -28,6 +28,16 @@ impl Chunked {
         Some(Item::Publish { file, fate })
     }
 
+    /// All files, and what became of their chunks.
+    pub fn files(&self) -> impl Iterator<Item = &(ChunkedFile, Tally)> {
+        self.files.values()
+    }
+
+    /// Takes over a file from an earlier attempt.
+    pub fn carry(&mut self, file: ChunkedFile, tally: Tally) {
+        self.files.insert(file.path.clone(), (file, tally));
+    }
+
     /// Takes out all files.
     pub fn drain(&mut self) -> Vec<ChunkedFile> {
         std::mem::take(&mut self.files).into_values().map(|(file, _)| file).collect()

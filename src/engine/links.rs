@@ -76,6 +76,31 @@ struct SpillFile {
     end: u64,
 }
 
+/// Notes of a table, as a checkpoint has them.
+#[derive(Debug)]
+pub enum LinkPiece<'t> {
+    /// In memory.
+    Bytes(&'t [u8]),
+    /// In a file of the run directory, which only grows: offset and length of each block.
+    File {
+        /// Its name.
+        name: &'t str,
+        /// The blocks.
+        extents: Vec<(u64, u64)>,
+    },
+}
+
+fn pieces<'t>(partitions: &'t [Partition], file: Option<&'t SpillFile>, see: &mut dyn FnMut(LinkPiece<'t>)) {
+    for block in partitions.iter().flat_map(|partition| &partition.blocks) {
+        see(LinkPiece::Bytes(&block.bytes));
+    }
+    let extents = partitions.iter().flat_map(|partition| &partition.extents);
+    let extents: Vec<(u64, u64)> = extents.map(|extent| (extent.offset, extent.bytes as u64)).collect();
+    if let Some(file) = file.filter(|_| !extents.is_empty()) {
+        see(LinkPiece::File { name: &file.name, extents });
+    }
+}
+
 /// A table that takes in notes.
 #[derive(Debug)]
 pub struct LinkTable {
@@ -152,6 +177,16 @@ impl LinkTable {
         Ok(())
     }
 
+    /// Where it spills.
+    pub fn spill(&self) -> &Spill {
+        &self.spill
+    }
+
+    /// All notes.
+    pub fn for_each_piece<'t>(&'t self, see: &mut dyn FnMut(LinkPiece<'t>)) {
+        pieces(&self.partitions, self.file.as_ref(), see);
+    }
+
     /// The table is complete: now its groups can be taken.
     pub fn into_groups(self) -> LinkGroups {
         let Self { spill, level, partitions, file, .. } = self;
@@ -222,6 +257,14 @@ impl LinkGroups {
             groups.extend(groups_of(notes));
         }
         Ok(groups)
+    }
+
+    /// The notes whose groups were not taken.
+    pub fn for_each_piece<'t>(&'t self, see: &mut dyn FnMut(LinkPiece<'t>)) {
+        if let Some(inner) = &self.inner {
+            inner.for_each_piece(see);
+        }
+        pieces(self.partitions.as_slice(), self.file.as_ref(), see);
     }
 
     /// Names whose fate is not settled, as nobody took their group.

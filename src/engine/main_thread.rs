@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPool;
 
 use super::bag::{Bag, Spill};
+use super::checkpoint::{Archive, Loader};
+use super::checkpoints::{Checkpointing, Checkpoints};
 use super::difference_log::ListSettings;
 use super::fault_log::FaultGroup;
 use super::letters;
-use super::lists::{Author, Lists};
+use super::lists::{Author, Extent, Lists};
 use super::state::{Shared, State};
 use super::workers;
 use crate::comm::Comm;
@@ -21,10 +23,10 @@ use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
-use crate::sched::{Envelope, Rank, Report, Scheduler, Settings, Stop};
+use crate::sched::{Cut, Envelope, Rank, Report, Scheduler, Settings, Stop};
 
 use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Identity, Item};
+use crate::tree::{ChunkedFile, Identity, Item, Note, Outcome};
 use crate::wire;
 
 /// A worker that has been in one operation for so long lends its permit to a spare one.
@@ -57,8 +59,8 @@ pub struct Setup {
     pub run_directory: RunDirectory,
     /// How differences are listed.
     pub list: ListSettings,
-    /// Which attempt of the run this is, from 1.
-    pub attempt: u32,
+    /// What checkpoints are taken with.
+    pub checkpoints: Checkpointing,
     /// Set by a signal.
     pub interrupted: Arc<AtomicBool>,
     /// For the choice of victims.
@@ -80,6 +82,7 @@ pub struct Engine<'c> {
     shared: Arc<Shared>,
     pool: Option<ThreadPool>,
     interrupted: Arc<AtomicBool>,
+    checkpoints: Checkpoints,
     started: Instant,
     sleep: Duration,
     next_look_at_workers: Instant,
@@ -101,7 +104,7 @@ impl<'c> Engine<'c> {
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
         let spill =
             Spill { directory: setup.run_directory.clone(), prefix: String::new(), bytes_max: setup.bag_bytes_max };
-        let author = Author { attempt: setup.attempt, rank: me };
+        let author = Author { attempt: setup.checkpoints.attempt, rank: me };
         let shared = Arc::new(Shared {
             state: State::new(scheduler, me, ranks, Arc::clone(&watches), Arc::clone(&context), &spill).into(),
             work: std::sync::Condvar::new(),
@@ -118,13 +121,90 @@ impl<'c> Engine<'c> {
         };
         let now = Instant::now();
         let interrupted = setup.interrupted;
-        Ok(Self { comm, shared, pool, interrupted, started: now, sleep: SLEEP_MIN, next_look_at_workers: now })
+        shared.lock().scheduler.continue_cuts(setup.checkpoints.last);
+        let checkpoints = Checkpoints::new(setup.checkpoints, &setup.run_directory, (me, ranks), &shared);
+        Ok(Self {
+            comm,
+            shared,
+            pool,
+            interrupted,
+            checkpoints,
+            started: now,
+            sleep: SLEEP_MIN,
+            next_look_at_workers: now,
+        })
     }
 
     /// Runs a pass with this rank's own first items until no rank has any left. `observe` sees what
     /// each wave brings (on rank 0).
     pub fn run_pass(&mut self, seeds: Vec<Item>, observe: &mut dyn FnMut(&Report)) -> Ended {
         self.run(seeds, |_| (), observe)
+    }
+
+    /// Goes on with what a checkpoint had in the bags of its ranks.
+    pub fn run_resumed(&mut self, observe: &mut dyn FnMut(&Report)) -> Ended {
+        self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.resumed), observe)
+    }
+
+    /// Settles directories that waited for the end of the walk.
+    pub fn run_deferred(&mut self, observe: &mut dyn FnMut(&Report)) -> Ended {
+        self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.deferred), observe)
+    }
+
+    /// Settles those of one depth that waited for what is below them.
+    pub fn run_after_below(&mut self, depth: u32, observe: &mut dyn FnMut(&Report)) -> Ended {
+        let fill = |state: &mut State| {
+            if let Some(mut bag) = state.after_below.remove(&depth) {
+                state.desk.bag.take_over(&mut bag);
+            }
+        };
+        self.run(Vec::new(), fill, observe)
+    }
+
+    /// Deals notes of a checkpoint out to the owners of today.
+    pub fn deal(&mut self, notes: Vec<Note>) -> Ended {
+        self.run(Vec::new(), |state| state.tell(notes), &mut |_| ())
+    }
+
+    /// Reads on in the parts of a checkpoint that fall to this rank. Notes come back, to be dealt out.
+    pub fn load(&mut self, loader: &mut Loader) -> Result<Vec<Note>, Error> {
+        loader.some(&mut self.shared.lock())
+    }
+
+    /// All of the checkpoint was taken over.
+    pub fn end_loading(&mut self) {
+        self.shared.lock().end_carrying();
+    }
+
+    /// Where in its story the run is: for the checkpoints that are taken from now on.
+    pub fn tell_story(&mut self, story: Vec<u8>) {
+        self.checkpoints.story = story;
+    }
+
+    /// The last checkpoint that this rank took part in.
+    pub fn last_cut(&self) -> Cut {
+        self.shared.lock().scheduler.last_cut()
+    }
+
+    /// Where checkpoints are kept.
+    pub fn archive(&self) -> &Archive {
+        self.checkpoints.archive()
+    }
+
+    /// What earlier attempts listed: for the checkpoints that are taken from now on.
+    pub fn tell_history(&mut self, listed: Vec<Extent>) {
+        self.checkpoints.tell_history(listed);
+    }
+
+    /// Writes this rank's part of a checkpoint, durably: between passes, when all workers rest.
+    pub fn write_part(&mut self, cut: Cut) -> Result<(), Error> {
+        self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
+        self.checkpoints.write_part(&self.shared.lock(), cut)
+    }
+
+    /// Puts a checkpoint in force.
+    pub fn put_in_force(&self, cut: Cut) -> Result<(), Error> {
+        self.checkpoints.put_in_force(cut)
     }
 
     /// Removes what was planned.
@@ -145,6 +225,7 @@ impl<'c> Engine<'c> {
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
             fill(state);
             while let Some((from, early)) = state.scheduler.poll_early() {
+                self.checkpoints.before(state, &early);
                 state.scheduler.handle_message(now, &mut state.desk, from, early);
             }
             self.shared.work.notify_all();
@@ -185,6 +266,7 @@ impl<'c> Engine<'c> {
         let state = &mut *state;
         let before = state.desk.bag.len();
         for post in posts {
+            self.checkpoints.before(state, &post);
             count_steals(&mut state.desk.counters, &post);
             state.scheduler.handle_message(now, &mut state.desk, from, post);
             hear_notes(state);
@@ -209,6 +291,7 @@ impl<'c> Engine<'c> {
             if hear_notes(state) {
                 self.shared.work.notify_all();
             }
+            self.checkpoints.step(now, state);
             state.scheduler.tick(now, &mut state.desk);
             self.shared.signs.stop.store(state.scheduler.stop().is_some(), Ordering::Relaxed);
             (posts(state), state.scheduler.poll_news(), state.scheduler.next_wake(&state.desk))
@@ -293,19 +376,14 @@ impl<'c> Engine<'c> {
         self.shared.lock().error.is_some()
     }
 
-    /// The directories that wait to be settled, to be this rank's items of the settle pass.
-    pub fn take_deferred(&mut self) -> Vec<Item> {
-        self.shared.lock().deferred.drain()
+    /// Directories that wait to be settled.
+    pub fn waits_deferred(&self) -> u64 {
+        self.shared.lock().deferred.len() as u64
     }
 
     /// The depth of the deepest directories that must wait for what is below them.
     pub fn deepest_after_below(&mut self) -> Option<u32> {
         self.shared.lock().after_below.last_key_value().map(|(&depth, _)| depth)
-    }
-
-    /// Those of one depth.
-    pub fn take_after_below(&mut self, depth: u32) -> Vec<Item> {
-        self.shared.lock().after_below.remove(&depth).unwrap_or_default()
     }
 
     /// What this rank has counted so far.
@@ -367,11 +445,13 @@ impl<'c> Engine<'c> {
         self.comm.finish();
         let closed = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).close();
         let mut state = self.shared.lock();
-        let spilled = [&state.desk.bag, &state.deferred, &state.plan, &state.again].map(Bag::spilled).iter().sum();
+        let bags = [&state.desk.bag, &state.resumed, &state.deferred, &state.plan, &state.again];
+        let spilled = bags.map(Bag::spilled).iter().sum();
+        let root_outcome = state.root_outcome;
         state.desk.counters.count(Number::ItemsSpilled, spilled);
         let error = state.error.take().or(closed.err());
         let faults = std::mem::take(&mut state.faults).into_iter().collect();
-        Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
+        Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, error }
     }
 }
 
@@ -384,6 +464,8 @@ pub struct Finished {
     pub faults: Vec<(FaultGroup, u64)>,
     /// Large files that were under way when the run was stopped, of which this rank is the owner.
     pub abandoned: Vec<ChunkedFile>,
+    /// What is to stand in the books for the root, on the rank that walked it.
+    pub root_outcome: Option<Outcome>,
     /// Why the run gave up.
     pub error: Option<Error>,
 }

@@ -2,6 +2,8 @@
 //! place where scheduler, communication and passes meet.
 
 mod bag;
+mod checkpoint;
+mod checkpoints;
 mod chunked;
 mod difference_log;
 mod fault_log;
@@ -16,6 +18,8 @@ mod state;
 mod workers;
 
 pub use bag::{Bag, Spill};
+pub use checkpoint::{Archive, DurablePoints, Loader, Manifest};
+pub use checkpoints::Checkpointing;
 pub use difference_log::ListSettings;
 pub use fault_log::FaultGroup;
 pub use lists::{Author, Extent, List, Lists};

@@ -13,6 +13,16 @@ pub struct Removals {
 }
 
 impl Removals {
+    /// All directories, and what was told of them.
+    pub fn directories(&self) -> impl Iterator<Item = (&TreePath, Option<&Doomed>, &Tally)> {
+        self.directories.iter().map(|(path, (doomed, tally))| (path, doomed.as_ref(), tally))
+    }
+
+    /// Takes over a directory from an earlier attempt.
+    pub fn carry(&mut self, path: TreePath, doomed: Option<Doomed>, tally: Tally) {
+        self.directories.insert(path, (doomed, tally));
+    }
+
     /// Takes in news. Returns the directory's own removal when all in it has had its turn.
     pub fn hear(&mut self, path: TreePath, news: RemovalNews) -> Option<Item> {
         let (known, tally) = self.directories.entry(path.clone()).or_default();

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
+use super::checkpoint::Table;
 use super::chunked::Chunked;
 use super::fault_log::FaultGroup;
-use super::links::{LinkGroups, LinkTable};
+use super::links::{LinkGroups, LinkPiece, LinkTable};
 use super::lists::{Extent, Lists};
 use super::removals::Removals;
 use crate::counters::{Counters, Number, Slot};
@@ -16,7 +17,7 @@ use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
 use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
+use crate::tree::{Carried, ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -70,7 +71,13 @@ pub struct State {
     /// Directories to be settled when the walk is over.
     pub deferred: Bag,
     /// Those that must wait for what is below them, by depth.
-    pub after_below: BTreeMap<u32, Vec<Item>>,
+    pub after_below: BTreeMap<u32, Bag>,
+    /// What is to stand in the books for the root, which is settled at the very end of the run.
+    pub root_outcome: Option<Outcome>,
+    /// What a checkpoint had in the bags of its ranks.
+    pub resumed: Bag,
+    /// Notes whose turn had come in it.
+    carried_turn: LinkTable,
     /// What is to be removed when the guards have judged all of it.
     pub plan: Bag,
     /// What the subtrees would lose by that.
@@ -82,7 +89,7 @@ pub struct State {
     /// Large files of which this rank is the owner.
     pub chunked: Chunked,
     /// Directories under removal of which this rank is the owner.
-    removals: Removals,
+    pub removals: Removals,
     /// Notes of source inodes with several names, of which this rank is the owner.
     links: LinkTable,
     /// Likewise of target inodes.
@@ -114,6 +121,7 @@ pub struct Desk {
     pub bag: Bag,
     /// All that was counted here.
     pub counters: Counters,
+    spill: Spill,
     watches: Arc<Vec<Watch>>,
     context: Arc<Context>,
     rank: Rank,
@@ -172,12 +180,22 @@ impl State {
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
         let workers = watches.len();
         let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
-        let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, context, rank };
+        let desk = Desk {
+            bag: Bag::new(part("bag")),
+            counters: Counters::default(),
+            spill: spill.clone(),
+            watches,
+            context,
+            rank,
+        };
         Self {
             scheduler,
             desk,
             deferred: Bag::new(part("deferred")),
             after_below: BTreeMap::new(),
+            root_outcome: None,
+            resumed: Bag::new(part("resumed")),
+            carried_turn: LinkTable::new(part("turn-0")),
             plan: Bag::new(part("plan")),
             losses: Losses::new(),
             gone: BTreeMap::new(),
@@ -223,9 +241,12 @@ impl State {
         let Effects { items, deferred, notes, counters, planned, losses, gone, again, .. } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {
-            match after_below {
-                None => self.deferred.push(vec![item]),
-                Some(depth) => self.after_below.entry(depth).or_default().push(item),
+            match (&item, after_below) {
+                (Item::Settle { directory, outcome }, _) if directory.path.is_root() => {
+                    self.root_outcome = Some(*outcome);
+                }
+                (_, None) => self.deferred.push(vec![item]),
+                (_, Some(depth)) => self.after_below(depth).push(vec![item]),
             }
         }
         self.plan.push(planned);
@@ -238,10 +259,32 @@ impl State {
         }
         let tells = notes.into_iter().map(|note| (self.owner(&note), note)).collect();
         self.scheduler.finish_item(&mut self.desk, items, tells);
-        let bags = [&mut self.desk.bag, &mut self.deferred, &mut self.plan, &mut self.again];
-        let error = error.or_else(|| bags.into_iter().find_map(Bag::take_error));
+        let bags = [&mut self.desk.bag, &mut self.deferred, &mut self.plan, &mut self.again].into_iter();
+        let error = error.or_else(|| bags.chain(self.after_below.values_mut()).find_map(Bag::take_error));
         if let Some(error) = error {
             self.give_up(error);
+        }
+    }
+
+    /// Directories of one depth that wait for what is below them. A tree is deep in few places, so few of these
+    /// are large at one time: together they hold twice as much as one table, at most.
+    fn after_below(&mut self, depth: u32) -> &mut Bag {
+        let spill = &self.desk.spill;
+        let bytes_max = spill.bytes_max >> (depth.min(16) / 4 + 2);
+        self.after_below.entry(depth).or_insert_with(|| {
+            let prefix = format!("below-{depth}-{}", self.desk.rank.0);
+            Bag::new(Spill { prefix, bytes_max, ..spill.clone() })
+        })
+    }
+
+    /// The bag in which items of a checkpoint belong.
+    pub fn table(&mut self, table: Table) -> &mut Bag {
+        match table {
+            Table::Bag => &mut self.resumed,
+            Table::Deferred => &mut self.deferred,
+            Table::AfterBelow(depth) => self.after_below(depth),
+            Table::Plan => &mut self.plan,
+            Table::Again => &mut self.again,
         }
     }
 
@@ -266,7 +309,9 @@ impl State {
         let hash = match note {
             Note::Link(note) => note.about().0.hash(),
             Note::Chunk { file, .. } => file.hash(),
-            Note::Removal { path, .. } => Doomed::hash(path),
+            Note::Removal { path, .. } | Note::Carried(Carried::Removal(path, ..)) => Doomed::hash(path),
+            Note::Carried(Carried::Turn(note)) => note.about().0.hash(),
+            Note::Carried(Carried::Chunked(file, _)) => file.hash(),
         };
         Rank(u32::try_from(hash % u64::from(self.ranks)).unwrap_or(0))
     }
@@ -277,10 +322,42 @@ impl State {
             Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
             Note::Chunk { file, news } => (self.chunked.hear(*file, news).into_iter().collect(), Ok(())),
             Note::Removal { path, news } => (self.removals.hear(path, news).into_iter().collect(), Ok(())),
+            Note::Carried(carried) => (Vec::new(), self.carry(carried)),
         };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());
         if let Err(error) = taken_in {
             self.give_up(error);
+        }
+    }
+
+    /// Takes over what an owner of an earlier attempt had.
+    fn carry(&mut self, carried: Carried) -> Result<(), Error> {
+        match carried {
+            Carried::Turn(note) => return self.carried_turn.push(&note),
+            Carried::Chunked(file, tally) => self.chunked.carry(*file, tally),
+            Carried::Removal(path, doomed, tally) => self.removals.carry(path, doomed, tally),
+        }
+        Ok(())
+    }
+
+    /// All that a checkpoint had was taken over.
+    pub fn end_carrying(&mut self) {
+        let empty = LinkTable::new(self.carried_turn.spill().clone());
+        self.turn = Some(std::mem::replace(&mut self.carried_turn, empty).into_groups());
+    }
+
+    /// Tells this rank's notes to their owners.
+    pub fn tell(&mut self, notes: Vec<Note>) {
+        let tells = notes.into_iter().map(|note| (self.owner(&note), note)).collect();
+        self.scheduler.finish_note(&mut self.desk, Vec::new(), tells);
+    }
+
+    /// Shows all notes of inodes with several names, and whether their turn has come.
+    pub fn for_each_link_piece<'s>(&'s self, see: &mut dyn FnMut(bool, LinkPiece<'s>)) {
+        self.links.for_each_piece(&mut |piece| see(false, piece));
+        self.shared.for_each_piece(&mut |piece| see(false, piece));
+        if let Some(turn) = &self.turn {
+            turn.for_each_piece(&mut |piece| see(true, piece));
         }
     }
 
@@ -323,7 +400,8 @@ impl State {
         left.extend(self.again.drain());
         // What was planned stands in books of its own, where the run says what became of it.
         self.plan.clear();
-        left.extend(std::mem::take(&mut self.after_below).into_values().flatten());
+        left.extend(self.resumed.drain());
+        left.extend(std::mem::take(&mut self.after_below).into_values().flat_map(|mut bag| bag.drain()));
         let mut files = self.chunked.drain();
         self.desk.counters.add(Slot::Ended(Kind::File, Outcome::Unfinished), files.len() as u64);
         for item in left {

@@ -46,6 +46,45 @@ impl RunDirectory {
         Ok(())
     }
 
+    /// A directory in it.
+    pub fn below(&self, name: &str) -> Self {
+        Self { path: self.path.join(name) }
+    }
+
+    /// Makes it, 0700, in one that is there.
+    pub fn make_only(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Removes it, if nothing is left in it.
+    pub fn remove_only(&self) {
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
+    /// Gives a file a second name in another directory; where there are no links, a copy.
+    pub fn link_into(&self, name: &str, other: &RunDirectory, new: &str) -> io::Result<()> {
+        other.remove(new)?;
+        let (from, to) = (self.path.join(name), other.path.join(new));
+        match std::fs::hard_link(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => std::fs::copy(from, to).map(drop),
+            result => result,
+        }
+    }
+
+    /// Renames a durable file over another, durably: whoever opens the name sees one of both, whole.
+    pub fn put_in_place(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Makes a file durable that others wrote.
+    pub fn sync(&self, name: &str) -> io::Result<()> {
+        self.open(name)?.sync_all()
+    }
+
     fn keep_old(&self, name: &str) -> io::Result<()> {
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
         let tries_max = 10_000;

@@ -16,7 +16,10 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
-use crate::tree::{Attributes, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, Item, Kind, Note, Outcome, TreePath};
+use crate::tree::names::Listed;
+use crate::tree::{
+    Attributes, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Item, Kind, Names, Note, Outcome, TreePath,
+};
 
 /// An item of several chunks is cut into so many, which others can steal.
 const PIECES: u32 = 16;
@@ -116,6 +119,11 @@ fn fate_of(context: &Context, file: &ChunkedFile, failure: Failure, effects: &mu
             (Errno::ELOOP | Errno::ENXIO | Errno::ENOTDIR, _) => return ChunkFate::Changed,
             _ => {}
         }
+    }
+    let is_gone = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ESTALE);
+    let is_anothers = file.temporary().is_some_and(|name| context.temporaries.is_of_another_attempt(name));
+    if failure.side == Side::Target && is_gone && is_anothers {
+        return ChunkFate::Lost;
     }
     effects.fault(Fault::of(file.path.clone(), failure));
     ChunkFate::Failed
@@ -230,6 +238,9 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         Ok(pair) => pair,
         Err(trouble) => return trouble_of_name(path, Kind::File, trouble, effects),
     };
+    if is_lost(context, &pair, file) {
+        return look_again(pair.item, &name, effects);
+    }
     let entry = Entry { name: &name, kind: Kind::File };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
@@ -248,12 +259,26 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         }
         (_, ChunkFate::Failed) => work.effects.end(Kind::File, Outcome::Failed),
         (_, ChunkFate::Vanished) => entry::vanished(&mut work, &entry),
-        (_, ChunkFate::Changed | ChunkFate::Differs) => {
+        (_, ChunkFate::Changed | ChunkFate::Differs | ChunkFate::Lost) => {
             let note = "replaced or cut short while it was copied";
             work.effects.miss(Kind::File, path, Outcome::Changed, Side::Source, note);
         }
     }
     remove_temporary(&pair.target, file);
+}
+
+/// Whether a copy that another attempt began is no longer there: that attempt, or one after it, came further than
+/// the checkpoint that we go on from.
+fn is_lost(context: &Context, pair: &Pair<'_>, file: &ChunkedFile) -> bool {
+    let is_there = |name| attributes::of_name(&pair.target, name).is_ok_and(|is| is.identity == file.target.identity);
+    file.temporary().is_some_and(|name| context.temporaries.is_of_another_attempt(name) && !is_there(name))
+}
+
+/// The file stands in the books already: what it is now is found out anew.
+fn look_again(directory: DirectoryItem, name: &CStr, effects: &mut Effects) {
+    let mut names = Names::new();
+    names.push(name, Listed { kind: Some(Kind::File), on_target: true });
+    effects.items.push(Item::Again { directory, names });
 }
 
 /// Decides about a file whose content was compared. If either side has changed since, the content is

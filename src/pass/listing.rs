@@ -63,7 +63,7 @@ pub fn both_listings(
     part: Part,
     effects: &mut Effects,
 ) -> Result<Listings, TooMany> {
-    let target = (!pair.item.made).then_some(&pair.target);
+    let target = (!pair.item.made || context.resumed && !context.dry_run).then_some(&pair.target);
     listings(context, &pair.item, &pair.source, target, part, effects)
 }
 

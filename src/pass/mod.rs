@@ -107,6 +107,8 @@ pub struct Context {
     pub purpose: Purpose,
     /// `--final`: the source is frozen. A later ctime was made while we run.
     pub frozen: Option<Time>,
+    /// The run goes on from a checkpoint: in a directory that it made something may be already.
+    pub resumed: bool,
     /// Nothing is written: what would be done is only told.
     pub dry_run: bool,
     /// What is changed on the target is listed.

@@ -1,6 +1,8 @@
 //! Temporary names: of fixed length, never made from the final name, told apart by run.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bincode::{Decode, Encode};
@@ -16,6 +18,8 @@ pub struct Temporaries {
     rank: u32,
     next: AtomicU64,
     dead: Vec<Attempt>,
+    /// Names of dead attempts that are still needed: large files under way, of which a checkpoint knows.
+    spared: OnceLock<BTreeSet<Vec<u8>>>,
 }
 
 const PREFIX: &str = ".pmirror-";
@@ -24,7 +28,7 @@ impl Temporaries {
     /// Names for one rank of an attempt. `dead` are earlier attempts on this target whose end is
     /// proven: the lock names them.
     pub fn new(attempt: Attempt, rank: u32, dead: Vec<Attempt>) -> Self {
-        Self { attempt, rank, next: AtomicU64::new(0), dead }
+        Self { attempt, rank, next: AtomicU64::new(0), dead, spared: OnceLock::new() }
     }
 
     /// A name that no rank of any attempt has used: `.pmirror-`, 16 hexadecimal digits of the
@@ -42,7 +46,18 @@ impl Temporaries {
 
     /// Whether a dead run left this name behind.
     pub fn is_left_over(&self, name: &CStr) -> bool {
-        attempt_of(name).is_some_and(|attempt| self.dead.contains(&attempt))
+        let is_spared = || self.spared.get().is_some_and(|spared| spared.contains(name.to_bytes()));
+        attempt_of(name).is_some_and(|attempt| self.dead.contains(&attempt)) && !is_spared()
+    }
+
+    /// These names are still needed, although their attempt is dead. Once a run, before any item runs.
+    pub fn spare(&self, names: impl Iterator<Item = Vec<u8>>) {
+        let _ = self.spared.set(names.collect());
+    }
+
+    /// Whether the name was made by another attempt than this one.
+    pub fn is_of_another_attempt(&self, name: &CStr) -> bool {
+        attempt_of(name) != Some(self.attempt)
     }
 }
 

@@ -11,6 +11,7 @@ use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
 use super::lock::{Holder, Lock};
+use super::resume::Resumed;
 use super::{guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
@@ -107,6 +108,7 @@ impl Ready {
             purpose: config.command.purpose(),
             frozen,
             dry_run: !config.writes(),
+            resumed: config.resume,
             itemizes: config.itemizes,
             planning: config.planning(),
             held: OnceLock::new(),
@@ -139,9 +141,12 @@ pub fn same_command(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Re
 }
 
 /// Begins a run.
-pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Begun, Error> {
+pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) -> Result<Begun, Error> {
     same_command(crew.config, comm, &crew.roster)?;
-    let frozen = choose::frozen_since(crew.config, comm, &crew.roster)?;
+    let frozen = match resumed {
+        Some(resumed) => resumed.story.frozen,
+        None => choose::frozen_since(crew.config, comm, &crew.roster)?,
+    };
     let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
     Ok(ready.begun(crew.config, comm, crew.threads, frozen))
 }

@@ -3,16 +3,18 @@
 use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
-use super::crew::{Crew, link_turn};
+use super::crew::Crew;
+use super::frame::{self, Passed, Run, link_turn};
 use super::record::{self, Recorder};
-use super::{Circumstances, Conclusion, lists};
+use super::story::Stage;
+use super::{Circumstances, Conclusion, lists, resume};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::counters::{Number, Slot};
-use crate::engine::{Ended, Engine, Finished};
+use crate::engine::{Ended, Finished};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
-use crate::report::{self, Progress};
+use crate::report;
 use crate::tree::Kind;
 
 const LIST: &str = "differences.jsonl";
@@ -20,49 +22,43 @@ const LIST: &str = "differences.jsonl";
 /// `pmirror cmp`.
 pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
     let mut clock = Clock::start();
-    let crew = Crew::call(config, comm, circumstances);
-    let looking = match begin::begin(&crew, comm) {
-        Ok(looking) => looking,
+    let mut crew = Crew::call(config, comm, circumstances);
+    let began = resume::read(&mut crew, comm).and_then(|resumed| {
+        let looking = begin::begin(&crew, comm, resumed.as_ref())?;
+        resumed.as_ref().map_or(Ok(()), |resumed| resume::must_fit(resumed, &crew, &looking))?;
+        Ok((looking, resumed))
+    });
+    let (looking, resumed) = match began {
+        Ok(began) => began,
         Err(error) => return error.into(),
     };
     crew.say_circumstances(looking.run_directory.path());
     let mut progress = crew.progress(&looking);
-    let walked = walk(&crew, &looking, comm, &mut progress, &mut clock);
+    let clocks = (&mut progress, &mut clock);
+    let walked = frame::run_passes(&mut crew, &looking, comm, resumed, clocks, passes);
     progress.finish();
     match walked {
-        Ok((ended, finished)) => conclude(crew, cmp, comm, &looking, (ended, finished), clock),
+        Ok((passed, _, finished)) => conclude(crew, cmp, comm, &looking, (passed.ended, finished), clock),
         Err(error) => error.into(),
     }
 }
 
-/// Runs the passes: the walk, then the hard links.
-fn walk(
-    crew: &Crew<'_>,
-    looking: &Begun,
-    comm: &mut dyn Comm,
-    progress: &mut Progress,
-    clock: &mut Clock,
-) -> Result<(Ended, Finished), Error> {
-    let mut engine = crew.engine(looking, comm)?;
-    clock.seconds.start = clock.lap();
-
-    progress.enter("compare");
-    let seeds = if crew.is_root() { vec![looking.seed()] } else { Vec::new() };
-    let mut ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
-    clock.seconds.compare = clock.lap();
-
+/// The walk, then the hard links.
+fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
+    let mut ended = run.walk("compare");
+    run.clock.seconds.compare = run.clock.lap();
     if ended == Ended::Quiet {
-        ended = link_passes(&mut engine, progress);
-        clock.seconds.link = clock.lap();
+        ended = link_passes(run);
+        run.clock.seconds.link = run.clock.lap();
     }
-    Ok((ended, engine.finish()))
+    Ok(Passed { ended, has_walked: true })
 }
 
 /// Source inodes first; names of target inodes that have more names go on to those, see
 /// `pass/compare/links.rs`.
-fn link_passes(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
-    for side in [Side::Source, Side::Target] {
-        if let (ended @ Ended::Stopped(_), _) = link_turn(engine, side, progress) {
+fn link_passes(run: &mut Run<'_, '_>) -> Ended {
+    for (turn, side) in (0..).zip([Side::Source, Side::Target]) {
+        if let (ended @ Ended::Stopped(_), _) = link_turn(run, Stage::Links(turn), side) {
             return ended;
         }
     }
@@ -78,7 +74,7 @@ fn conclude(
     (ended, finished): (Ended, Finished),
     mut clock: Clock,
 ) -> Conclusion {
-    let Finished { mut counters, faults, abandoned: _, error } = finished;
+    let Finished { mut counters, faults, error, .. } = finished;
     clock.lap();
     // All ranks have written their parts before rank 0 joins them.
     let written = agree(comm, &crew.roster, error.map_or(Ok(()), Err));

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::agree::{Roster, agree};
-use super::begin::Begun;
+use super::agree::{Roster, agree, from_root};
+use super::begin::{self, Begun};
+use super::resume::Resumed;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Author, Ended, Engine, Extent, ListSettings, Setup};
-use crate::fault::{Error, Side};
+use crate::engine::{Archive, Author, Checkpointing, Engine, Extent, ListSettings, Setup};
+use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
-use crate::sched::Rank;
+use crate::sched::{Cut, Rank};
 use crate::slurm::Job;
 use crate::tree::decide::ContentRule;
 use crate::tree::itemize::Trigger;
@@ -94,7 +95,7 @@ impl<'c> Crew<'c> {
     }
 
     /// What a rank's engine is made with. `seed` is for the choice of victims.
-    fn setup(&self, run_directory: RunDirectory, seed: u64) -> Setup {
+    fn setup(&self, run_directory: RunDirectory, checkpoints: Checkpointing, seed: u64) -> Setup {
         Setup {
             neighbours: self.roster.neighbours(),
             host: self.roster.host().to_owned(),
@@ -103,10 +104,40 @@ impl<'c> Crew<'c> {
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
-            attempt: self.history.attempt,
+            checkpoints,
             interrupted: Arc::clone(&self.interrupted),
             seed,
         }
+    }
+
+    /// What checkpoints are taken with. The first attempt begins with none, whatever a dead run with this id left.
+    fn checkpoints(
+        &self,
+        run: &RunDirectory,
+        comm: &mut dyn Comm,
+        resumed: Option<&Resumed>,
+    ) -> Result<Checkpointing, Error> {
+        let known = resumed.map(|resumed| (resumed.manifest.number, resumed.manifest.cut));
+        let (number, last) = from_root(comm, &self.roster, || {
+            let (number, last) = known.unwrap_or((begin::random(), Cut::default()));
+            if self.config.can_go_on() {
+                let archive = Archive::new(run, number);
+                archive.make()?;
+                let cleared = if resumed.is_some() { archive.clear_but(last) } else { archive.clear() };
+                cleared.map_err(|error| Error::Fatal(format!("old checkpoints can not be removed: {error}")))?;
+            }
+            Ok((number, last))
+        })?;
+        Ok(Checkpointing {
+            archive: Archive::new(run, number),
+            every: self.config.checkpoint_interval.filter(|_| self.config.can_go_on()),
+            attempt: self.history.attempt,
+            listed: self.history.listed.clone(),
+            seconds: self.history.seconds,
+            last,
+            flushes: self.roster.leads_node(),
+            durable: None,
+        })
     }
 
     /// How differences, or changes, are listed.
@@ -121,8 +152,14 @@ impl<'c> Crew<'c> {
     }
 
     /// Starts this rank's engine. If any rank can not, none begins.
-    pub fn engine<'e>(&self, begun: &Begun, comm: &'e mut dyn Comm) -> Result<Engine<'e>, Error> {
-        let setup = self.setup(begun.run_directory.clone(), begun.root.source.inode);
+    pub fn engine<'e>(
+        &self,
+        begun: &Begun,
+        comm: &'e mut dyn Comm,
+        resumed: Option<&Resumed>,
+    ) -> Result<Engine<'e>, Error> {
+        let checkpoints = self.checkpoints(&begun.run_directory, comm, resumed)?;
+        let setup = self.setup(begun.run_directory.clone(), checkpoints, begun.root.source.inode);
         match Engine::start(comm, Arc::clone(&begun.context), setup) {
             Ok(mut engine) => agree(engine.comm(), &self.roster, Ok(())).map(|_| engine),
             Err((error, comm)) => Err(agree::<()>(comm, &self.roster, Err(error.clone())).err().unwrap_or(error)),
@@ -151,26 +188,6 @@ impl<'c> Crew<'c> {
         report::say(&format!("{} ranks of {} threads on {}", self.roster.hosts.len(), self.threads, nodes.join(" ")));
         report::say(&format!("the record is kept in {}", run_directory.display()));
         true
-    }
-}
-
-/// One turn of all groups of one side, cut into so many passes that no rank holds more groups than its
-/// memory bound. Returns whether there was any, on any rank.
-pub fn link_turn(engine: &mut Engine<'_>, side: Side, progress: &mut Progress) -> (Ended, bool) {
-    engine.begin_link_turn(side);
-    let mut any = false;
-    loop {
-        let groups = engine.take_link_groups();
-        // A rank that gave up needs a pass to say so.
-        let mine = groups.len() as u64 + u64::from(engine.has_given_up());
-        if any_rank(engine, mine) == 0 {
-            return (Ended::Quiet, any);
-        }
-        any = true;
-        let ended = engine.run_pass(groups, &mut |report| progress.observe(report));
-        if ended != Ended::Quiet {
-            return (ended, any);
-        }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         (None, Ended::Stopped(Stop::Error)) => 11,
         (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
+        (None, Ended::Stopped(Stop::Time)) => 75,
         (None, Ended::Quiet) if failed => 23,
         (None, Ended::Quiet) if holds_back => 25,
         (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::frame::Passed;
 use super::record::{Found, Recorder};
+use super::story::Story;
 use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
@@ -22,6 +23,8 @@ use crate::tree::{DirectoryItem, Kind, Outcome};
 pub struct Walked {
     /// How they ended.
     pub passed: Passed,
+    /// Where the run has come to.
+    pub story: Story,
     /// What this rank brings home.
     pub finished: Finished,
     /// The clock of the run.
@@ -30,9 +33,12 @@ pub struct Walked {
 
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
-    let Walked { passed: Passed { ended, root_outcome, has_walked, judged }, finished, mut clock } = walked;
-    let Finished { mut counters, mut faults, abandoned, error } = finished;
-    abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
+    let Walked { passed: Passed { ended, has_walked }, story, finished, mut clock } = walked;
+    let Finished { mut counters, mut faults, abandoned, root_outcome, error } = finished;
+    let judged = story.judged;
+    if !crew.goes_on() {
+        abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
+    }
     clock.lap();
     let mine = error.map_or_else(|| flush(&crew, &begun.context), Err);
     let error = agree(comm, &crew.roster, mine).err();
@@ -102,14 +108,11 @@ pub fn give_up(begun: Begun, error: Error) -> Conclusion {
 const CHANGES: &str = "changes.jsonl";
 
 /// Once on each node: what it wrote is made durable.
-fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {
+pub fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {
     if context.dry_run || !crew.roster.leads_node() {
         return Ok(());
     }
-    data::flush_file_system(&context.trees.target).map_err(|failure| {
-        let errno = nix::errno::Errno::from_raw(failure.errno);
-        Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
-    })
+    data::flush_file_system(&context.trees.target).map_err(data::may_be_lost)
 }
 
 /// The root is settled last, when nothing of ours is in it any more. Nothing lists it, so it is seen here.

@@ -1,17 +1,18 @@
-//! What every run over a target has around its passes: the ranks, the beginning, progress, the end.
+//! What every run over two trees has around its passes: the ranks, the beginning, progress, the end.
 
 use super::begin::{self, Begun};
 use super::clock::Clock;
-use super::crew::Crew;
+use super::crew::{Crew, any_rank};
 use super::finish::{self, Walked};
-use super::prune::Judged;
+use super::resume::{self, Resumed};
+use super::story::{Stage, Story};
 use super::{Circumstances, Conclusion};
 use crate::comm::Comm;
 use crate::config::Config;
-use crate::engine::{Ended, Engine};
-use crate::fault::Error;
+use crate::engine::{Ended, Engine, Finished};
+use crate::fault::{Error, Side};
 use crate::report::{self, Progress};
-use crate::tree::Outcome;
+use crate::wire;
 
 /// A run under way on this rank.
 pub struct Run<'r, 'e> {
@@ -25,14 +26,93 @@ pub struct Run<'r, 'e> {
     pub progress: &'r mut Progress,
     /// The clock of the run.
     pub clock: &'r mut Clock,
+    /// Where the run is.
+    pub story: Story,
+    /// The stage that a checkpoint was taken in, until the run is there.
+    pub goes_on_at: Option<Stage>,
+}
+
+/// How a stage is come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// For the first time.
+    Fresh,
+    /// In the middle: the checkpoint has what is left of it.
+    Resumed,
+    /// It was over when the checkpoint was taken.
+    Skipped,
 }
 
 impl Run<'_, '_> {
+    /// Comes to a stage.
+    pub fn enter(&mut self, stage: Stage) -> Entry {
+        match self.goes_on_at {
+            Some(at) if stage < at => return Entry::Skipped,
+            Some(at) if stage == at => {}
+            _ => {
+                self.story.stage = stage;
+                self.tell_story();
+                return Entry::Fresh;
+            }
+        }
+        self.goes_on_at = None;
+        Entry::Resumed
+    }
+
+    /// Checkpoints that are taken from now on tell where the run is.
+    pub fn tell_story(&mut self) {
+        self.engine.tell_story(wire::encode(&self.story));
+    }
+
+    /// Does what a checkpoint left of a stage.
+    pub fn resume(&mut self, name: &'static str) -> Ended {
+        self.progress.enter(name);
+        self.engine.run_resumed(&mut |report| self.progress.observe(report))
+    }
+
     /// Runs the pass that walks both trees from their roots.
     pub fn walk(&mut self, name: &'static str) -> Ended {
-        self.progress.enter(name);
-        let seeds = if self.crew.is_root() { vec![self.begun.seed()] } else { Vec::new() };
-        self.engine.run_pass(seeds, &mut |report| self.progress.observe(report))
+        match self.enter(Stage::Walk) {
+            Entry::Skipped => Ended::Quiet,
+            Entry::Resumed => self.resume(name),
+            Entry::Fresh => {
+                self.progress.enter(name);
+                let seeds = if self.crew.is_root() { vec![self.begun.seed()] } else { Vec::new() };
+                self.engine.run_pass(seeds, &mut |report| self.progress.observe(report))
+            }
+        }
+    }
+}
+
+/// One turn of all groups of one side, cut into so many passes that no rank holds more groups than its
+/// memory bound. Returns whether there was any, on any rank.
+pub fn link_turn(run: &mut Run<'_, '_>, stage: Stage, side: Side) -> (Ended, bool) {
+    let mut any = false;
+    match run.enter(stage) {
+        Entry::Skipped => return (Ended::Quiet, true),
+        Entry::Resumed => {
+            any = true;
+            if let ended @ Ended::Stopped(_) = run.resume("link") {
+                return (ended, any);
+            }
+        }
+        Entry::Fresh => {
+            run.progress.enter("link");
+            run.engine.begin_link_turn(side);
+        }
+    }
+    loop {
+        let groups = run.engine.take_link_groups();
+        // A rank that gave up needs a pass to say so.
+        let mine = groups.len() as u64 + u64::from(run.engine.has_given_up());
+        if any_rank(run.engine, mine) == 0 {
+            return (Ended::Quiet, any);
+        }
+        any = true;
+        let ended = run.engine.run_pass(groups, &mut |report| run.progress.observe(report));
+        if ended != Ended::Quiet {
+            return (ended, any);
+        }
     }
 }
 
@@ -40,12 +120,8 @@ impl Run<'_, '_> {
 pub struct Passed {
     /// How the last of them did.
     pub ended: Ended,
-    /// What is to stand in the books for the root, on the rank that walked it.
-    pub root_outcome: Option<Outcome>,
     /// The root was walked, so it stands in the books.
     pub has_walked: bool,
-    /// What the guards said, if anything was to be removed.
-    pub judged: Option<Judged>,
 }
 
 /// A run from its beginning to its end; `passes` runs what the command consists of.
@@ -56,28 +132,58 @@ pub fn over_target(
     passes: impl FnOnce(&mut Run<'_, '_>) -> Result<Passed, Error>,
 ) -> Conclusion {
     let mut clock = Clock::start();
-    let crew = Crew::call(config, comm, circumstances);
-    let begun = match begin::begin(&crew, comm) {
-        Ok(begun) => begun,
+    let mut crew = Crew::call(config, comm, circumstances);
+    let began =
+        resume::read(&mut crew, comm).and_then(|resumed| Ok((begin::begin(&crew, comm, resumed.as_ref())?, resumed)));
+    let (begun, resumed) = match began {
+        Ok(began) => began,
         Err(error) => return error.into(),
     };
+    if let Some(Err(error)) = resumed.as_ref().map(|resumed| resume::must_fit(resumed, &crew, &begun)) {
+        return finish::give_up(begun, error);
+    }
     if crew.say_circumstances(begun.run_directory.path()) {
         say_abilities(&begun);
     }
     let mut progress = crew.progress(&begun);
-    let passed = crew.engine(&begun, comm).and_then(|mut engine| {
-        clock.seconds.start = clock.lap();
-        let (engine_of_run, progress, clock) = (&mut engine, &mut progress, &mut clock);
-        let passed = passes(&mut Run { crew: &crew, begun: &begun, engine: engine_of_run, progress, clock })?;
-        Ok((passed, engine.finish()))
-    });
+    let ran = run_passes(&mut crew, &begun, comm, resumed, (&mut progress, &mut clock), passes);
     progress.finish();
-    match passed {
-        Ok((passed, finished)) => finish::finish(crew, comm, begun, Walked { passed, finished, clock }),
+    match ran {
+        Ok((passed, story, finished)) => finish::finish(crew, comm, begun, Walked { passed, story, finished, clock }),
         // A later run need not think that this one died.
         Err(error @ (Error::Refused(_) | Error::Usage(_))) => finish::give_up(begun, error),
         Err(error) => error.into(),
     }
+}
+
+/// The passes, from where a checkpoint left them; where they are stopped they leave one.
+pub fn run_passes(
+    crew: &mut Crew<'_>,
+    begun: &Begun,
+    comm: &mut dyn Comm,
+    resumed: Option<Resumed>,
+    (progress, clock): (&mut Progress, &mut Clock),
+    passes: impl FnOnce(&mut Run<'_, '_>) -> Result<Passed, Error>,
+) -> Result<(Passed, Story, Finished), Error> {
+    let mut engine = crew.engine(begun, comm, resumed.as_ref())?;
+    if let Some(resumed) = &resumed {
+        resume::take_over(&mut engine, crew, resumed)?;
+    }
+    clock.seconds.start = clock.lap();
+    let goes_on_at = resumed.as_ref().map(|resumed| resumed.story.stage);
+    let story = resumed.map_or_else(|| Story::new(crew.config, begun), |resumed| resumed.story);
+    let mut run = Run { crew, begun, engine: &mut engine, progress, clock, story, goes_on_at };
+    run.tell_story();
+    let passed = passes(&mut run)?;
+    let goes_on = resume::goes_on(passed.ended) && crew.config.can_go_on();
+    if goes_on {
+        resume::suspend(&mut run)?;
+    }
+    let story = run.story;
+    if goes_on {
+        crew.suspend();
+    }
+    Ok((passed, story, engine.finish()))
 }
 
 /// `--verbose`: what DST can hold, and what we may.

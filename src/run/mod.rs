@@ -18,9 +18,11 @@ mod mtimes;
 mod plan_file;
 mod prune;
 mod record;
+mod resume;
 mod rm;
 mod rm_tree;
 mod settle;
+mod story;
 mod sync;
 mod total;
 

@@ -15,11 +15,9 @@ pub fn mtimes(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances
 /// The walk settles most directories on the spot: nothing of ours changes one after it was looked at.
 fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
     let mut ended = run.walk("directories");
-    let mut root_outcome = None;
     if ended == Ended::Quiet {
-        run.progress.enter("settle");
-        (ended, root_outcome) = settle::pass(run.engine, run.crew, run.progress)?;
+        ended = settle::pass(run)?;
     }
     run.clock.seconds.settle = run.clock.lap();
-    Ok(Passed { ended, root_outcome, has_walked: true, judged: None })
+    Ok(Passed { ended, has_walked: true })
 }

@@ -1,17 +1,20 @@
 //! Deletions: the guards judge the plan of all ranks as a whole; then it is carried out.
 
+use bincode::{Decode, Encode};
+
 use super::agree::agree;
 use super::begin;
 use super::crew::{Crew, any_rank};
+use super::frame::{Entry, Run};
+use super::story::Stage;
 use crate::config::Command;
 use crate::counters::{Counters, Number};
 use crate::engine::{Ended, Engine};
 use crate::fault::Error;
-use crate::report::Progress;
 use crate::tree::guard::{self, Guards, Held, Loss, Losses, TooMany, Verdict};
 
 /// What was judged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
 pub struct Judged {
     /// What the guards said.
     pub verdict: Verdict,
@@ -64,35 +67,50 @@ pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u6
         }
     }
     let verdict = guard::judge(guards, all, &subtrees);
-    let held = match verdict.too_many {
+    let refused = verdict.too_many.map(refusal);
+    let judged = Judged { verdict, seen: all.seen, is_plan: false, refused };
+    hold(engine, crew, guards, &judged);
+    Ok(judged)
+}
+
+/// From now on nothing is removed in the subtrees that the guards hold.
+pub fn hold(engine: &Engine<'_>, crew: &Crew<'_>, guards: &Guards, judged: &Judged) {
+    let Verdict { held, too_many } = &judged.verdict;
+    let held = match too_many {
         // A plan that is only written down is written whole.
         Some(_) if crew.config.writes_deletions() => Held::everything(),
-        _ => Held::new(guards.hold_depth, verdict.held.iter().map(|tree| tree.path.clone())),
+        _ => Held::new(guards.hold_depth, held.iter().map(|tree| tree.path.clone())),
     };
     // Set once a run.
     let _ = engine.context().held.set(held);
-    let refused = verdict.too_many.map(refusal);
-    Ok(Judged { verdict, seen: all.seen, is_plan: false, refused })
 }
 
-/// Carries out the plan, unless it was refused. Before that all ranks look once more whether they see the
-/// same two trees.
-pub fn prune(
-    engine: &mut Engine<'_>,
-    crew: &Crew<'_>,
-    judged: &Judged,
-    progress: &mut Progress,
-) -> Result<Ended, Error> {
-    let planned = any_rank(engine, engine.counters().planned());
-    if judged.verdict.too_many.is_some() || planned == 0 {
+/// Judges the plan and carries it out, unless it is refused. Before that all ranks look once more whether they see
+/// the same two trees.
+pub fn pass(run: &mut Run<'_, '_>, guards: &Guards, seen: u64) -> Result<Ended, Error> {
+    let entry = run.enter(Stage::Remove);
+    if let (Entry::Skipped | Entry::Resumed, Some(judged)) = (entry, &run.story.judged) {
+        hold(run.engine, run.crew, guards, judged);
+    }
+    match entry {
+        Entry::Skipped => return Ok(Ended::Quiet),
+        Entry::Resumed => return Ok(run.resume("remove")),
+        Entry::Fresh => {}
+    }
+    let judged = judge(run.engine, run.crew, guards, seen)?;
+    let is_refused = judged.verdict.too_many.is_some();
+    run.story.judged = Some(judged);
+    run.tell_story();
+    let planned = any_rank(run.engine, run.engine.counters().planned());
+    if is_refused || planned == 0 {
         return Ok(Ended::Quiet);
     }
     // After a copy it is no refusal before any change.
-    let proven = begin::prove_again(crew, engine);
-    let is_sync = matches!(crew.config.command, Command::Sync { .. });
+    let proven = begin::prove_again(run.crew, run.engine);
+    let is_sync = matches!(run.crew.config.command, Command::Sync { .. });
     proven.map_err(|error| if is_sync { Error::Fatal(error.to_string()) } else { error })?;
-    progress.enter("remove");
-    Ok(engine.run_plan(&mut |report| progress.observe(report)))
+    run.progress.enter("remove");
+    Ok(run.engine.run_plan(&mut |report| run.progress.observe(report)))
 }
 
 /// What the books say of deletions when the run is over: what was refused is held, and what had no turn

@@ -95,6 +95,7 @@ fn begun(
         limits: Limits::new(config.limits, comm.ranks()),
         purpose: config.command.purpose(),
         dry_run: config.dry_run,
+        resumed: false,
         itemizes: config.itemizes,
         frozen: None,
         gone: OnceLock::new(),
@@ -115,7 +116,7 @@ fn remove(
     progress: &mut Progress,
     clock: &mut Clock,
 ) -> Result<(Ended, Finished), Error> {
-    let mut engine = crew.engine(begun, comm)?;
+    let mut engine = crew.engine(begun, comm, None)?;
     clock.seconds.start = clock.lap();
     progress.enter("remove");
     let seed = Item::Doom { path: TreePath::root(), proof: Proof::Asked, round: (0, 1) };
@@ -134,7 +135,7 @@ fn conclude(
     (ended, finished): (Ended, Finished),
     clock: Clock,
 ) -> Conclusion {
-    let Finished { mut counters, mut faults, abandoned: _, error } = finished;
+    let Finished { mut counters, mut faults, error, .. } = finished;
     let error = agree(comm, &crew.roster, error.map_or(Ok(()), Err)).err();
     let (planned, stays) = stays(crew, comm, &counters);
     let mut listed = Ok(Vec::new());

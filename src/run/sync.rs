@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::agree::agree;
-use super::crew::{Crew, any_rank, link_turn};
-use super::frame::{self, Passed, Run};
+use super::crew::{Crew, any_rank};
+use super::frame::{self, Entry, Passed, Run, link_turn};
+use super::story::Stage;
 use super::{Circumstances, Conclusion, prune, settle};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
-use crate::report::Progress;
 use crate::tree::Identity;
 
 /// `pmirror sync`.
@@ -27,27 +27,21 @@ fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
         if run.crew.config.dry_run {
             share_gone(run.engine, run.crew)?;
         }
-        run.progress.enter("link");
-        ended = link_pass(run.engine, run.progress);
+        ended = link_pass(run, Stage::Links);
         run.clock.seconds.link = run.clock.lap();
     }
-    let mut judged = None;
     if let (Ended::Quiet, Some(guards)) = (ended, &run.crew.config.guards) {
-        let verdict = prune::judge(run.engine, run.crew, guards, 0)?;
-        ended = prune::prune(run.engine, run.crew, &verdict, run.progress)?;
-        judged = Some(verdict);
+        ended = prune::pass(run, guards, 0)?;
         run.clock.seconds.remove = run.clock.lap();
     }
     if ended == Ended::Quiet {
-        ended = again(run.engine, run.progress);
+        ended = again(run);
     }
-    let mut root_outcome = None;
     if ended == Ended::Quiet {
-        run.progress.enter("settle");
-        (ended, root_outcome) = settle::pass(run.engine, run.crew, run.progress)?;
+        ended = settle::pass(run)?;
         run.clock.seconds.settle = run.clock.lap();
     }
-    Ok(Passed { ended, root_outcome, has_walked: true, judged })
+    Ok(Passed { ended, has_walked: true })
 }
 
 /// In a dry run: all ranks learn which target inodes the walk would have taken names from.
@@ -63,30 +57,32 @@ fn share_gone(engine: &mut Engine<'_>, crew: &Crew<'_>) -> Result<(), Error> {
 }
 
 /// Names whose place a directory had that was removed.
-fn again(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
-    let waiting = engine.waits_again();
-    if any_rank(engine, waiting) == 0 {
-        return Ended::Quiet;
-    }
-    progress.enter("mirror");
-    match engine.run_again(&mut |report| progress.observe(report)) {
-        Ended::Quiet => link_pass(engine, progress),
-        stopped => stopped,
-    }
+fn again(run: &mut Run<'_, '_>) -> Ended {
+    let ended = match run.enter(Stage::Again) {
+        Entry::Skipped => Ended::Quiet,
+        Entry::Resumed => run.resume("mirror"),
+        Entry::Fresh if any_rank(run.engine, run.engine.waits_again()) == 0 => return Ended::Quiet,
+        Entry::Fresh => {
+            run.progress.enter("mirror");
+            run.engine.run_again(&mut |report| run.progress.observe(report))
+        }
+    };
+    if ended == Ended::Quiet { link_pass(run, Stage::LinksAgain) } else { ended }
 }
 
 /// Source inodes first; those that would keep a target inode with further names claim it. Then the
 /// owners of these judge, and the groups that waited are settled, in as many turns as large files make
 /// others wait.
-fn link_pass(engine: &mut Engine<'_>, progress: &mut Progress) -> Ended {
-    for side in [Side::Source, Side::Target] {
-        if let (ended @ Ended::Stopped(_), _) = link_turn(engine, side, progress) {
+fn link_pass(run: &mut Run<'_, '_>, stage: fn(u32) -> Stage) -> Ended {
+    for (turn, side) in (0..).zip([Side::Source, Side::Target]) {
+        if let (ended @ Ended::Stopped(_), _) = link_turn(run, stage(turn), side) {
             return ended;
         }
     }
+    let mut turn = 2;
     loop {
-        match link_turn(engine, Side::Source, progress) {
-            (Ended::Quiet, true) => {}
+        match link_turn(run, stage(turn), Side::Source) {
+            (Ended::Quiet, true) => turn += 1,
             (ended, _) => return ended,
         }
     }

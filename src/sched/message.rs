@@ -24,6 +24,13 @@ pub struct Epoch(pub u32);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Cut(pub u32);
 
+impl Cut {
+    /// The one after it.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A message with the epoch it belongs to.
 #[derive(Debug, Clone, PartialEq, Hash, Encode, Decode)]
 pub struct Envelope<I, N> {
@@ -82,6 +89,8 @@ pub enum Message<I, N> {
 /// Why a run ends before its work does. The larger one wins when several are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Stop {
+    /// The time is up.
+    Time,
     /// SIGTERM or SIGINT.
     Signal,
     /// An error after which the run cannot go on.

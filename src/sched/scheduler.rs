@@ -197,7 +197,12 @@ impl<L: Local> Scheduler<L> {
     /// carries the number.
     pub fn next_cut(&self) -> Cut {
         assert!(self.me == Rank::ROOT);
-        Cut(self.cutter.cut().0 + 1)
+        self.cutter.cut().next()
+    }
+
+    /// The last checkpoint that this rank took part in.
+    pub fn last_cut(&self) -> Cut {
+        self.cutter.cut()
     }
 
     /// The numbers of checkpoints go on after those of an earlier attempt.

@@ -1,6 +1,6 @@
 //! Large files in chunks: how they are cut, and the owner's tally of what was copied.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 
 use bincode::{Decode, Encode};
@@ -61,6 +61,8 @@ pub enum ChunkFate {
     Vanished,
     /// Listed in the fault list.
     Failed,
+    /// The copy of an earlier attempt is no longer what the checkpoint knows: look at the file again.
+    Lost,
 }
 
 /// What the owner of a large file is told.
@@ -92,6 +94,14 @@ impl ChunkedFile {
         start..end
     }
 
+    /// The temporary name of its copy.
+    pub fn temporary(&self) -> Option<&CStr> {
+        match &self.task {
+            ChunkTask::Copy { temporary, .. } => Some(temporary),
+            ChunkTask::Compare { .. } => None,
+        }
+    }
+
     /// A number that all ranks compute alike; modulo the number of ranks it names the owner.
     pub fn hash(&self) -> u64 {
         xxhash_rust::xxh3::xxh3_64(self.path.as_bytes())
@@ -110,7 +120,7 @@ pub fn chunk_bytes(wanted: u64, block_bytes: u64, file_bytes: u64) -> u64 {
 const CHUNKS_MAX: u64 = 1 << 20;
 
 /// The owner's tally of a large file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Tally {
     ended: Vec<u64>,
     count: u32,
@@ -118,6 +128,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Whether it can be the tally of a file of so many parts that has not ended.
+    pub fn is_of(&self, parts: u32) -> bool {
+        let ended: u32 = self.ended.iter().map(|word| word.count_ones()).sum();
+        ended == self.count && self.count < parts && self.ended.len() <= parts as usize / 64 + 1
+    }
+
     /// Enters what became of a part; told twice, it counts once. Returns the file's fate when all of
     /// its `parts` have ended.
     pub fn enter(&mut self, part: u32, fate: ChunkFate, parts: u32) -> Option<ChunkFate> {

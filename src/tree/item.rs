@@ -3,12 +3,12 @@
 use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
-use super::chunk::{ChunkFate, ChunkNews, ChunkedFile};
+use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
 use super::path::TreePath;
-use super::removal::{Doomed, DoomedNames, Kept, Proof, RemovalNews};
+use super::removal::{self, Doomed, DoomedNames, Kept, Proof, RemovalNews};
 use super::side::Side;
 use super::time::Time;
 
@@ -252,6 +252,19 @@ pub enum Note {
         /// What happened to it.
         news: RemovalNews,
     },
+    /// What an owner of an earlier attempt had.
+    Carried(Carried),
+}
+
+/// What the owners of an earlier attempt had, told to those of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Carried {
+    /// A note of an inode whose turn had come, and whose group nobody took.
+    Turn(LinkNote),
+    /// A large file.
+    Chunked(Box<ChunkedFile>, chunk::Tally),
+    /// A directory under removal.
+    Removal(TreePath, Option<Doomed>, removal::Tally),
 }
 
 /// A note to the owner of an inode with several names.

@@ -27,7 +27,7 @@ pub use attributes::{Attributes, Identity, Kind};
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
 pub use difference::{Aspect, Aspects, Difference};
 pub use extras::Extras;
-pub use item::{DirectoryItem, Item, LinkGroup, LinkNote, Note};
+pub use item::{Carried, DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
 pub use names::Names;
 pub use outcome::Outcome;

@@ -284,7 +284,7 @@ impl Kept {
 }
 
 /// What has been told of one directory under removal.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Tally {
     rounds_told: u32,
     parts_told: u64,

@@ -28,9 +28,15 @@ pub use self::digest::{Digest, Hashing};
 pub use self::engines::Engine;
 pub use self::range::{clone_whole, copy_range};
 pub use self::verify::reads_back;
-use crate::fault::Failure;
+use crate::fault::{Error, Failure};
 use crate::fs::Fd;
 use crate::tree::Attributes;
+
+/// What an error of `flush_file_system` means for the run.
+pub fn may_be_lost(failure: Failure) -> Error {
+    let errno = nix::errno::Errno::from_raw(failure.errno);
+    Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
+}
 
 /// What one read and one write move, unless the operator says otherwise.
 pub const BUFFER_BYTES: usize = 1 << 20;

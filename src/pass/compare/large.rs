@@ -28,7 +28,7 @@ pub fn judge(look: &mut Look<'_>, file: &ChunkedFile, fate: ChunkFate) {
     let content = match fate {
         ChunkFate::Right => Some(Content { was, same: true }),
         ChunkFate::Differs => Some(Content { was, same: false }),
-        ChunkFate::Changed | ChunkFate::Vanished => None,
+        ChunkFate::Changed | ChunkFate::Vanished | ChunkFate::Lost => None,
         // The fault is listed.
         ChunkFate::Failed => return look.effects.end(kind, Outcome::Failed),
     };

@@ -63,7 +63,7 @@ pub fn listed(context: &Context, part: Part, watch: &Watch, effects: &mut Effect
 
 /// Left-overs of dead runs are found by listing only, and only where there was such a run.
 fn sweep_left_overs(context: &Context, pair: &Pair<'_>, effects: &mut Effects) {
-    if pair.item.made || !context.temporaries.may_find_left_overs() {
+    if pair.item.made && !context.resumed || !context.temporaries.may_find_left_overs() {
         return;
     }
     let mut names = Names::new();
@@ -144,7 +144,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
-    let on_target = !work.pair.item.made;
+    let on_target = !work.pair.item.made || work.context.resumed;
     entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);

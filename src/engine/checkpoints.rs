@@ -1,0 +1,188 @@
+//! When a rank takes part in checkpoints, and how far each of them is. The protocol is the scheduler's, the writing
+//! the scribe's.
+
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{self, Archive, DurablePoints, Manifest, PartWriter, Scribe, ScribeDesk, Snapshot};
+use super::lists::Extent;
+use super::state::{Shared, State};
+use crate::fault::Error;
+use crate::fs::operator::RunDirectory;
+use crate::report::say;
+use crate::sched::{Crossing, Cut, Rank};
+use crate::wire::Post;
+
+/// What checkpoints are taken with.
+pub struct Checkpointing {
+    /// Where they are kept.
+    pub archive: Archive,
+    /// So often one is taken while a pass goes on; `None`: never, but at a stop.
+    pub every: Option<Duration>,
+    /// The attempt of the run, from 1.
+    pub attempt: u32,
+    /// What earlier attempts listed, as far as it counts.
+    pub listed: Vec<Extent>,
+    /// Seconds that earlier attempts took.
+    pub seconds: f64,
+    /// The last checkpoint of an earlier attempt.
+    pub last: Cut,
+    /// On one rank of each node.
+    pub flushes: bool,
+    /// On rank 0 of a run that writes.
+    pub durable: Option<Box<dyn DurablePoints>>,
+}
+
+/// A rank's side of them.
+pub struct Checkpoints {
+    archive: Archive,
+    run: RunDirectory,
+    rank: Rank,
+    ranks: u32,
+    every: Option<Duration>,
+    /// All but the number, the time and the story.
+    manifest: Manifest,
+    started: Instant,
+    scribe: Scribe,
+    /// Rank 0: when the next one is due.
+    next: Duration,
+    /// The one that the scribe has a part of.
+    writing: Option<Cut>,
+    is_sealed: bool,
+    /// Where in its story the run is.
+    pub story: Vec<u8>,
+}
+
+impl Checkpoints {
+    /// Nothing is written before the first one is due.
+    pub fn new(
+        setup: Checkpointing,
+        run: &RunDirectory,
+        (rank, ranks): (Rank, u32),
+        shared: &std::sync::Arc<Shared>,
+    ) -> Self {
+        let Checkpointing { archive, every, attempt, listed, seconds, last, flushes, durable } = setup;
+        let manifest =
+            Manifest { number: archive.number, cut: last, ranks, attempt, listed, seconds, story: Vec::new() };
+        let desk = ScribeDesk { archive: archive.clone(), rank, flushes, durable };
+        Self {
+            archive,
+            run: run.clone(),
+            rank,
+            ranks,
+            every,
+            manifest,
+            started: Instant::now(),
+            scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
+            next: every.unwrap_or_default(),
+            writing: None,
+            is_sealed: false,
+            story: Vec::new(),
+        }
+    }
+
+    /// Where they are kept.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// What earlier attempts listed.
+    pub fn tell_history(&mut self, listed: Vec<Extent>) {
+        self.manifest.listed = listed;
+    }
+
+    /// A message is about to be taken in: it may be the first from after a cut, or one of the last from before it.
+    pub fn before(&mut self, state: &mut State, post: &Post) {
+        match state.scheduler.crossing(post) {
+            Crossing::Within => {}
+            Crossing::FromAfter(cut) => self.take(state, cut),
+            Crossing::FromBefore => {
+                if let (Some(_), Some(frame)) = (self.writing, checkpoint::late(post)) {
+                    self.scribe.late(frame);
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, now: Duration, state: &mut State) {
+        self.hear(state);
+        if let Some(cut) = state.scheduler.sealed().filter(|_| !self.is_sealed)
+            && self.writing == Some(cut)
+        {
+            self.is_sealed = true;
+            self.scribe.seal(cut);
+        }
+        if self.rank != Rank::ROOT {
+            return;
+        }
+        if let Some(cut) = state.scheduler.poll_kept() {
+            self.scribe.commit(self.manifest(cut));
+        }
+        let Some(every) = self.every.filter(|_| now >= self.next) else { return };
+        self.next = now + every;
+        if !state.scheduler.is_over() && state.scheduler.stop().is_none() && self.scribe.is_free() {
+            let cut = state.scheduler.next_cut();
+            self.take(state, cut);
+        }
+    }
+
+    /// Takes in what the scribe has done.
+    fn hear(&mut self, state: &mut State) {
+        let news = self.scribe.take_news();
+        if self.rank == Rank::ROOT && news.written.is_some() && news.written == self.writing {
+            state.scheduler.allow_seal();
+        }
+        if let Some(cut) = news.kept {
+            state.scheduler.keep(cut);
+        }
+        if let Some(error) = news.failed {
+            self.writing = None;
+            say(&format!("rank {}: {error}; the checkpoint before it stays in force", self.rank.0));
+        }
+        if let Some(error) = news.lost {
+            state.give_up(error);
+        }
+    }
+
+    fn take(&mut self, state: &mut State, cut: Cut) {
+        (self.writing, self.is_sealed) = (None, false);
+        // While the last one still hangs in a server this rank takes part with its counts, and the checkpoint
+        // never comes into force.
+        if self.scribe.is_free() {
+            match Snapshot::take(state, &self.archive, &self.run, cut, self.rank) {
+                Ok(snapshot) => {
+                    self.scribe.write(cut, snapshot);
+                    self.writing = Some(cut);
+                }
+                Err(error) => say(&format!("rank {}: {error}; the checkpoint before it stays in force", self.rank.0)),
+            }
+        }
+        state.scheduler.take_cut(cut);
+    }
+
+    fn manifest(&self, cut: Cut) -> Manifest {
+        let seconds = self.manifest.seconds + self.started.elapsed().as_secs_f64();
+        Manifest { cut, ranks: self.ranks, seconds, story: self.story.clone(), ..self.manifest.clone() }
+    }
+
+    /// Between passes: this rank's part, durable before it returns.
+    pub fn write_part(&self, state: &State, cut: Cut) -> Result<(), Error> {
+        let snapshot = Snapshot::take(state, &self.archive, &self.run, cut, self.rank)?;
+        let header = checkpoint::Header::new(self.archive.number, cut, self.rank);
+        let name = Archive::part_name(cut, self.rank);
+        let written = PartWriter::create(&self.archive.directory, &name, header).and_then(|mut part| {
+            snapshot.frames.iter().try_for_each(|frame| part.add(frame))?;
+            part.seal()?;
+            snapshot.files.iter().try_for_each(|name| self.archive.directory.sync(name))
+        });
+        written.map_err(|error| checkpoint::unusable(&error))
+    }
+
+    /// Puts a checkpoint in force whose parts are all durable.
+    pub fn put_in_force(&self, cut: Cut) -> Result<(), Error> {
+        self.manifest(cut).write(&self.archive)?;
+        // What can not be removed takes space, and no more than that.
+        let _ = self.archive.clear_but(cut);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Where in its story a run is, and what it knows by then that its passes do not: kept with each checkpoint.
+
+use bincode::{Decode, Encode};
+
+use super::begin::Begun;
+use super::prune::Judged;
+use crate::config::Config;
+use crate::tree::{Identity, Time};
+
+/// A stage of a run, in the order in which they come. In each of them items are done to global quiescence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Stage {
+    /// Both trees are walked.
+    Walk,
+    /// Inodes with several names have their turns, from 0.
+    Links(u32),
+    /// What only the target has is removed.
+    Remove,
+    /// Names are looked at once more whose place a directory had.
+    Again,
+    /// Inodes with several names that were found then.
+    LinksAgain(u32),
+    /// Directories get their final metadata.
+    Settle,
+    /// Those that waited for what is below them do.
+    SettleBelow,
+}
+
+/// A root, as all ranks of all attempts see it.
+type RootIdentity = (Identity, u64);
+
+/// What a checkpoint says of its run.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Story {
+    /// Of pmirror: what it encodes is understood by the same version alone.
+    version: String,
+    /// Of the command and its options.
+    digest: u64,
+    roots: [RootIdentity; 2],
+    /// `--final`: the moment from which on nothing may change.
+    pub frozen: Option<Time>,
+    /// Where the run is.
+    pub stage: Stage,
+    /// What the guards said, once they have.
+    pub judged: Option<Judged>,
+}
+
+impl Story {
+    /// A run that begins.
+    pub fn new(config: &Config, begun: &Begun) -> Self {
+        let roots = [&begun.root.source, begun.root.target.as_ref().unwrap_or(&begun.root.source)];
+        let [source, target] = roots.map(|identity| *identity);
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            digest: config.digest(),
+            roots: [(source, begun.fs_types.0), (target, begun.fs_types.1)],
+            frozen: begun.context.frozen,
+            stage: Stage::Walk,
+            judged: None,
+        }
+    }
+
+    /// What of another story is not that of this run, in words.
+    pub fn differs_in(&self, other: &Story) -> Option<&'static str> {
+        let [source, target] = [0, 1].map(|root| self.roots.get(root) == other.roots.get(root));
+        match () {
+            () if self.version != other.version => Some("another version of pmirror took it"),
+            () if self.digest != other.digest => Some("it was taken with other options, or for other trees"),
+            () if !source => Some("SRC is another directory than it was"),
+            () if !target => Some("DST is another directory than it was"),
+            () => None,
+        }
+    }
+}
