@@ -12,7 +12,7 @@ use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
 use super::{Context, Effects, Watch};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
@@ -187,6 +187,7 @@ fn copy(
                 operation: "",
                 errno: 0,
                 note: file::DIFFERS,
+                remedy: Remedy::Again,
             });
             return Ok(ChunkFate::Failed);
         }

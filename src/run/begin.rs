@@ -23,6 +23,7 @@ use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Limits, Temporaries};
 use crate::sched::Rank;
+use crate::started::Started;
 use crate::tree::decide::Abilities;
 use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
@@ -164,7 +165,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
-    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
+    let files_from = choose::files_from(config, &run_directory, comm, roster);
     let files_from = files_from.inspect_err(|_| {
         forget(&run_directory, comm.rank());
         if made && comm.rank() == Rank::ROOT {
@@ -175,11 +176,12 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let job = crew.job.as_ref().map_or("", |job| job.job_id.as_str());
     let files = config.command.makes_target().then(|| config.policy.times_are_the_record());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job, files);
+    let started = &config.started;
     let take_lock = || {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
         Lock::take(make, holder)
     };
-    let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
+    let ready = share_target(&run_directory, comm, roster, &target, (attempt, started), take_lock);
     let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
@@ -322,7 +324,7 @@ fn share_target(
     comm: &mut dyn Comm,
     roster: &Roster,
     target: &Root,
-    attempt: Attempt,
+    (attempt, started): (Attempt, &Started),
     take_lock: impl FnOnce() -> Result<(Private, Lock), Error>,
 ) -> Result<Shared, Error> {
     let mut held = None;
@@ -331,12 +333,16 @@ fn share_target(
         let abilities = prepare(&private, attempt).map_err(|failure| broken("DST/.pmirror", failure));
         let dead = lock.dead().to_vec();
         held = Some((private, lock));
-        Ok((abilities?, dead))
+        // Not before the lock is held: a run with this id may be under way.
+        abilities.and_then(|abilities| started.save(run_directory).map(|()| (abilities, dead)))
     });
     let found = word.and_then(|(abilities, dead)| {
         agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
         Ok((abilities, dead))
     });
+    if found.is_err() && held.is_some() {
+        Started::forget(run_directory);
+    }
     remove_from_state(run_directory, comm.rank(), found.is_err());
     match found {
         Ok((abilities, dead)) => Ok((held, abilities, dead)),

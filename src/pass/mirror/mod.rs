@@ -16,7 +16,7 @@ use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, plan, settle, share};
 use crate::counters::Number;
-use crate::fault::{Fault, Side};
+use crate::fault::{Fault, Remedy, Side};
 use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
@@ -124,7 +124,8 @@ pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects
         Trouble::Changed(side, note) => (side, note),
         Trouble::Nested => (Side::Source, NESTED),
     };
-    effects.fault(Fault { path, outcome: outcome_of(trouble), side, operation: "", errno: 0, note });
+    let (outcome, remedy) = (outcome_of(trouble), Remedy::Again);
+    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
 }
 
 /// A single name whose directory can not be opened.
@@ -148,8 +149,9 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
     }
     if !list.is_empty() && matches!(trouble, Trouble::Failed(_)) {
         let note = "its remaining names were not looked at";
-        let path = item.path.clone();
-        effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Source, operation: "", errno: 0, note });
+        let (path, remedy) = (item.path.clone(), Remedy::Again);
+        let (outcome, side) = (Outcome::Failed, Side::Source);
+        effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
     }
 }
 
