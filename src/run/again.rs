@@ -112,7 +112,9 @@ pub fn locate(
 
 fn no_run(run: &RunOperand, state: &Path) -> Error {
     let (run, state) = (escaped(run.name.as_encoded_bytes()), escaped(&bytes(state)));
-    Error::Usage(format!("there is no run {run} in {state}: name its directory, or the state directory with --state-dir"))
+    Error::Usage(format!(
+        "there is no run {run} in {state}: name its directory, or the state directory with --state-dir"
+    ))
 }
 
 fn ending(directory: &RunDirectory, run_id: &str) -> Result<Ending, Error> {

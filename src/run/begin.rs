@@ -11,7 +11,7 @@ use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
 use super::lock::{Holder, Lock};
-use super::{guard, look};
+use super::{guard, look, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -28,6 +28,7 @@ use crate::tree::decide::Abilities;
 use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
+use crate::tree::suspects::Suspects;
 use crate::tree::{DirectoryItem, Item, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
@@ -80,7 +81,13 @@ pub struct Ready {
 
 impl Ready {
     /// Puts together what the passes work with.
-    pub fn begun(self, config: &Config, comm: &dyn Comm, threads: u32, frozen: Option<Time>) -> Begun {
+    pub fn begun(
+        self,
+        config: &Config,
+        comm: &dyn Comm,
+        threads: u32,
+        (frozen, suspects): (Option<Time>, Suspects),
+    ) -> Begun {
         let (source, target) = (self.source, self.target);
         let fs_types = (source.view.fs_type, target.view.fs_type);
         let root = DirectoryItem {
@@ -109,6 +116,7 @@ impl Ready {
             frozen,
             dry_run: !config.writes(),
             itemizes: config.itemizes,
+            suspects: Arc::new(suspects),
             planning: config.planning(),
             held: OnceLock::new(),
             gone: OnceLock::new(),
@@ -144,7 +152,8 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Begun, Error> {
     same_command(crew.config, comm, &crew.roster)?;
     let frozen = choose::frozen_since(crew.config, comm, &crew.roster)?;
     let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
-    Ok(ready.begun(crew.config, comm, crew.threads, frozen))
+    let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
+    Ok(ready.begun(crew.config, comm, crew.threads, (frozen, suspects)))
 }
 
 /// Begins a run that writes.

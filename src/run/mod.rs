@@ -23,6 +23,7 @@ mod record;
 mod rm;
 mod rm_tree;
 mod settle;
+mod suspects;
 mod sync;
 mod total;
 

@@ -6,7 +6,7 @@ use super::agree::agree;
 use super::clock::Done;
 use super::crew::Crew;
 use super::prune::{self, Judged};
-use super::{Conclusion, end, lists};
+use super::{Conclusion, end, lists, suspects};
 use crate::comm::Comm;
 use crate::config::Command;
 use crate::counters::{Books, Counters, Imbalance, Number};
@@ -83,6 +83,9 @@ impl Recorder<'_> {
             summary.frozen = self.crew.config.command.is_final().then(|| summary::frozen(&all, written_to));
             summary.removals = judged.map(|judged| removals(&all, &judged));
             written = self.write(&summary);
+            if ended == Ended::Quiet && error.is_none() {
+                suspects::forget(&self.run_directory);
+            }
             conclusion.summary = Some(summary);
         }
         if let Err(broken) = agree(comm, &self.crew.roster, written) {

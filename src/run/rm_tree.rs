@@ -98,6 +98,7 @@ fn begun(
         itemizes: config.itemizes,
         frozen: None,
         gone: OnceLock::new(),
+        suspects: Arc::default(),
         planning: None,
         held: OnceLock::new(),
     });

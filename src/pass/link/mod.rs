@@ -14,7 +14,7 @@ use super::mirror::file;
 use super::mirror::place::{Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, dry};
+use super::{Context, Effects, Watch, aside, dry};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names, open};
@@ -151,6 +151,10 @@ fn look(
     kind: Kind,
     effects: &mut Effects,
 ) -> Option<Member> {
+    if context.sets_aside(&path) {
+        aside::fail(path, kind, effects);
+        return None;
+    }
     let (parent, name) = parts(&path)?;
     let pair = match Pair::open_any(context, parent) {
         Ok(pair) => pair,
@@ -397,6 +401,7 @@ fn make(
             return Made::Not;
         }
     };
+    watch.begin("copy", &member.path, None);
     let entry = Entry { name: &name, kind };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;

@@ -14,7 +14,7 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::path_list::PathList;
 use crate::fs::{Fd, attributes, list};
 use crate::pass::pair::{Pair, Trouble};
-use crate::pass::{Context, Effects, Watch, settle};
+use crate::pass::{Context, Effects, Watch, aside, settle};
 use crate::tree::listed::{Extent, Group, Groups, for_each_path};
 use crate::tree::names::Listed;
 use crate::tree::{Attributes, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
@@ -137,6 +137,9 @@ fn work_on(
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
 fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     let name = group.name.as_c_str();
+    if is_aside(work.context, group, &work.pair.path(name), work.effects) {
+        return;
+    }
     let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
         return;
     };
@@ -149,6 +152,17 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
     }
+}
+
+/// A listed name that two attempts died over is not looked at. A directory on the way is when it is opened.
+pub fn is_aside(context: &Context, group: &Group, path: &TreePath, effects: &mut Effects) -> bool {
+    let is_aside = group.listed && context.sets_aside(path);
+    if is_aside {
+        effects.count(Number::Listed, 1);
+        effects.see(Kind::Unknown);
+        aside::fail(path.clone(), Kind::Unknown, effects);
+    }
+    is_aside
 }
 
 /// Looks at a name of the list on the source. `None`: it is not there, or is no directory and not

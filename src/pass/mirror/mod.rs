@@ -14,7 +14,7 @@ use std::time::Instant;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, plan, settle, share};
+use super::{Context, Effects, Watch, aside, plan, settle, share};
 use crate::counters::Number;
 use crate::fault::{Fault, Remedy, Side};
 use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
@@ -112,7 +112,7 @@ pub(super) fn outcome_of(trouble: Trouble) -> Outcome {
     match trouble {
         Trouble::Vanished => Outcome::Vanished,
         Trouble::Changed(..) => Outcome::Changed,
-        Trouble::Failed(_) | Trouble::Nested => Outcome::Failed,
+        Trouble::Failed(_) | Trouble::Nested | Trouble::SetAside => Outcome::Failed,
     }
 }
 
@@ -123,6 +123,7 @@ pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects
         Trouble::Vanished => (Side::Source, "the directory is gone"),
         Trouble::Changed(side, note) => (side, note),
         Trouble::Nested => (Side::Source, NESTED),
+        Trouble::SetAside => (Side::Source, aside::NOTE),
     };
     let (outcome, remedy) = (outcome_of(trouble), Remedy::Again);
     effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
@@ -135,6 +136,7 @@ pub(super) fn trouble_of_name(path: TreePath, kind: Kind, trouble: Trouble, effe
         Trouble::Vanished => effects.miss(kind, path, Outcome::Vanished, Side::Source, "the directory is gone"),
         Trouble::Changed(side, note) => effects.miss(kind, path, Outcome::Changed, side, note),
         Trouble::Nested => effects.miss(kind, path, Outcome::Failed, Side::Source, NESTED),
+        Trouble::SetAside => aside::fail(path, kind, effects),
     }
 }
 

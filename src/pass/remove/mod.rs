@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 pub use self::doom::{count_seen, doom, planned};
 use self::site::{Obstacle, Site};
-use super::{Context, Effects, Watch};
+use super::{Context, Effects, Watch, aside};
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names};
 use crate::tree::removal::{DoomedNames, Parts, Was};
@@ -64,7 +64,8 @@ fn reason(obstacle: Obstacle) -> Kept {
 fn tell_of_obstacle(path: &TreePath, obstacle: Obstacle, effects: &mut Effects) {
     match obstacle {
         Obstacle::Failed(failure) => {
-            effects.fault(Fault { remedy: Remedy::Nothing, ..Fault::of(path.clone(), failure) });
+            let note = if failure == aside::UNTOUCHED { aside::NOTE_OF_REMOVAL } else { "" };
+            effects.fault(Fault { note, remedy: Remedy::Nothing, ..Fault::of(path.clone(), failure) });
         }
         Obstacle::Stays(Kept::Gone | Kept::Protected | Kept::HoldsHeld | Kept::HoldsFailed) => {}
         Obstacle::Stays(kept) => {
