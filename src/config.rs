@@ -15,6 +15,7 @@ use crate::pass::limits::Rates;
 use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
 use crate::slurm::Environment;
+use crate::started::Started;
 use crate::tree::decide::Policy;
 use crate::tree::difference::{Comparing, Level};
 use crate::tree::guard::Guards;
@@ -53,6 +54,8 @@ pub struct Config {
     pub verbose: u8,
     /// The command line, for the record.
     pub arguments: Vec<String>,
+    /// How it was started, for `resume` and `retry`.
+    pub started: Started,
     /// How finely work is cut.
     pub grain: Grain,
     /// How the content of files is moved.
@@ -188,6 +191,21 @@ impl Command {
 }
 
 impl Config {
+    /// Checks a command that begins a run. `started` is kept with the run.
+    pub fn of(command: cli::Command, started: Started, environment: &Environment) -> Result<Self, Error> {
+        let arguments = started.arguments.clone();
+        let config = match command {
+            cli::Command::Sync(sync) => Self::of_sync(sync, environment, arguments),
+            cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
+            cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
+            cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
+            cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
+                Err(Error::Usage("this command begins no run by itself".to_owned()))
+            }
+        }?;
+        Ok(Self { started, ..config })
+    }
+
     /// Checks `pmirror sync`.
     pub fn of_sync(sync: cli::Sync, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         cli::choose::check(&sync.choose)?;
@@ -328,6 +346,7 @@ impl Config {
             quiet,
             verbose,
             arguments,
+            started: Started::default(),
             grain: Grain::default(),
             copying: Copying::default(),
             bag_bytes_max: BAG_BYTES_MAX,
@@ -380,7 +399,7 @@ impl Config {
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
         let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded);
-        let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown);
+        let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown, &self.started.retry);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())
     }
@@ -445,7 +464,8 @@ fn looks_remote(bytes: &[u8]) -> bool {
     bytes.iter().position(|&byte| byte == b':').is_some_and(|colon| !bytes.iter().take(colon).any(|&byte| byte == b'/'))
 }
 
-fn default_state_dir(environment: &Environment) -> PathBuf {
+/// The state directory, if none is named.
+pub fn default_state_dir(environment: &Environment) -> PathBuf {
     let base = environment.get("SLURM_SUBMIT_DIR").map_or_else(PathBuf::new, PathBuf::from);
     base.join("pmirror-runs")
 }

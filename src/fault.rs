@@ -31,13 +31,34 @@ pub struct Fault {
     pub errno: i32,
     /// What it means for the entry, for people; may be empty.
     pub note: &'static str,
+    /// What `pmirror retry` does about it.
+    pub remedy: Remedy,
+}
+
+/// What `pmirror retry` does about a fault.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Remedy {
+    /// The entry once more; a directory with all that it holds.
+    #[default]
+    Again,
+    /// The directory itself, and nothing in it.
+    Itself,
+    /// The entry as a further name of what this path is.
+    LinkOf(TreePath),
+    /// Nothing: it was to be removed.
+    Nothing,
 }
 
 impl Fault {
     /// A system call failed for this entry.
     pub fn of(path: TreePath, failure: Failure) -> Self {
         let Failure { side, operation, errno } = failure;
-        Self { path, outcome: Outcome::Failed, side, operation, errno, note: "" }
+        Self { path, outcome: Outcome::Failed, side, operation, errno, note: "", remedy: Remedy::Again }
+    }
+
+    /// The same for a directory all of whose entries are cared for.
+    pub fn of_itself(path: TreePath, failure: Failure) -> Self {
+        Self { remedy: Remedy::Itself, ..Self::of(path, failure) }
     }
 }
 

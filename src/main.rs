@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
+use pmirror::cli::again::{Resume, Retry};
 use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
@@ -15,34 +16,46 @@ use pmirror::fault::Error;
 use pmirror::report::{print, say, tell};
 use pmirror::run::{self, Circumstances, Conclusion};
 use pmirror::slurm::{self, Environment, Launch, Library};
+use pmirror::started::Started;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, matches) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
         }
     };
-    match cli.command {
-        Command::Generate { what } => generate(what),
-        Command::Sync(sync) => with_config(|environment, words| Config::of_sync(sync, environment, words)),
-        Command::Rm(rm) => with_config(|environment, words| Config::of_rm(rm, environment, words)),
-        Command::Mtimes(mtimes) => with_config(|environment, words| Config::of_mtimes(mtimes, environment, words)),
-        Command::Cmp(cmp) => with_config(|environment, words| Config::of_cmp(cmp, environment, words)),
-    }
-}
-
-/// Checks what was asked, and starts the run.
-fn with_config(check: impl FnOnce(&Environment, Vec<String>) -> Result<Config, Error>) -> ExitCode {
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    match check(&environment, arguments) {
-        Ok(config) => start(&config, &environment),
-        Err(error) => fail(&error),
+    let started = || Started::of_process(&matches, &environment);
+    match cli.command {
+        Command::Generate { what } => generate(what),
+        Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment),
+        Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment),
+        command => match Config::of(command, started(), &environment) {
+            Ok(config) => start(Asked::Run(config), &environment),
+            Err(error) => fail(&error),
+        },
     }
+}
+
+/// What this process is to do.
+#[allow(clippy::large_enum_variant)] // Made once a run.
+enum Asked {
+    /// A run.
+    Run(Config),
+    /// What failed in another run; how we were started ourselves.
+    Retry(Retry, Started),
+    /// What a stopped run has left; likewise.
+    Resume(Resume, Started),
+}
+
+fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, matches))
 }
 
 fn fail(error: &Error) -> ExitCode {
@@ -51,7 +64,7 @@ fn fail(error: &Error) -> ExitCode {
 }
 
 /// Starts the run as the launcher wants it.
-fn start(config: &Config, environment: &Environment) -> ExitCode {
+fn start(asked: Asked, environment: &Environment) -> ExitCode {
     abort_on_bugs();
     set_limits();
     let library = mpi_library();
@@ -67,9 +80,9 @@ fn start(config: &Config, environment: &Environment) -> ExitCode {
             if let Some(warning) = warning {
                 say(&warning);
             }
-            work(config, environment, &mut Alone::default(), interrupted)
+            work(asked, environment, &mut Alone::default(), interrupted)
         }
-        Launch::Mpi { tasks } => with_mpi(config, environment, tasks, &library),
+        Launch::Mpi { tasks } => with_mpi(asked, environment, tasks, &library),
     }
 }
 
@@ -84,7 +97,7 @@ fn mpi_library() -> String {
 }
 
 #[cfg(feature = "mpi")]
-fn with_mpi(config: &Config, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
+fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
     // Before MPI starts its threads: they inherit which signals are blocked.
     let interrupted = watch_signals();
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
@@ -93,17 +106,29 @@ fn with_mpi(config: &Config, environment: &Environment, tasks: Option<u32>, libr
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
     }
-    work(config, environment, &mut mpi, interrupted)
+    work(asked, environment, &mut mpi, interrupted)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn with_mpi(_: &Config, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
+fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
     fail(&Error::Usage("this pmirror was built without MPI".to_owned()))
 }
 
 /// Runs, and tells how it went.
-fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
+fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
     let is_root = comm.rank().0 == 0;
+    let config = match asked {
+        Asked::Run(config) => Ok(Some(config)),
+        Asked::Retry(retry, started) => run::retry(&retry, &started, environment, comm),
+        Asked::Resume(resume, started) => run::resume(&resume, &started, environment, comm).map(Some),
+    };
+    let config = match config {
+        Ok(Some(config)) => config,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) if is_root => return fail(&error),
+        Err(error) => return ExitCode::from(error.exit_code()),
+    };
+    let config = &config;
     let circumstances = Circumstances { job: slurm::job(environment), interrupted };
     let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
     match (&summary, &error) {

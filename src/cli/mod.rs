@@ -1,5 +1,6 @@
 //! The command line. Its words are fixed: scripts rely on them.
 
+pub mod again;
 pub mod choose;
 pub mod cmp;
 pub mod compare;
@@ -65,6 +66,16 @@ pub enum Command {
     /// user would leave alone is no difference. Of what only DST has, the topmost names are told; of
     /// what only SRC has, all.
     Cmp(cmp::Cmp),
+    /// Go on with a run that was stopped, or that died after a checkpoint.
+    ///
+    /// With the options it was started with, by any number of ranks: what was done is in its checkpoint, and is
+    /// not done again. The summary at the end tells of all attempts together.
+    Resume(again::Resume),
+    /// Do once more what failed in a run, and nothing else.
+    ///
+    /// A run of its own, with the options of the other one. A directory that could not be listed is
+    /// walked whole. Removals are left to the command itself: run it again.
+    Retry(again::Retry),
     /// Print the man page or shell completions.
     Generate {
         /// Which.

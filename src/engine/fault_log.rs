@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::lists::{Author, List};
 use super::part_file::PartFile;
-use crate::fault::{Error, Fault, Side};
+use crate::fault::{Error, Fault, Remedy, Side};
 use crate::fs::operator::RunDirectory;
 use crate::sched::Rank;
+use crate::tree::TreePath;
 use crate::tree::path::escaped;
 
 /// Faults of one cause.
@@ -37,6 +38,12 @@ struct Line<'f> {
     message: &'f str,
     side: &'f str,
     note: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_of_b64: Option<String>,
     rank: u32,
     host: &'f str,
 }
@@ -78,16 +85,26 @@ impl FaultLog {
     }
 
     fn write(&mut self, fault: &Fault) -> std::io::Result<()> {
-        let path = fault.path.as_bytes();
+        let (path, path_b64) = shown(&fault.path);
+        let (retry, link_of) = match &fault.remedy {
+            Remedy::Again => (None, None),
+            Remedy::Itself => (Some("itself"), None),
+            Remedy::Nothing => (Some("never"), None),
+            Remedy::LinkOf(other) => (None, Some(shown(other))),
+        };
+        let (link_of, link_of_b64) = link_of.map_or((None, None), |(text, base64)| (Some(text), base64));
         let line = Line {
-            path: std::str::from_utf8(path).map_or_else(|_| escaped(path), ToOwned::to_owned),
-            path_b64: std::str::from_utf8(path).is_err().then(|| base64(path)),
+            path,
+            path_b64,
             outcome: fault.outcome.word(),
             operation: fault.operation,
             errno: errno_name(fault.errno),
             message: if fault.errno == 0 { "" } else { nix::errno::Errno::from_raw(fault.errno).desc() },
             side: fault.side.word(),
             note: fault.note,
+            retry,
+            link_of,
+            link_of_b64,
             rank: self.rank.0,
             host: &self.host,
         };
@@ -108,6 +125,12 @@ impl FaultLog {
     pub fn close(&mut self) -> Result<(), Error> {
         self.file.flush().map_err(|error| broken(&error))
     }
+}
+
+/// A path as text, and as base64 where that is not all of it.
+fn shown(path: &TreePath) -> (String, Option<String>) {
+    let bytes = path.as_bytes();
+    std::str::from_utf8(bytes).map_or_else(|_| (escaped(bytes), Some(base64(bytes))), |text| (text.to_owned(), None))
 }
 
 /// Base64 with padding (RFC 4648), for names that are not UTF-8.

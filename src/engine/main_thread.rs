@@ -20,6 +20,7 @@ use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
+use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
@@ -81,6 +82,7 @@ pub struct Engine<'c> {
     comm: &'c mut dyn Comm,
     shared: Arc<Shared>,
     pool: Option<ThreadPool>,
+    run_directory: RunDirectory,
     interrupted: Arc<AtomicBool>,
     checkpoints: Checkpoints,
     started: Instant,
@@ -98,7 +100,13 @@ impl<'c> Engine<'c> {
         let (me, ranks) = (comm.rank(), comm.ranks());
         let signs = Arc::new(Signs::default());
         let all = setup.threads + workers::SPARE;
-        let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&signs))).collect());
+        let slots = match in_flight::slots(&setup.run_directory, me.0, all as usize) {
+            Ok(slots) => slots.into_iter(),
+            Err(error) => return Err((Error::Fatal(format!("the run directory can not be used: {error}")), comm)),
+        };
+        let watch = |slot| Watch::recorded(Arc::clone(&signs), slot, Arc::clone(&context.suspects));
+        let watches: Arc<Vec<Watch>> = Arc::new(slots.map(watch).collect());
+        let run_directory = setup.run_directory.clone();
         let limits = [setup.limits.bytes, setup.limits.operations];
         let settings = Settings { limits, ..Settings::default() };
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
@@ -127,6 +135,7 @@ impl<'c> Engine<'c> {
             comm,
             shared,
             pool,
+            run_directory,
             interrupted,
             checkpoints,
             started: now,
@@ -442,6 +451,7 @@ impl<'c> Engine<'c> {
             state.abandon()
         };
         drop(self.pool.take());
+        in_flight::remove(&self.run_directory, self.comm.rank().0);
         self.comm.finish();
         let closed = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).close();
         let mut state = self.shared.lock();

@@ -233,6 +233,16 @@ pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
+/// Whether a path that the operator named leads to a directory.
+pub fn is_directory(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// The working directory, if it is still there.
+pub fn working_directory() -> Option<Vec<u8>> {
+    std::env::current_dir().ok().map(|path| path.into_os_string().into_encoded_bytes())
+}
+
 /// The operator's home directory, as the environment tells it.
 pub fn home() -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;

@@ -60,8 +60,34 @@ pub struct Written {
 /// Reads the paths that the operator lists, one a line or closed by NUL bytes, and writes them sorted
 /// into the run directory.
 pub fn write(input: impl Read, nul_ends: bool, directory: &RunDirectory) -> Result<Written, ListError> {
+    write_by(directory, |sorter| sort(input, nul_ends, sorter))
+}
+
+/// The same for paths that are below the root in any case: `fill` adds them. One with a slash behind it
+/// means a directory without what it holds.
+pub fn write_paths(
+    directory: &RunDirectory,
+    fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+) -> Result<Written, ListError> {
+    write_by(directory, |sorter| {
+        let mut has_root = false;
+        let mut add = |path: &[u8]| {
+            has_root |= path.is_empty();
+            // The root itself is settled in any case.
+            if path == b"/" { Ok(()) } else { sorter.add(path) }
+        };
+        fill(&mut add).map_err(ListError::Input)?;
+        let bytes = sorter.finish().map_err(ListError::Output)?;
+        Ok(Written { bytes, has_root })
+    })
+}
+
+fn write_by(
+    directory: &RunDirectory,
+    sort: impl FnOnce(&mut Sorter<'_>) -> Result<Written, ListError>,
+) -> Result<Written, ListError> {
     let mut sorter = Sorter { directory, bytes_max: SORTED_BYTES_MAX, paths: Paths::default(), parts: 0 };
-    let written = sort(input, nul_ends, &mut sorter);
+    let written = sort(&mut sorter);
     let parts = sorter.parts;
     (0..parts).for_each(|part| {
         let _ = directory.remove(&part_name(part));
@@ -256,12 +282,17 @@ impl Records {
 
 /// The list, open for reading.
 #[derive(Debug)]
-pub struct PathList(File);
+pub struct PathList {
+    file: File,
+    /// Of what failed in another run. What is no longer there has vanished; else the operator asked for it,
+    /// and it has failed.
+    pub of_faults: bool,
+}
 
 impl PathList {
     /// Opens the list of a run.
-    pub fn open(directory: &RunDirectory) -> io::Result<Self> {
-        directory.open(LIST).map(Self)
+    pub fn open(directory: &RunDirectory, of_faults: bool) -> io::Result<Self> {
+        directory.open(LIST).map(|file| Self { file, of_faults })
     }
 }
 
@@ -274,7 +305,7 @@ impl Text for PathList {
         let mut bytes = vec![0; length];
         let mut got = 0;
         while let Some(rest) = bytes.get_mut(got..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, at + got as u64) {
+            match self.file.read_at(rest, at + got as u64) {
                 Ok(0) => break,
                 Ok(more) => got += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -308,7 +339,7 @@ mod tests {
     }
 
     fn records(directory: &RunDirectory, written: Written) -> Vec<Vec<u8>> {
-        let text = PathList::open(directory).unwrap().read(0, 1 << 20).unwrap();
+        let text = PathList::open(directory, false).unwrap().read(0, 1 << 20).unwrap();
         assert_eq!(text.len() as u64, written.bytes);
         text.split(|&byte| byte == 0).filter(|record| !record.is_empty()).map(<[u8]>::to_vec).collect()
     }
@@ -337,7 +368,7 @@ mod tests {
         assert_eq!(error.to_string(), "line 3, b/../../etc: a path with .. in it");
         let error = write(io::repeat(b'x'), false, &directory).unwrap_err();
         assert!(matches!(error, ListError::Long(1)));
-        assert!(PathList::open(&directory).is_err());
+        assert!(PathList::open(&directory, false).is_err());
     }
 
     proptest! {

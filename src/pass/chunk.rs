@@ -10,9 +10,9 @@ use super::mirror::file::{self, Sources};
 use super::mirror::place::Place;
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::{Context, Effects, Watch};
+use super::{Context, Effects, Watch, aside};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::data::Ends;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::tree::chunk::chunk_bytes;
@@ -92,11 +92,19 @@ pub fn chunks(context: &Context, file: ChunkedFile, first: u32, count: u32, watc
         return split(&file, first, count, effects);
     }
     let ended = match &file.task {
+        _ if context.sets_aside(&file.path) => Ok(set_aside(&file, effects)),
         ChunkTask::Copy { temporary, .. } => copy(context, &file, temporary, first, watch, effects),
         ChunkTask::Compare { .. } => is_same(context, &file, first, watch, effects),
     };
     let fate = ended.unwrap_or_else(|failure| fate_of(context, &file, failure, effects));
     effects.notes.push(Note::Chunk { file: Box::new(file), news: ChunkNews::Ended { chunk: first, fate } });
+}
+
+/// Two attempts died over the file. Each chunk may be the only one that is left, so each says so.
+fn set_aside(file: &ChunkedFile, effects: &mut Effects) -> ChunkFate {
+    let (path, outcome, side, note) = (file.path.clone(), Outcome::Failed, Side::Source, aside::NOTE);
+    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again });
+    ChunkFate::Failed
 }
 
 /// The first piece comes last, as a rank takes its newest item.
@@ -195,6 +203,7 @@ fn copy(
                 operation: "",
                 errno: 0,
                 note: file::DIFFERS,
+                remedy: Remedy::Again,
             });
             return Ok(ChunkFate::Failed);
         }

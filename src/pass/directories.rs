@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::listing::{Part, TooMany, listings};
 use super::mirror::{abandon, names_unknown, note, outcome_of, report};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, chosen, settle, share};
+use super::{Context, Effects, Watch, aside, chosen, settle, share};
 use crate::counters::{Number, Slot};
 use crate::fault::{Failure, Side};
 use crate::fs::attributes;
@@ -149,6 +149,9 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
 /// One sub-directory of the source: to be walked, if the target has it too.
 fn one(context: &Context, pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
     effects.see(Kind::Directory);
+    if context.suspects.has_name_aside(&pair.item.path, name) {
+        return aside::fail(pair.path(name), Kind::Directory, effects);
+    }
     let source = match attributes::of_name(&pair.source, name) {
         Ok(source) => source,
         Err(failure) if failure.errno == Errno::ENOENT as i32 => {

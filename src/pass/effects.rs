@@ -1,7 +1,7 @@
 //! What came of an item: enters the rank's state in one step, at the item's end.
 
 use crate::counters::{Counters, Number, Slot};
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
@@ -75,7 +75,7 @@ impl Effects {
     /// An entry vanished or changed, or failed for a reason of ours.
     pub fn miss(&mut self, kind: Kind, path: TreePath, outcome: Outcome, side: Side, note: &'static str) {
         self.end(kind, outcome);
-        self.fault(Fault { path, outcome, side, operation: "", errno: 0, note });
+        self.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again });
     }
 
     /// The trees differ at a name.

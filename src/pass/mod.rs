@@ -1,6 +1,7 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod aside;
 mod bucket;
 pub mod changes;
 mod chosen;
@@ -31,7 +32,7 @@ pub use temporary::Temporaries;
 pub use watch::{Signs, Watch};
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use self::mirror::listed::Part;
 use crate::fs::data::Copying;
@@ -41,6 +42,7 @@ use crate::tree::decide::Policy;
 use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
+use crate::tree::suspects::Suspects;
 use crate::tree::{Attributes, Identity, Item, Time, TreePath};
 
 /// How finely work is cut.
@@ -113,6 +115,8 @@ pub struct Context {
     pub dry_run: bool,
     /// What is changed on the target is listed.
     pub itemizes: bool,
+    /// What earlier attempts of this run died over.
+    pub suspects: Arc<Suspects>,
     /// Set if names that only the target has are to be removed: the walk plans that.
     pub planning: Option<Planning>,
     /// The subtrees in which nothing is removed; set when the plan has been judged.

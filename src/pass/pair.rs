@@ -43,6 +43,8 @@ pub enum Trouble {
     Failed(Failure),
     /// One tree would be mirrored into itself.
     Nested,
+    /// Two attempts of this run died over it.
+    SetAside,
 }
 
 impl From<Failure> for Trouble {
@@ -65,6 +67,9 @@ impl<'c> Pair<'c> {
     }
 
     fn open_checked(context: &'c Context, item: DirectoryItem, check: bool) -> Result<Self, Trouble> {
+        if context.sets_aside(&item.path) {
+            return Err(Trouble::SetAside);
+        }
         let trees = &context.trees;
         let source = match open::directory_below(&trees.source, &item.path) {
             Ok(source) => source,

@@ -29,7 +29,7 @@ fn outcome_before_changes(context: &Context, pair: &Pair<'_>) -> Result<Outcome,
 /// The same, and lists what is to be set. What can not be looked at has failed.
 pub fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects) -> Outcome {
     let outcome = outcome_before_changes(context, pair).unwrap_or_else(|failure| {
-        effects.fault(Fault::of(pair.item.path.clone(), failure));
+        effects.fault(Fault::of_itself(pair.item.path.clone(), failure));
         Outcome::Failed
     });
     // One below the root was listed when it was made.
@@ -52,7 +52,7 @@ pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: 
     match attributes::of_fd(&pair.source) {
         Ok(source) if source.ctime == pair.source_was.ctime => settle(context, &pair, &source, outcome, effects),
         Ok(_) => defer(pair.item, outcome, after_below, effects),
-        Err(failure) => effects.fail(Kind::Directory, pair.item.path.clone(), failure),
+        Err(failure) => failed(&pair, failure, effects),
     }
 }
 
@@ -90,11 +90,14 @@ fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outc
             let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
             effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });
         }
-        Err(failure) => {
-            effects.end(Kind::Directory, Outcome::Failed);
-            effects.fault(Fault::of(pair.item.path.clone(), failure));
-        }
+        Err(failure) => failed(pair, failure, effects),
     }
+}
+
+/// All that it holds is cared for elsewhere.
+fn failed(pair: &Pair<'_>, failure: Failure, effects: &mut Effects) {
+    effects.end(Kind::Directory, Outcome::Failed);
+    effects.fault(Fault::of_itself(pair.item.path.clone(), failure));
 }
 
 fn make_right(

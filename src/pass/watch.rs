@@ -2,16 +2,43 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::fs::in_flight::Slot;
 use crate::tree::TreePath;
+use crate::tree::suspects::Suspects;
 
 /// One worker's operation, read by its rank's main thread.
 #[derive(Debug)]
 pub struct Watch {
     running: Mutex<Running>,
     signs: Arc<Signs>,
+    record: Option<Record>,
+}
+
+/// What outlives the process of what the worker is doing.
+#[derive(Debug)]
+struct Record {
+    /// Only the worker itself takes this lock, so it may wait for the run directory.
+    slot: Mutex<Slot>,
+    suspects: Arc<Suspects>,
+}
+
+impl Record {
+    fn turn_to(&self, directory: &TreePath, name: Option<&CStr>) {
+        let name = name.map(CStr::to_bytes).unwrap_or_default();
+        let is_suspect = || self.suspects.watches(directory.as_bytes());
+        self.slot().turn_to(directory.as_bytes(), name, is_suspect);
+    }
+
+    fn next_name(&self, name: &CStr) {
+        self.slot().next_name(name.to_bytes());
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a rank tells its workers while they have an item.
@@ -36,11 +63,20 @@ impl Watch {
     /// A worker that does nothing yet.
     pub fn new(signs: Arc<Signs>) -> Self {
         let running = Running { operation: "", directory: Vec::new(), name: Vec::new(), since: None };
-        Self { running: Mutex::new(running), signs }
+        Self { running: Mutex::new(running), signs, record: None }
+    }
+
+    /// The same for one whose work is recorded in a slot.
+    pub fn recorded(signs: Arc<Signs>, slot: Slot, suspects: Arc<Suspects>) -> Self {
+        Self { record: Some(Record { slot: Mutex::new(slot), suspects }), ..Self::new(signs) }
     }
 
     /// The worker turns to a directory, or to a name in it.
     pub fn begin(&self, operation: &'static str, directory: &TreePath, name: Option<&CStr>) {
+        // Before it is touched.
+        if let Some(record) = &self.record {
+            record.turn_to(directory, name);
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.operation = operation;
         running.directory.clear();
@@ -52,6 +88,9 @@ impl Watch {
 
     /// The worker turns to the next name of the same directory.
     pub fn next_name(&self, operation: &'static str, name: &CStr) {
+        if let Some(record) = &self.record {
+            record.next_name(name);
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.operation = operation;
         running.name.clear();
@@ -68,6 +107,9 @@ impl Watch {
     /// The worker is done with its item.
     pub fn end(&self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).since = None;
+        if let Some(record) = &self.record {
+            record.slot().clear();
+        }
     }
 
     /// What the worker has been doing, and for how long.

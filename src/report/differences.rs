@@ -73,7 +73,7 @@ pub(super) fn both_forms(path: &TreePath) -> (String, Option<String>) {
 }
 
 /// The bytes of a path in both forms.
-pub(super) fn raw(text: &str, base64: Option<&String>) -> Vec<u8> {
+pub fn raw(text: &str, base64: Option<&String>) -> Vec<u8> {
     base64.and_then(|base64| STANDARD.decode(base64).ok()).unwrap_or_else(|| text.as_bytes().to_vec())
 }
 

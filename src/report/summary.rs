@@ -22,6 +22,9 @@ pub struct Summary {
     pub arguments: Vec<String>,
     /// The name of the run's directory.
     pub run_id: String,
+    /// `retry`: the run whose faults this one did again; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
     /// Where that directory is.
     pub run_directory: String,
     /// Of the program, on all ranks.

@@ -203,7 +203,12 @@ fn remarks(summary: &Summary) -> Option<String> {
         ));
     }
     lines.extend(summary.frozen.iter().flat_map(|frozen| about_frozen(frozen, &summary.run_directory)));
-    if summary.links.outside > 0 {
+    if summary.links.outside > 0 && summary.retry_of.is_some() {
+        lines.push(format!(
+            "{} with names that this retry did not look at: the command of the run itself brings them together",
+            plural(summary.links.outside, "inode", "inodes")
+        ));
+    } else if summary.links.outside > 0 {
         lines.push(format!("{} with names outside SRC", plural(summary.links.outside, "inode", "inodes")));
     }
     if summary.links.split > 0 {
@@ -254,6 +259,10 @@ fn faults(summary: &Summary) -> Option<String> {
     let more = summary.faults.len().saturating_sub(CAUSES_MAX);
     if more > 0 {
         lines.push(format!("    and {}", plural(more as u64, "other cause", "other causes")));
+    }
+    let can_retry = looks_at_files(summary) && !summary.dry_run;
+    if can_retry && summary.faults.iter().any(|fault| fault.outcome == "failed") {
+        lines.push(format!("  pmirror retry {} does what failed again", summary.run_directory));
     }
     Some(format!("{}\n", lines.join("\n")))
 }

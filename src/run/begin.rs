@@ -12,7 +12,7 @@ use super::choose::{self, FilesFrom};
 use super::crew::Crew;
 use super::lock::{Holder, Lock};
 use super::resume::Resumed;
-use super::{guard, look};
+use super::{guard, look, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -24,10 +24,12 @@ use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Limits, Temporaries};
 use crate::sched::Rank;
+use crate::started::Started;
 use crate::tree::decide::Abilities;
 use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
+use crate::tree::suspects::Suspects;
 use crate::tree::{DirectoryItem, Item, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
@@ -80,7 +82,13 @@ pub struct Ready {
 
 impl Ready {
     /// Puts together what the passes work with.
-    pub fn begun(self, config: &Config, comm: &dyn Comm, threads: u32, frozen: Option<Time>) -> Begun {
+    pub fn begun(
+        self,
+        config: &Config,
+        comm: &dyn Comm,
+        threads: u32,
+        (frozen, suspects): (Option<Time>, Suspects),
+    ) -> Begun {
         let (source, target) = (self.source, self.target);
         let fs_types = (source.view.fs_type, target.view.fs_type);
         let root = DirectoryItem {
@@ -110,6 +118,7 @@ impl Ready {
             dry_run: !config.writes(),
             resumed: config.resume,
             itemizes: config.itemizes,
+            suspects: Arc::new(suspects),
             planning: config.planning(),
             held: OnceLock::new(),
             gone: OnceLock::new(),
@@ -148,7 +157,8 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) ->
         None => choose::frozen_since(crew.config, comm, &crew.roster)?,
     };
     let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
-    Ok(ready.begun(crew.config, comm, crew.threads, frozen))
+    let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
+    Ok(ready.begun(crew.config, comm, crew.threads, (frozen, suspects)))
 }
 
 /// Begins a run that writes.
@@ -169,7 +179,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
-    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
+    let files_from = choose::files_from(crew, &run_directory, comm);
     let files_from = files_from.inspect_err(|_| {
         forget(&run_directory, comm.rank());
         if made && comm.rank() == Rank::ROOT {
@@ -180,11 +190,12 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let job = crew.job.as_ref().map_or("", |job| job.job_id.as_str());
     let files = config.command.makes_target().then(|| config.policy.times_are_the_record());
     let holder = Holder::this_process(attempt, &run_id, roster.host(), job, files);
+    let started = &config.started;
     let take_lock = || {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
         Lock::take(make, holder)
     };
-    let ready = share_target(&run_directory, comm, roster, &target, attempt, take_lock);
+    let ready = share_target(&run_directory, comm, roster, &target, (attempt, started), take_lock);
     let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
@@ -327,7 +338,7 @@ fn share_target(
     comm: &mut dyn Comm,
     roster: &Roster,
     target: &Root,
-    attempt: Attempt,
+    (attempt, started): (Attempt, &Started),
     take_lock: impl FnOnce() -> Result<(Private, Lock), Error>,
 ) -> Result<Shared, Error> {
     let mut held = None;
@@ -336,12 +347,16 @@ fn share_target(
         let abilities = prepare(&private, attempt).map_err(|failure| broken("DST/.pmirror", failure));
         let dead = lock.dead().to_vec();
         held = Some((private, lock));
-        Ok((abilities?, dead))
+        // Not before the lock is held: a run with this id may be under way.
+        abilities.and_then(|abilities| started.save(run_directory).map(|()| (abilities, dead)))
     });
     let found = word.and_then(|(abilities, dead)| {
         agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
         Ok((abilities, dead))
     });
+    if found.is_err() && held.is_some() {
+        Started::forget(run_directory);
+    }
     remove_from_state(run_directory, comm.rank(), found.is_err());
     match found {
         Ok((abilities, dead)) => Ok((held, abilities, dead)),

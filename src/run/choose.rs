@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::agree::{Roster, agree, from_root};
+use super::crew::Crew;
+use super::failed;
 use crate::cli::choose::{Choose, Given, rules};
 use crate::comm::Comm;
 use crate::config::Config;
@@ -62,21 +64,27 @@ pub struct FilesFrom {
     pub extent: Option<Extent>,
 }
 
-/// Rank 0 reads the list and writes it sorted into the run directory, where all ranks open it.
+/// Rank 0 reads the list, or the faults of the run that `retry` does again, and writes it sorted into the
+/// run directory, where all ranks open it.
 pub fn files_from(
-    choose: &Choose,
+    crew: &Crew<'_>,
     run_directory: &RunDirectory,
     comm: &mut dyn Comm,
-    roster: &Roster,
 ) -> Result<Option<FilesFrom>, Error> {
-    let Some(path) = choose.files_from.as_deref() else {
-        return Ok(None);
+    let (config, roster) = (crew.config, &crew.roster);
+    let (choose, retry) = (&config.choose, config.started.retry.as_ref());
+    let write: Box<dyn Fn() -> Result<Written, Error>> = match (retry, choose.files_from.as_deref()) {
+        (Some(of), _) => Box::new(|| failed::write_list(of, run_directory)),
+        (None, Some(path)) => Box::new(move || write_list(path, choose.from0, run_directory)),
+        (None, None) => return Ok(None),
     };
-    let (bytes, has_root) = from_root(comm, roster, || {
-        let written = write_list(path, choose.from0, run_directory)?;
-        Ok((written.bytes, written.has_root))
-    })?;
-    let opened = PathList::open(run_directory).map_err(|error| {
+    let all = |written: Written| (!written.has_root).then_some(Extent { start: 0, end: written.bytes });
+    let extent = match crew.history.list {
+        // What is left to do counts by the list as it was.
+        Some(extent) => extent,
+        None => from_root(comm, roster, || write().map(all))?,
+    };
+    let opened = PathList::open(run_directory, retry.is_some()).map_err(|error| {
         Error::Fatal(format!(
             "the list of --files-from can not be read in the run directory {}: {error}",
             escaped(run_directory.path().as_os_str().as_bytes())
@@ -87,7 +95,6 @@ pub fn files_from(
         Err(error) => (Err(error), None),
     };
     agree(comm, roster, mine)?;
-    let extent = (!has_root).then_some(Extent { start: 0, end: bytes });
     Ok(list.map(|list| FilesFrom { list, extent }))
 }
 

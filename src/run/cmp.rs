@@ -88,7 +88,11 @@ fn conclude(
     let (run_directory, fs_types) = (looking.run_directory.clone(), looking.fs_types);
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let found = record::Found { counters, faults, ended, error, judged: None, written_to: Vec::new() };
+    let is_over = ended == Ended::Quiet && found.error.is_none();
     let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    if crew.is_root() && is_over {
+        resume::forget(&looking.run_directory);
+    }
     if crew.is_root() && !crew.config.json {
         print(&looking.run_directory, cmp, &conclusion);
     }

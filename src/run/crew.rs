@@ -16,6 +16,7 @@ use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
 use crate::sched::{Cut, Rank};
 use crate::slurm::Job;
+use crate::tree;
 use crate::tree::decide::ContentRule;
 use crate::tree::itemize::Trigger;
 
@@ -28,12 +29,14 @@ pub struct History {
     pub listed: Vec<Extent>,
     /// Seconds that they took.
     pub seconds: f64,
+    /// Of a run that goes on: what `--files-from` listed.
+    pub list: Option<Option<tree::listed::Extent>>,
 }
 
 impl Default for History {
     /// The first attempt.
     fn default() -> Self {
-        Self { attempt: 1, listed: Vec::new(), seconds: 0.0 }
+        Self { attempt: 1, listed: Vec::new(), seconds: 0.0, list: None }
     }
 }
 

@@ -9,7 +9,7 @@ use super::crew::Crew;
 use super::frame::Passed;
 use super::record::{Found, Recorder};
 use super::story::Story;
-use super::{Conclusion, end, known, lists};
+use super::{Conclusion, end, known, lists, resume};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{Ended, Finished};
@@ -50,7 +50,9 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let mut listed = Ok(Vec::new());
     if crew.is_root() {
-        path_list::remove(&run_directory);
+        if !crew.goes_on() {
+            path_list::remove(&run_directory);
+        }
         if let Some((private, lock)) = begun.held {
             let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
             end::give_back(private, lock, &context.trees.target, is_whole);
@@ -70,8 +72,12 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     };
     let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
+    let is_over = ended == Ended::Quiet && error.is_none();
     let found = Found { counters, faults, ended, error, judged, written_to };
     let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
+    if crew.is_root() && is_over {
+        resume::forget(&recorder.run_directory);
+    }
     known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
     conclusion
 }

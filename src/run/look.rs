@@ -17,6 +17,7 @@ use crate::fs::probe;
 use crate::fs::roots::{self, Root};
 use crate::pass::Temporaries;
 use crate::pass::temporary::Attempt;
+use crate::started::Started;
 
 /// Begins a run that only looks.
 pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
@@ -40,8 +41,13 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     agree(comm, roster, refuse_state_in_trees(&run_directory, &source, &target))?;
     agree(comm, roster, refuse_state_as_target(config, &run_directory))?;
     make_run_directory(crew, comm, &run_directory)?;
-    let files_from = choose::files_from(&config.choose, &run_directory, comm, roster);
-    let files_from = files_from.inspect_err(|_| remove_from_state(&run_directory, comm.rank(), true))?;
+    let files_from = choose::files_from(crew, &run_directory, comm);
+    let files_from = files_from.inspect_err(|_| {
+        if crew.is_root() {
+            Started::forget(&run_directory);
+        }
+        remove_from_state(&run_directory, comm.rank(), true);
+    })?;
     let abilities = probe::assumed_of(target.view.fs_type);
     // No temporary name is ever made, so no attempt is needed to tell them apart.
     let temporaries = Temporaries::new(Attempt(0), comm.rank().0, Vec::new());
@@ -95,6 +101,8 @@ pub fn make_run_directory(crew: &Crew<'_>, comm: &mut dyn Comm, run_directory: &
         Ok(attempt.0)
     })?;
     let seen = agree(comm, roster, find_in_state(run_directory, Attempt(nonce)));
+    let kept = from_root(comm, roster, || if seen.is_ok() { crew.config.started.save(run_directory) } else { Ok(()) });
+    let seen = seen.and_then(|_| kept);
     remove_from_state(run_directory, comm.rank(), seen.is_err());
-    seen.map(|_| ())
+    seen
 }

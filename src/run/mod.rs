@@ -1,5 +1,6 @@
 //! The story of one run: a short file for each command, over shared parts.
 
+mod again;
 mod agree;
 mod begin;
 mod choose;
@@ -7,6 +8,7 @@ mod clock;
 mod cmp;
 mod crew;
 mod end;
+mod failed;
 mod finish;
 mod frame;
 mod guard;
@@ -23,8 +25,11 @@ mod rm;
 mod rm_tree;
 mod settle;
 mod story;
+mod suspects;
 mod sync;
 mod total;
+
+pub use again::{locate, resume, retry};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

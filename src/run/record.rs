@@ -6,7 +6,7 @@ use super::agree::agree;
 use super::clock::Done;
 use super::crew::Crew;
 use super::prune::{self, Judged};
-use super::{Conclusion, end, lists};
+use super::{Conclusion, end, lists, suspects};
 use crate::comm::Comm;
 use crate::config::Command;
 use crate::counters::{Books, Counters, Imbalance, Number};
@@ -75,6 +75,9 @@ impl Recorder<'_> {
             summary.frozen = self.crew.config.command.is_final().then(|| summary::frozen(&all, written_to));
             summary.removals = judged.map(|judged| removals(&all, &judged));
             written = self.write(&summary);
+            if ended == Ended::Quiet && error.is_none() {
+                suspects::forget(&self.run_directory);
+            }
             conclusion.summary = Some(summary);
         }
         if let Err(broken) = agree(comm, &self.crew.roster, written) {
@@ -110,6 +113,7 @@ impl Recorder<'_> {
             command: self.crew.config.command.word(),
             arguments: self.crew.config.arguments.clone(),
             run_id: self.crew.config.run_id.clone(),
+            retry_of: self.crew.config.started.retry.as_ref().map(|of| of.run_id.clone()),
             run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
             exit_code,
             error: error.map(ToString::to_string),

@@ -6,7 +6,7 @@ use super::crew::{Crew, History, any_rank};
 use super::frame::Run;
 use super::story::Story;
 use crate::comm::Comm;
-use crate::engine::{Ended, Engine, Loader, Manifest};
+use crate::engine::{Archive, Ended, Engine, Loader, Manifest};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::sched::Stop;
@@ -28,10 +28,11 @@ pub fn read(crew: &mut Crew<'_>, comm: &mut dyn Comm) -> Result<Option<Resumed>,
     }
     let run = RunDirectory::new(&crew.config.state_dir, &crew.config.run_id);
     let manifest = from_root(comm, &crew.roster, || Manifest::read(&run)?.ok_or_else(|| no_checkpoint(crew)))?;
-    let story = wire::decode("story of a run", &manifest.story)
+    let story: Story = wire::decode("story of a run", &manifest.story)
         .map_err(|_| Error::Usage("the checkpoint was taken by another version of pmirror".to_owned()))?;
     let Manifest { attempt, seconds, .. } = manifest;
-    crew.history = History { attempt: attempt + 1, listed: manifest.listed.clone(), seconds };
+    let list = Some(story.list);
+    crew.history = History { attempt: attempt + 1, listed: manifest.listed.clone(), seconds, list };
     Ok(Some(Resumed { manifest, story }))
 }
 
@@ -74,6 +75,11 @@ pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed
     crew.history.listed.extend(listed.into_iter().flatten());
     engine.tell_history(crew.history.listed.clone());
     Ok(())
+}
+
+/// The run is over: nothing is left to go on with. What can not be removed takes space, and no more than that.
+pub fn forget(run: &RunDirectory) {
+    let _ = Archive::new(run, 0).remove();
 }
 
 /// Whether a run that ended so leaves a checkpoint.

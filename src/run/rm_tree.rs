@@ -15,7 +15,7 @@ use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Finished};
-use crate::fault::{Error, Failure, Fault, Side};
+use crate::fault::{Error, Failure, Fault, Remedy, Side};
 use crate::fs::open;
 use crate::fs::operator::RunDirectory;
 use crate::fs::probe;
@@ -99,6 +99,7 @@ fn begun(
         itemizes: config.itemizes,
         frozen: None,
         gone: OnceLock::new(),
+        suspects: Arc::default(),
         planning: None,
         held: OnceLock::new(),
     });
@@ -182,11 +183,12 @@ fn root(tree: &TreeRoot, context: &Context, stays: Option<Kept>, effects: &mut E
             effects.keep(Kind::Directory, Kept::NotEmpty);
             let note = Kept::NotEmpty.text();
             let outcome = crate::tree::Outcome::Skipped;
-            effects.fault(Fault { path: TreePath::root(), outcome, side: Side::Target, operation: "", errno: 0, note });
+            let (path, side, remedy) = (TreePath::root(), Side::Target, Remedy::Nothing);
+            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
         }
         Err(failure) => {
             effects.remove(Kind::Directory, Fate::Failed);
-            effects.fault(Fault::of(TreePath::root(), failure));
+            effects.fault(Fault { remedy: Remedy::Nothing, ..Fault::of(TreePath::root(), failure) });
         }
     }
 }

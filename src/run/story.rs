@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::begin::Begun;
 use super::prune::Judged;
 use crate::config::Config;
+use crate::tree::listed::Extent;
 use crate::tree::{Identity, Time};
 
 /// A stage of a run, in the order in which they come. In each of them items are done to global quiescence.
@@ -34,11 +35,13 @@ type RootIdentity = (Identity, u64);
 pub struct Story {
     /// Of pmirror: what it encodes is understood by the same version alone.
     version: String,
-    /// Of the command and its options.
+    /// Of the command, its operands and options.
     digest: u64,
     roots: [RootIdentity; 2],
     /// `--final`: the moment from which on nothing may change.
     pub frozen: Option<Time>,
+    /// What of `--files-from` is listed, if only that is looked at.
+    pub list: Option<Extent>,
     /// Where the run is.
     pub stage: Stage,
     /// What the guards said, once they have.
@@ -52,9 +55,10 @@ impl Story {
         let [source, target] = roots.map(|identity| *identity);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            digest: config.digest(),
+            digest: config.started.digest(),
             roots: [(source, begun.fs_types.0), (target, begun.fs_types.1)],
             frozen: begun.context.frozen,
+            list: begun.listed,
             stage: Stage::Walk,
             judged: None,
         }

@@ -1,7 +1,8 @@
 //! A long list of paths, sorted so that each directory's are together: what it says of one directory.
 //!
 //! The list is a text of records, each a path below the root closed by a NUL. It may be far larger than
-//! memory, so an item holds the extent of its part, and looks at it through a window.
+//! memory, so an item holds the extent of its part, and looks at it through a window. A slash behind a
+//! path means a directory without what it holds.
 
 use std::cmp::Ordering;
 use std::ffi::CString;
@@ -130,6 +131,14 @@ impl<'t, T: Text> Groups<'t, T> {
         if first_record(self.unused()).is_none() {
             self.fill()?;
         }
+        // The directory itself is listed, without what it holds.
+        let is_itself = |record: &[u8]| !self.prefix.is_empty() && record == self.prefix;
+        if first_record(self.unused()).is_some_and(is_itself) {
+            let bytes = self.prefix.len() + 1;
+            self.used += bytes;
+            self.rest.start += bytes as u64;
+            return self.next();
+        }
         let record = first_record(self.unused()).ok_or_else(|| self.text.is_broken())?;
         let (name, listed) = self.name_of(record).ok_or_else(|| self.text.is_broken())?;
         let (name, record_bytes) = (name.to_vec(), record.len() + 1);
@@ -250,7 +259,7 @@ pub fn for_each_path<T: Text>(text: &T, extent: Extent, mut visit: impl FnMut(&[
         let window = text.read(at, usize::try_from(length).unwrap_or(0))?;
         let mut rest = window.as_slice();
         while let Some(record) = first_record(rest) {
-            visit(record);
+            visit(record.strip_suffix(b"/").unwrap_or(record));
             rest = rest.get(record.len() + 1..).unwrap_or_default();
         }
         let used = window.len() - rest.len();
@@ -377,6 +386,18 @@ mod tests {
             let ended = (0..calls_max).any(|_| !matches!(groups.next(), Ok(Some(_))));
             prop_assert!(ended);
         }
+    }
+
+    #[test]
+    fn a_slash_behind_a_directory_leads_there_and_no_further() {
+        let text = Memory::of(&["a", "d/", "d/e/", "d/e/f", "z/"].map(str::to_owned));
+        let groups = text.groups("", text.whole());
+        let found: Vec<(&[u8], bool)> = groups.iter().map(|group| (group.name.to_bytes(), group.listed)).collect();
+        assert_eq!(found, [(&b"a"[..], true), (b"d", false), (b"z", false)]);
+        let below = text.groups("d", groups[1].below);
+        assert_eq!((below.len(), below[0].name.as_c_str(), below[0].listed), (1, c"e", false));
+        assert_eq!(text.groups("d/e", below[0].below).len(), 1);
+        assert_eq!(text.groups("z", groups[2].below).len(), 0);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod remark;
 pub mod removal;
 pub mod sample;
 pub mod side;
+pub mod suspects;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};

@@ -95,6 +95,14 @@ impl Outcome {
         outcome
     }
 
+    /// Fails unless these words stand on stderr.
+    pub fn says(self, words: &str) -> Outcome {
+        self.context(|| {
+            assert!(String::from_utf8_lossy(&self.stderr).contains(words), "stderr does not say {words:?}")
+        });
+        self
+    }
+
     /// The summary, which must exist.
     pub fn summary(&self) -> &Value {
         self.context(|| assert!(self.summary.is_some(), "there is no summary.json"));

@@ -113,6 +113,12 @@ impl Pair {
         mtimes.state_dir(self.state_path()).copied_to(&self.top)
     }
 
+    /// `pmirror retry` of a run from the source to the target, to be refined and run.
+    pub fn retry(&self, run: impl AsRef<std::ffi::OsStr>) -> Pmirror {
+        let retry = Pmirror::new().retry(self.source_path(), self.target_path(), run);
+        retry.state_dir(self.state_path()).copied_to(&self.top)
+    }
+
     /// Gives the target and the state directory to a user.
     pub fn give_to(&self, (user, group): (u32, u32)) -> &Pair {
         let top = self.beside();

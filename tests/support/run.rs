@@ -103,8 +103,21 @@ impl Pmirror {
         mtimes
     }
 
+    /// `pmirror retry RUN`, where another run went from this source to this target.
+    pub fn retry(self, source: impl AsRef<Path>, target: impl AsRef<Path>, run: impl AsRef<OsStr>) -> Pmirror {
+        let mut retry = self.sync(source, target);
+        retry.words = ["retry".into(), run.as_ref().to_os_string()].to_vec();
+        retry
+    }
+
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Pmirror {
         self.words.push(word.as_ref().to_os_string());
+        self
+    }
+
+    /// These words in place of all others.
+    pub fn words(mut self, words: &[&str]) -> Pmirror {
+        self.words = words.iter().map(OsString::from).collect();
         self
     }
 

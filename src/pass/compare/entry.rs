@@ -10,8 +10,8 @@ use super::{Judged, Look, large, links};
 use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::attributes;
-use crate::pass::chosen;
 use crate::pass::pair::{Trouble, mount_of};
+use crate::pass::{aside, chosen};
 use crate::tree::decide::Skip;
 use crate::tree::difference::Level;
 use crate::tree::item::LinkKey;
@@ -21,6 +21,11 @@ use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, Outcome, TreePa
 /// Looks at one name.
 pub fn one(look: &mut Look<'_>, sides: &Sides, name: &CStr, listed: Listed) {
     let path = sides.item.path.join(name);
+    if look.context.sets_aside(&path) {
+        let kind = listed.kind.unwrap_or(Kind::Unknown);
+        look.effects.see(kind);
+        return aside::fail(path, kind, look.effects);
+    }
     let source = attributes::of_name(&sides.source, name);
     let seen = source.as_ref().map_or(Kind::Unknown, |source| source.kind);
     let kind = listed.kind.unwrap_or(seen);
@@ -138,6 +143,6 @@ pub fn failure_of(trouble: Trouble, gone: Failure) -> Failure {
     match trouble {
         Trouble::Failed(failure) => failure,
         Trouble::Changed(side, _) => Failure { side, ..gone },
-        Trouble::Vanished | Trouble::Nested => gone,
+        Trouble::Vanished | Trouble::Nested | Trouble::SetAside => gone,
     }
 }

@@ -26,6 +26,9 @@ const REPLACED: &str = "another directory is in its place, or its mount is missi
 impl Sides {
     /// Opens the directory below the roots, and looks whether it is that of the item.
     pub fn open(context: &Context, item: DirectoryItem) -> Result<Self, Trouble> {
+        if context.sets_aside(&item.path) {
+            return Err(Trouble::SetAside);
+        }
         let trees = &context.trees;
         let source = open::directory_below(&trees.source, &item.path).map_err(source_trouble)?;
         let source_was = attributes::of_fd(&source)?;

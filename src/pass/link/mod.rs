@@ -3,7 +3,7 @@
 
 mod part;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
@@ -14,9 +14,9 @@ use super::mirror::file;
 use super::mirror::place::{Place, put_in_place};
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, dry};
+use super::{Context, Effects, Watch, aside, dry};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names, open};
 use crate::tree::decide::{Action, Known, Skip, decide};
 use crate::tree::item::{Claim, LinkKey, Turn};
@@ -31,7 +31,27 @@ struct Member {
 }
 
 /// Settles a group, or has it wait for the answer to its claim.
-pub fn group(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mut Effects) {
+pub fn group(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
+    let (members, faults_before) = (group.members.clone(), effects.faults.len());
+    one_turn(context, group, watch, effects);
+    let (_, faults) = effects.faults.split_at_mut_checked(faults_before).unwrap_or_default();
+    name_others(&members, faults);
+}
+
+/// A name that failed is to be done again together with one that did not, or else it would become an inode
+/// of its own.
+fn name_others(members: &[TreePath], faults: &mut [Fault]) {
+    let failed: BTreeSet<TreePath> = faults.iter().map(|fault| fault.path.clone()).collect();
+    let done = members.iter().find(|path| !failed.contains(path));
+    for fault in faults {
+        let other = done.or_else(|| members.iter().find(|path| **path != fault.path));
+        if let Some(other) = other {
+            fault.remedy = Remedy::LinkOf(other.clone());
+        }
+    }
+}
+
+fn one_turn(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mut Effects) {
     let told = group.members.len();
     group.members.sort();
     group.members.dedup();
@@ -131,6 +151,10 @@ fn look(
     kind: Kind,
     effects: &mut Effects,
 ) -> Option<Member> {
+    if context.sets_aside(&path) {
+        aside::fail(path, kind, effects);
+        return None;
+    }
     let (parent, name) = parts(&path)?;
     let pair = match Pair::open_any(context, parent) {
         Ok(pair) => pair,
@@ -377,6 +401,7 @@ fn make(
             return Made::Not;
         }
     };
+    watch.begin("copy", &member.path, None);
     let entry = Entry { name: &name, kind };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
@@ -406,10 +431,7 @@ fn share_fate(member: &Member, kind: Kind, effects: &mut Effects) {
 }
 
 fn conflict(member: &Member, kind: Kind, effects: &mut Effects) {
-    effects.end(kind, Outcome::Failed);
-    let note = entry::CONFLICT;
-    let path = member.path.clone();
-    effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Target, operation: "", errno: 0, note });
+    effects.miss(kind, member.path.clone(), Outcome::Failed, Side::Target, entry::CONFLICT);
 }
 
 /// In what a name differs that becomes a link, before it does.

@@ -13,7 +13,7 @@ use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::changes::{self, Subject};
 use crate::pass::pair::{Pair, key};
-use crate::pass::{chosen, dry, frozen, plan};
+use crate::pass::{aside, chosen, dry, frozen, plan};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
@@ -29,6 +29,13 @@ pub struct Entry<'n> {
 
 /// Works on one name.
 pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
+    if work.context.suspects.has_name_aside(&work.pair.item.path, name) {
+        let kind = listed.kind.unwrap_or(Kind::Unknown);
+        work.effects.see(kind);
+        return aside::fail(work.pair.path(name), kind, work.effects);
+    }
+    // What was listed before a checkpoint may have been made since.
+    let listed = Listed { on_target: listed.on_target || work.context.resumed, ..listed };
     // A new regular file is opened at once and looked at through its descriptor. Not so where age or
     // size may leave it out: what is left out is not opened. Nor is anything in a dry run.
     let opens_at_once = !work.context.filter.looks_at_attributes() && !work.context.dry_run;

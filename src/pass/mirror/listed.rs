@@ -14,7 +14,7 @@ use crate::fault::{Failure, Fault, Side};
 use crate::fs::path_list::PathList;
 use crate::fs::{Fd, attributes, list};
 use crate::pass::pair::{Pair, Trouble};
-use crate::pass::{Context, Effects, Watch, settle};
+use crate::pass::{Context, Effects, Watch, aside, settle};
 use crate::tree::listed::{Extent, Group, Groups, for_each_path};
 use crate::tree::names::Listed;
 use crate::tree::{Attributes, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
@@ -137,6 +137,9 @@ fn work_on(
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
 fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     let name = group.name.as_c_str();
+    if is_aside(work.context, group, &work.pair.path(name), work.effects) {
+        return;
+    }
     let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
         return;
     };
@@ -149,6 +152,17 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
     }
+}
+
+/// A listed name that two attempts died over is not looked at. A directory on the way is when it is opened.
+pub fn is_aside(context: &Context, group: &Group, path: &TreePath, effects: &mut Effects) -> bool {
+    let is_aside = group.listed && context.sets_aside(path);
+    if is_aside {
+        effects.count(Number::Listed, 1);
+        effects.see(Kind::Unknown);
+        aside::fail(path.clone(), Kind::Unknown, effects);
+    }
+    is_aside
 }
 
 /// Looks at a name of the list on the source. `None`: it is not there, or is no directory and not
@@ -164,7 +178,7 @@ pub fn find(
         Ok(source) => source,
         Err(failure) => {
             if group.listed || failure.errno != Errno::ENOENT as i32 {
-                miss(path, failure, effects);
+                miss(list, path, failure, effects);
             }
             if failure.errno == Errno::ENOENT as i32 {
                 miss_below(list, path, group.below, failure, effects);
@@ -196,28 +210,39 @@ const NOT_THERE: &str = "listed in --files-from, but not found";
 const FAULTS_MAX: u64 = 1_000;
 
 /// A listed path that is not there has failed: the operator asked for it.
-fn miss(path: &TreePath, failure: Failure, effects: &mut Effects) {
-    miss_in_books(effects);
+/// What failed in another run, and is gone since, has vanished: nobody asked for it by name.
+fn miss(list: &PathList, path: &TreePath, failure: Failure, effects: &mut Effects) {
     let is_absent = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR);
-    effects.fault(Fault { note: if is_absent { NOT_THERE } else { "" }, ..Fault::of(path.clone(), failure) });
+    let (outcome, note) = match (is_absent, list.of_faults) {
+        (true, true) => (Outcome::Vanished, "gone since it failed"),
+        (true, false) => (Outcome::Failed, NOT_THERE),
+        (false, _) => (Outcome::Failed, ""),
+    };
+    miss_in_books(outcome, effects);
+    effects.fault(Fault { outcome, note, ..Fault::of(path.clone(), failure) });
 }
 
-fn miss_in_books(effects: &mut Effects) {
+fn miss_in_books(outcome: Outcome, effects: &mut Effects) {
     effects.count(Number::Listed, 1);
     effects.see(Kind::Unknown);
-    effects.end(Kind::Unknown, Outcome::Failed);
+    effects.end(Kind::Unknown, outcome);
 }
 
 /// The same for all that is listed below a name which is no directory.
 fn miss_below(list: &PathList, name: &TreePath, extent: Extent, failure: Failure, effects: &mut Effects) {
     let mut missed = 0;
+    let outcome = if list.of_faults { Outcome::Vanished } else { Outcome::Failed };
     let paths = for_each_path(list, extent, |path| {
         missed += 1;
-        if missed <= FAULTS_MAX { miss(&TreePath::from(path), failure, effects) } else { miss_in_books(effects) }
+        if missed <= FAULTS_MAX {
+            miss(list, &TreePath::from(path), failure, effects);
+        } else {
+            miss_in_books(outcome, effects);
+        }
     });
     if missed > FAULTS_MAX {
         let note = "listed in --files-from, but not found, nor the other paths below it";
-        effects.fault(Fault { note, ..Fault::of(name.clone(), failure) });
+        effects.fault(Fault { outcome, note, ..Fault::of(name.clone(), failure) });
     }
     if let Err(failure) = paths {
         lost(name, failure, effects);
@@ -239,7 +264,7 @@ pub fn abandon(list: &PathList, directory: &DirectoryItem, extent: Extent, troub
 
 /// The list can not be read: what it still named is not known.
 pub fn lost(path: &TreePath, failure: Failure, effects: &mut Effects) {
-    miss_in_books(effects);
+    miss_in_books(Outcome::Failed, effects);
     let note = "the list of --files-from can not be read in the run directory";
     effects.fault(Fault { note, ..Fault::of(path.clone(), failure) });
 }

@@ -14,9 +14,9 @@ use std::time::Instant;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, plan, settle, share};
+use super::{Context, Effects, Watch, aside, plan, settle, share};
 use crate::counters::Number;
-use crate::fault::{Fault, Side};
+use crate::fault::{Fault, Remedy, Side};
 use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
@@ -112,7 +112,7 @@ pub(super) fn outcome_of(trouble: Trouble) -> Outcome {
     match trouble {
         Trouble::Vanished => Outcome::Vanished,
         Trouble::Changed(..) => Outcome::Changed,
-        Trouble::Failed(_) | Trouble::Nested => Outcome::Failed,
+        Trouble::Failed(_) | Trouble::Nested | Trouble::SetAside => Outcome::Failed,
     }
 }
 
@@ -123,8 +123,10 @@ pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects
         Trouble::Vanished => (Side::Source, "the directory is gone"),
         Trouble::Changed(side, note) => (side, note),
         Trouble::Nested => (Side::Source, NESTED),
+        Trouble::SetAside => (Side::Source, aside::NOTE),
     };
-    effects.fault(Fault { path, outcome: outcome_of(trouble), side, operation: "", errno: 0, note });
+    let (outcome, remedy) = (outcome_of(trouble), Remedy::Again);
+    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
 }
 
 /// A single name whose directory can not be opened.
@@ -134,6 +136,7 @@ pub(super) fn trouble_of_name(path: TreePath, kind: Kind, trouble: Trouble, effe
         Trouble::Vanished => effects.miss(kind, path, Outcome::Vanished, Side::Source, "the directory is gone"),
         Trouble::Changed(side, note) => effects.miss(kind, path, Outcome::Changed, side, note),
         Trouble::Nested => effects.miss(kind, path, Outcome::Failed, Side::Source, NESTED),
+        Trouble::SetAside => aside::fail(path, kind, effects),
     }
 }
 
@@ -148,8 +151,9 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
     }
     if !list.is_empty() && matches!(trouble, Trouble::Failed(_)) {
         let note = "its remaining names were not looked at";
-        let path = item.path.clone();
-        effects.fault(Fault { path, outcome: Outcome::Failed, side: Side::Source, operation: "", errno: 0, note });
+        let (path, remedy) = (item.path.clone(), Remedy::Again);
+        let (outcome, side) = (Outcome::Failed, Side::Source);
+        effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
     }
 }
 

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 
 pub use self::doom::{count_seen, doom, planned};
 use self::site::{Obstacle, Site};
-use super::{Context, Effects, Watch};
-use crate::fault::{Failure, Fault, Side};
+use super::{Context, Effects, Watch, aside};
+use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names};
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath};
@@ -63,13 +63,17 @@ fn reason(obstacle: Obstacle) -> Kept {
 /// What stays although it should go is listed.
 fn tell_of_obstacle(path: &TreePath, obstacle: Obstacle, effects: &mut Effects) {
     match obstacle {
-        Obstacle::Failed(failure) => effects.fault(Fault::of(path.clone(), failure)),
+        Obstacle::Failed(failure) => {
+            let note = if failure == aside::UNTOUCHED { aside::NOTE_OF_REMOVAL } else { "" };
+            effects.fault(Fault { note, remedy: Remedy::Nothing, ..Fault::of(path.clone(), failure) });
+        }
         Obstacle::Stays(Kept::Gone | Kept::Protected | Kept::HoldsHeld | Kept::HoldsFailed) => {}
         Obstacle::Stays(kept) => {
             let side = if matches!(kept, Kept::OnSource | Kept::Unproven) { Side::Source } else { Side::Target };
             let outcome = if kept == Kept::OnSource { Outcome::Changed } else { Outcome::Skipped };
             let path = path.clone();
-            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note: kept.text() });
+            let (note, remedy) = (kept.text(), Remedy::Nothing);
+            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
         }
     }
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::fault::Failure;
 use crate::fs::{Fd, attributes, open};
 use crate::pass::Context;
-use crate::pass::pair;
+use crate::pass::{aside, pair};
 use crate::tree::removal::{Absent, Lack};
 use crate::tree::{Identity, Kept, Kind, Proof, TreePath};
 
@@ -47,6 +47,9 @@ impl Site {
         proof: &Proof,
         expected: Option<Identity>,
     ) -> Result<Self, Obstacle> {
+        if context.sets_aside(path) {
+            return Err(Obstacle::Failed(aside::UNTOUCHED));
+        }
         let Proof::Absent(absent) = proof else {
             return Self::below(context, &context.trees.target, path, path, expected);
         };
