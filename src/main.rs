@@ -1,19 +1,18 @@
 //! pmirror: parse, run, print, exit code.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, Parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 
 use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
+use pmirror::engine::StopSign;
 use pmirror::fault::Error;
 use pmirror::report::{print, say, tell};
 use pmirror::run::{self, Circumstances, Conclusion};
+use pmirror::signals;
 use pmirror::slurm::{self, Environment, Launch, Library};
 
 fn main() -> ExitCode {
@@ -63,11 +62,11 @@ fn start(config: &Config, environment: &Environment) -> ExitCode {
             ExitCode::from(1)
         }
         Launch::Alone(warning) => {
-            let interrupted = watch_signals();
+            let stop_sign = signals::watch();
             if let Some(warning) = warning {
                 say(&warning);
             }
-            work(config, environment, &mut Alone::default(), interrupted)
+            work(config, environment, &mut Alone::default(), stop_sign)
         }
         Launch::Mpi { tasks } => with_mpi(config, environment, tasks, &library),
     }
@@ -85,15 +84,15 @@ fn mpi_library() -> String {
 
 #[cfg(feature = "mpi")]
 fn with_mpi(config: &Config, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
-    // Before MPI starts its threads: they inherit which signals are blocked.
-    let interrupted = watch_signals();
+    // Before MPI starts its threads.
+    let stop_sign = signals::watch();
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
         return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
     };
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
     }
-    work(config, environment, &mut mpi, interrupted)
+    work(config, environment, &mut mpi, stop_sign)
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -102,9 +101,9 @@ fn with_mpi(_: &Config, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
 }
 
 /// Runs, and tells how it went.
-fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
+fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, stop_sign: StopSign) -> ExitCode {
     let is_root = comm.rank().0 == 0;
-    let circumstances = Circumstances { job: slurm::job(environment), interrupted };
+    let circumstances = Circumstances { job: slurm::job(environment), stop_sign };
     let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
     match (&summary, &error) {
         (Some(summary), _) if config.json => print(&summary.to_json()),
@@ -120,28 +119,6 @@ fn work(config: &Config, environment: &Environment, comm: &mut dyn Comm, interru
         _ => {}
     }
     ExitCode::from(exit_code)
-}
-
-/// SIGTERM and SIGINT end the run in order. They are blocked in all threads but one, which waits for
-/// them, so no system call of a worker is interrupted.
-fn watch_signals() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    let mut ignored = signals;
-    ignored.add(Signal::SIGPIPE);
-    ignored.add(Signal::SIGXFSZ);
-    if ignored.thread_block().is_err() {
-        return interrupted;
-    }
-    let flag = Arc::clone(&interrupted);
-    std::thread::spawn(move || {
-        while signals.wait().is_ok() {
-            flag.store(true, Ordering::Relaxed);
-        }
-    });
-    interrupted
 }
 
 /// As many open files as we may have: each file of a flush group has two. And no core dumps, as they

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
@@ -12,8 +12,10 @@ use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::letters;
+use super::lost;
 use super::remark_log::RemarkLog;
 use super::state::{Shared, State};
+use super::stop_sign::StopSign;
 use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
@@ -21,7 +23,7 @@ use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
-use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
+use crate::sched::{Envelope, Epoch, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
 
 use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Identity, Item};
@@ -47,6 +49,8 @@ pub struct Setup {
     pub neighbours: Vec<Rank>,
     /// This node's name.
     pub host: String,
+    /// The nodes of all ranks.
+    pub hosts: Vec<String>,
     /// Workers that run at one time.
     pub threads: u32,
     /// Bytes of items held in memory by each of the rank's tables.
@@ -57,8 +61,10 @@ pub struct Setup {
     pub run_directory: RunDirectory,
     /// How differences are listed.
     pub list: ListSettings,
-    /// Set by a signal.
-    pub interrupted: Arc<AtomicBool>,
+    /// What asks the run to stop early.
+    pub stop_sign: StopSign,
+    /// A rank that is silent for so long ends the job.
+    pub rank_timeout: Duration,
     /// For the choice of victims.
     pub seed: u64,
 }
@@ -77,7 +83,11 @@ pub struct Engine<'c> {
     comm: &'c mut dyn Comm,
     shared: Arc<Shared>,
     pool: Option<ThreadPool>,
-    interrupted: Arc<AtomicBool>,
+    stop_sign: StopSign,
+    /// The stop that this rank has asked for.
+    wanted: Option<Stop>,
+    vigil: Vigil,
+    hosts: Vec<String>,
     started: Instant,
     sleep: Duration,
     next_look_at_workers: Instant,
@@ -116,8 +126,18 @@ impl<'c> Engine<'c> {
             Err(error) => return Err((error, comm)),
         };
         let now = Instant::now();
-        let interrupted = setup.interrupted;
-        Ok(Self { comm, shared, pool, interrupted, started: now, sleep: SLEEP_MIN, next_look_at_workers: now })
+        Ok(Self {
+            comm,
+            shared,
+            pool,
+            stop_sign: setup.stop_sign,
+            wanted: None,
+            vigil: Vigil::new(me, ranks, setup.rank_timeout),
+            hosts: setup.hosts,
+            started: now,
+            sleep: SLEEP_MIN,
+            next_look_at_workers: now,
+        })
     }
 
     /// Runs a pass with this rank's own first items until no rank has any left. `observe` sees what
@@ -140,6 +160,7 @@ impl<'c> Engine<'c> {
         {
             let mut state = self.shared.lock();
             let now = self.started.elapsed();
+            self.vigil.begin(now);
             let state = &mut *state;
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
             fill(state);
@@ -182,6 +203,9 @@ impl<'c> Engine<'c> {
         let before = state.desk.bag.len();
         for post in posts {
             count_steals(&mut state.desk.counters, &post);
+            if matches!(post.message, Message::WaveDown { .. }) {
+                self.vigil.hear_wave(now);
+            }
             state.scheduler.handle_message(now, &mut state.desk, from, post);
             hear_notes(state);
         }
@@ -195,11 +219,14 @@ impl<'c> Engine<'c> {
 
     /// One round of the main loop. Returns whether the pass is over.
     fn step(&mut self, received: bool, observe: &mut dyn FnMut(&Report)) -> bool {
+        let now = self.started.elapsed();
+        let wanted = self.stop_sign.wanted(jiff::Timestamp::now());
         let (sent, news, wake) = {
             let mut state = self.shared.lock();
-            let now = self.started.elapsed();
-            if self.interrupted.load(Ordering::Relaxed) {
-                state.scheduler.want_stop(Stop::Signal);
+            // Once for each wish: rank 0 begins a wave whenever it is told.
+            if let Some(stop) = wanted.filter(|_| wanted > self.wanted) {
+                state.scheduler.want_stop(stop);
+                self.wanted = wanted;
             }
             let state = &mut *state;
             if hear_notes(state) {
@@ -212,7 +239,11 @@ impl<'c> Engine<'c> {
         let active = received || !sent.is_empty();
         letters::write(sent.into_iter(), |to, letter| self.comm.send(to, letter));
         if let Some(report) = news {
+            self.vigil.hear_report(now, &report);
             observe(&report);
+        }
+        if let Some(lost) = self.vigil.look(now) {
+            lost::end_job(self.comm, &self.hosts, lost);
         }
         self.look_at_workers();
         self.rest(active, wake)
@@ -409,7 +440,6 @@ fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {
 }
 
 fn count_steals(counters: &mut Counters, envelope: &wire::Post) {
-    use crate::sched::Message;
     let Envelope { epoch: Epoch(_), message } = envelope;
     match message {
         Message::Loot { items, .. } => {

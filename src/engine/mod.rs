@@ -7,11 +7,13 @@ mod difference_log;
 mod fault_log;
 mod letters;
 mod links;
+mod lost;
 mod main_thread;
 mod part_file;
 mod remark_log;
 mod removals;
 mod state;
+mod stop_sign;
 mod workers;
 
 pub use bag::{Bag, Spill};
@@ -22,3 +24,4 @@ pub use fault_log::{FaultGroup, FaultLog};
 pub use main_thread::{Ended, Engine, Finished, Setup};
 pub use remark_log::RemarkLog;
 pub use remark_log::part_name as remark_part_name;
+pub use stop_sign::StopSign;

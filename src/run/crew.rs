@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::agree::{Roster, agree};
 use super::begin::Begun;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Ended, Engine, ListSettings, Setup};
+use crate::engine::{Ended, Engine, ListSettings, Setup, StopSign};
 use crate::fault::{Error, Side};
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
@@ -28,7 +27,7 @@ pub struct Crew<'c> {
     pub job: Option<Job>,
     /// Workers of each rank.
     pub threads: u32,
-    interrupted: Arc<AtomicBool>,
+    stop_sign: StopSign,
     rank: Rank,
 }
 
@@ -37,8 +36,8 @@ impl<'c> Crew<'c> {
     pub fn call(config: &'c Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Self {
         let roster = Roster::call(comm);
         let threads = config.workers(roster.ranks_here());
-        let Circumstances { job, interrupted } = circumstances;
-        Self { config, roster, job, threads, interrupted, rank: comm.rank() }
+        let Circumstances { job, stop_sign } = circumstances;
+        Self { config, roster, job, threads, stop_sign, rank: comm.rank() }
     }
 
     /// Whether this is rank 0.
@@ -56,12 +55,14 @@ impl<'c> Crew<'c> {
         Setup {
             neighbours: self.roster.neighbours(),
             host: self.roster.host().to_owned(),
+            hosts: self.roster.hosts.clone(),
             threads: self.threads,
             bag_bytes_max: self.config.bag_bytes_max,
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
-            interrupted: Arc::clone(&self.interrupted),
+            stop_sign: self.stop_sign.clone(),
+            rank_timeout: self.config.rank_timeout,
             seed,
         }
     }

@@ -35,6 +35,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         (None, Ended::Stopped(Stop::Error)) => 11,
         (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
+        (None, Ended::Stopped(Stop::Time)) => 75,
         (None, Ended::Quiet) if failed => 23,
         (None, Ended::Quiet) if holds_back => 25,
         (None, Ended::Quiet) if has(Outcome::Different) || counters.has_differences() => 26,
@@ -73,6 +74,7 @@ mod tests {
         assert_eq!(code(&[Different, Failed]), 23);
         let fatal = Error::Fatal(String::new());
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Signal), None), 20);
+        assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Time), None), 75);
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Error), Some(&fatal)), 11);
     }
 

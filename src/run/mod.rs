@@ -6,6 +6,7 @@ mod choose;
 mod clock;
 mod cmp;
 mod crew;
+mod deadline;
 mod end;
 mod finish;
 mod frame;
@@ -24,13 +25,12 @@ mod settle;
 mod sync;
 mod total;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use crate::comm::Comm;
 use crate::config::{Command, Config};
+use crate::engine::StopSign;
 use crate::fault::Error;
 use crate::report::Summary;
+use crate::sched::Rank;
 use crate::slurm::Job;
 
 /// How a run ended: equal on all ranks, but for the summary, which rank 0 has.
@@ -54,12 +54,18 @@ impl From<Error> for Conclusion {
 pub struct Circumstances {
     /// The Slurm job.
     pub job: Option<Job>,
-    /// Set by a signal.
-    pub interrupted: Arc<AtomicBool>,
+    /// Shown by signals, and when the time is up.
+    pub stop_sign: StopSign,
 }
 
 /// Runs a command.
 pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
+    if comm.rank() == Rank::ROOT {
+        deadline::set(config, &circumstances.stop_sign);
+    }
+    if let Some(stop) = deadline::wanted_already(comm, &circumstances.stop_sign) {
+        return deadline::too_late(comm, stop);
+    }
     match &config.command {
         Command::Sync { .. } => sync::sync(config, comm, circumstances),
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),

@@ -75,6 +75,8 @@ pub enum Message<I, N> {
 /// Why a run ends before its work does. The larger one wins when several are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Stop {
+    /// The time is up: SIGUSR1, `--stop-at`, or the end of the Slurm allocation is near.
+    Time,
     /// SIGTERM or SIGINT.
     Signal,
     /// An error after which the run cannot go on.

@@ -10,6 +10,7 @@ pub mod scheduler;
 pub mod settings;
 pub mod share;
 mod thief;
+pub mod vigil;
 mod wave;
 
 #[cfg(test)]
@@ -19,3 +20,4 @@ pub use message::{Control, Envelope, Epoch, Message, Oldest, Rank, Report, Stop}
 pub use scheduler::{Local, Scheduler};
 pub use settings::Settings;
 pub use share::{Demand, Share};
+pub use vigil::Vigil;
