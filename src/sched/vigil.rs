@@ -8,8 +8,12 @@ use super::message::{Rank, Report};
 /// Others than rank 0 wait so much longer, so that rank 0 speaks first if it can: it knows who is silent.
 pub const ROOT_SPEAKS_FIRST: Duration = Duration::from_secs(60);
 
-/// A rank that did not look for so long was stopped itself: what others said meanwhile it has not heard yet.
+/// A rank that did not look for so long was stopped itself, and that time does not count.
 const LOOKS_AWAY_AFTER: Duration = Duration::from_secs(1);
+
+/// So long it then takes in what others said meanwhile, before it calls any of them lost. Less with a shorter
+/// timeout, as a rank that speaks does so in each wave.
+const LISTENS_FIRST: Duration = Duration::from_secs(10);
 
 /// Who was silent for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Vigil {
     ranks: u32,
     timeout: Duration,
     last_look: Duration,
+    /// Nobody is called lost before.
+    judges_from: Duration,
     /// Rank 0: since when ranks are silent.
     silent_since: BTreeMap<Rank, Duration>,
     /// Others: when the last wave came.
@@ -36,8 +42,8 @@ pub struct Vigil {
 impl Vigil {
     /// A watch that calls a rank lost that has been silent for `timeout`.
     pub fn new(me: Rank, ranks: u32, timeout: Duration) -> Self {
-        let silent_since = BTreeMap::new();
-        Self { me, ranks, timeout, last_look: Duration::ZERO, silent_since, last_wave: Duration::ZERO }
+        let (never, silent_since) = (Duration::ZERO, BTreeMap::new());
+        Self { me, ranks, timeout, last_look: never, judges_from: never, silent_since, last_wave: never }
     }
 
     /// A pass begins: between passes nobody listens, so silence counts from now.
@@ -49,11 +55,13 @@ impl Vigil {
 
     /// A wave came from rank 0, or by way of others.
     pub fn hear_wave(&mut self, now: Duration) {
+        self.wake(now);
         self.last_wave = now;
     }
 
     /// Rank 0: a wave has ended.
     pub fn hear_report(&mut self, now: Duration, report: &Report) {
+        self.wake(now);
         // An inner rank that did not answer can not say who below it is silent still.
         let accounts_for_all = report.ranks as usize + report.silent.len() >= self.ranks as usize;
         if accounts_for_all {
@@ -66,10 +74,10 @@ impl Vigil {
 
     /// Looks at the clock: call it in every turn. Returns who is lost.
     pub fn look(&mut self, now: Duration) -> Option<Lost> {
-        if now.saturating_sub(self.last_look) > LOOKS_AWAY_AFTER {
-            self.begin(now);
+        self.wake(now);
+        if now < self.judges_from {
+            return None;
         }
-        self.last_look = now;
         let (rank, since, timeout) = if self.me == Rank::ROOT {
             let (&rank, &since) = self.silent_since.iter().min_by_key(|(_, since)| **since)?;
             (rank, since, self.timeout)
@@ -78,6 +86,17 @@ impl Vigil {
         };
         let silence = now.saturating_sub(since);
         (silence >= timeout).then_some(Lost { rank, silence })
+    }
+
+    /// Before anything else in a turn: the time in which this rank was stopped is left out.
+    fn wake(&mut self, now: Duration) {
+        let away = now.saturating_sub(self.last_look);
+        if away > LOOKS_AWAY_AFTER {
+            self.silent_since.values_mut().for_each(|since| *since += away);
+            self.last_wave += away;
+            self.judges_from = now + LISTENS_FIRST.min(self.timeout);
+        }
+        self.last_look = now;
     }
 }
 
@@ -147,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rank_0_that_sleeps_now_and_then_finds_a_silent_rank_all_the_same() {
+        let mut vigil = root();
+        let minute = |vigil: &mut Vigil, minute: u64| watched(vigil, minute * 60, minute * 60 + 57, &silent(&[5]));
+        let lost = (0..20).find_map(|turn| minute(&mut vigil, turn));
+        assert!(matches!(lost, Some((600..700, Rank(5)))), "{lost:?}");
+    }
+
+    #[test]
     fn a_rank_without_waves_is_alone_a_minute_later() {
         let mut vigil = Vigil::new(Rank(3), 8, TIMEOUT);
         vigil.begin(seconds(50));
@@ -164,5 +191,9 @@ mod tests {
         assert_eq!(vigil.look(seconds(7200)), None);
         vigil.hear_wave(seconds(7201));
         assert_eq!(vigil.look(seconds(7201)), None);
+        // Stopped once more, and the next wave is the first that it finds: the last of all.
+        vigil.hear_wave(seconds(20_000));
+        let lost = (20_000..22_000).find(|&second| vigil.look(seconds(second)).is_some());
+        assert_eq!(lost, Some(20_660));
     }
 }
