@@ -111,6 +111,14 @@ fn a_lost_terminal_stops_nothing() {
 }
 
 #[test]
+fn a_log_that_nobody_takes_stops_nothing() {
+    let pair = pair();
+    let closed = "exec 2> >(:); sleep 0.1; exec \"$@\"";
+    pair.sync().arg("-v").wrapped_by(&["bash", "-c", closed, "bash"]).run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
 fn two_signals_of_slurm_are_one() {
     let pair = pair();
     let twice = || {
@@ -179,6 +187,11 @@ fn a_run_whose_time_is_up_writes_nothing() {
         assert_unwritten(&before, &pair.target_now(), "a run that was too late wrote to the target");
         assert_eq!(std::fs::read_dir(pair.state_path()).unwrap().count(), 0);
     }
+    let pair = pair();
+    let in_job = pair.sync().env("SLURM_JOB_ID", "7").env("SLURM_JOB_END_TIME", in_seconds(60).as_second().to_string());
+    says(&in_job.clone().args(&["--grace", "2m"]).run_unchecked().exits(75), "nothing was done");
+    in_job.run().exits(0);
+    pair.assert_mirrored();
 }
 
 #[test]
@@ -230,7 +243,7 @@ fn older_slurm_is_asked_when_the_allocation_ends() {
 
 #[test]
 fn a_slurm_that_does_not_answer_holds_nothing_up() {
-    for (script, said) in [("exec sleep 30", ""), ("exit 1", "is not known"), ("echo N/A", "squeue says 'N/A'")] {
+    for (script, said) in [("exec sleep 12", ""), ("exit 1", "is not known"), ("echo N/A", "squeue says 'N/A'")] {
         let pair = pair();
         let began = Instant::now();
         let run = with_squeue(&pair, script).run().exits(0);
