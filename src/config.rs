@@ -14,7 +14,7 @@ use crate::fs::probe;
 use crate::pass::limits::Rates;
 use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
-use crate::slurm::Environment;
+use crate::slurm::{self, Environment, JobEnd};
 use crate::started::Started;
 use crate::tree::decide::Policy;
 use crate::tree::difference::{Comparing, Level};
@@ -46,6 +46,14 @@ pub struct Config {
     pub run_id: String,
     /// Time between two lines of progress in a log.
     pub progress: Duration,
+    /// The run stops at this time.
+    pub stop_at: Option<jiff::Timestamp>,
+    /// So long before the allocation ends the run stops, if the operator said.
+    pub grace: Option<Duration>,
+    /// When the allocation ends.
+    pub job_end: JobEnd,
+    /// A rank that is silent for so long ends the job.
+    pub rank_timeout: Duration,
     /// Print the summary as JSON.
     pub json: bool,
     /// Print neither progress nor summary.
@@ -328,7 +336,19 @@ impl Config {
         environment: &Environment,
         arguments: Vec<String>,
     ) -> Result<Self, Error> {
-        let RunOptions { threads, state_dir, run_id, progress, checkpoint_interval, json, verbose, quiet } = run;
+        let RunOptions {
+            threads,
+            state_dir,
+            run_id,
+            progress,
+            checkpoint_interval,
+            stop_at,
+            grace,
+            rank_timeout,
+            json,
+            verbose,
+            quiet,
+        } = run;
         let progress = progress.unwrap_or(PROGRESS_SECONDS);
         let word = command.word();
         Ok(Self {
@@ -342,6 +362,10 @@ impl Config {
             state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
             run_id: run_id.unwrap_or_else(|| default_run_id(word, environment)),
             progress: Duration::from_secs(u64::from(progress)),
+            stop_at,
+            grace,
+            job_end: slurm::job_end(environment),
+            rank_timeout,
             json,
             quiet,
             verbose,

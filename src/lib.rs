@@ -3,7 +3,7 @@
 //! Start reading at `run`: the story of one run. Arrows only run down:
 //! `main -> run -> engine -> {sched, comm, pass} -> {tree, fs, wire}`.
 //!
-//! - `cli`, `config`, `slurm`, `started`: what is asked, by whom, and how we were started;
+//! - `cli`, `config`, `slurm`, `started`, `signals`: what is asked, by whom, and how we were started;
 //! - `run`: the story of a run: agree, lock, walk, settle, sum up;
 //! - `engine`: one rank: main thread, workers, bag;
 //! - `sched`: the stealing protocol, pure (its README has the proof sketch);
@@ -38,6 +38,7 @@ pub mod pass;
 pub mod report;
 pub mod run;
 pub mod sched;
+pub mod signals;
 pub mod slurm;
 pub mod started;
 pub mod tree;

@@ -1,20 +1,19 @@
 //! pmirror: parse, run, print, exit code.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 
 use pmirror::cli::again::{Resume, Retry};
 use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
+use pmirror::engine::StopSign;
 use pmirror::fault::Error;
 use pmirror::report::{print, say, tell};
 use pmirror::run::{self, Circumstances, Conclusion};
+use pmirror::signals;
 use pmirror::slurm::{self, Environment, Launch, Library};
 use pmirror::started::Started;
 
@@ -76,11 +75,11 @@ fn start(asked: Asked, environment: &Environment) -> ExitCode {
             ExitCode::from(1)
         }
         Launch::Alone(warning) => {
-            let interrupted = watch_signals();
+            let stop_sign = signals::watch();
             if let Some(warning) = warning {
                 say(&warning);
             }
-            work(asked, environment, &mut Alone::default(), interrupted)
+            work(asked, environment, &mut Alone::default(), stop_sign)
         }
         Launch::Mpi { tasks } => with_mpi(asked, environment, tasks, &library),
     }
@@ -98,15 +97,15 @@ fn mpi_library() -> String {
 
 #[cfg(feature = "mpi")]
 fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
-    // Before MPI starts its threads: they inherit which signals are blocked.
-    let interrupted = watch_signals();
+    // Before MPI starts its threads.
+    let stop_sign = signals::watch();
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
         return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
     };
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
     }
-    work(asked, environment, &mut mpi, interrupted)
+    work(asked, environment, &mut mpi, stop_sign)
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -115,7 +114,7 @@ fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
 }
 
 /// Runs, and tells how it went.
-fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, interrupted: Arc<AtomicBool>) -> ExitCode {
+fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, stop_sign: StopSign) -> ExitCode {
     let is_root = comm.rank().0 == 0;
     let config = match asked {
         Asked::Run(config) => Ok(Some(config)),
@@ -129,7 +128,7 @@ fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, interrupte
         Err(error) => return ExitCode::from(error.exit_code()),
     };
     let config = &config;
-    let circumstances = Circumstances { job: slurm::job(environment), interrupted };
+    let circumstances = Circumstances { job: slurm::job(environment), stop_sign };
     let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
     match (&summary, &error) {
         (Some(summary), _) if config.json => print(&summary.to_json()),
@@ -145,28 +144,6 @@ fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, interrupte
         _ => {}
     }
     ExitCode::from(exit_code)
-}
-
-/// SIGTERM and SIGINT end the run in order. They are blocked in all threads but one, which waits for
-/// them, so no system call of a worker is interrupted.
-fn watch_signals() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    let mut ignored = signals;
-    ignored.add(Signal::SIGPIPE);
-    ignored.add(Signal::SIGXFSZ);
-    if ignored.thread_block().is_err() {
-        return interrupted;
-    }
-    let flag = Arc::clone(&interrupted);
-    std::thread::spawn(move || {
-        while signals.wait().is_ok() {
-            flag.store(true, Ordering::Relaxed);
-        }
-    });
-    interrupted
 }
 
 /// As many open files as we may have: each file of a flush group has two. And no core dumps, as they

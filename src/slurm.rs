@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// The environment, as far as it is looked at.
@@ -141,6 +142,27 @@ pub fn job(environment: &Environment) -> Option<Job> {
     })
 }
 
+/// When the allocation ends, as far as the environment tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEnd {
+    /// There is none.
+    None,
+    /// SLURM_JOB_END_TIME, which Slurm sets since 23.02.
+    At(Timestamp),
+    /// Slurm knows when this job ends.
+    Ask(String),
+}
+
+/// When the job ends that we run in.
+pub fn job_end(environment: &Environment) -> JobEnd {
+    let Some(job) = environment.get("SLURM_JOB_ID") else { return JobEnd::None };
+    let told = environment.get("SLURM_JOB_END_TIME").and_then(|text| text.parse().ok());
+    match told.and_then(|second| Timestamp::from_second(second).ok()) {
+        Some(end) => JobEnd::At(end),
+        None => JobEnd::Ask(job.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +211,17 @@ mod tests {
     fn a_batch_script_that_forgot_srun_is_told() {
         let seen = environment(&[("SLURM_JOB_ID", "7"), ("SLURM_NTASKS", "16")]);
         assert!(matches!(launch(&seen, Library::OpenMpi), Launch::Alone(Some(text)) if text.contains("srun")));
+    }
+
+    #[test]
+    fn the_end_of_the_job_is_told_by_newer_slurm_and_asked_for_of_older() {
+        let end = |pairs: &[(&str, &str)]| job_end(&environment(pairs));
+        assert_eq!(end(&[("SLURM_JOB_END_TIME", "1763746200")]), JobEnd::None);
+        let told = [("SLURM_JOB_ID", "7"), ("SLURM_JOB_END_TIME", "1763746200")];
+        assert_eq!(end(&told), JobEnd::At("2025-11-21T17:30:00Z".parse().unwrap()));
+        for useless in ["", "Unknown", "99999999999999999"] {
+            assert_eq!(end(&[("SLURM_JOB_ID", "7"), ("SLURM_JOB_END_TIME", useless)]), JobEnd::Ask("7".to_owned()));
+        }
     }
 
     #[test]

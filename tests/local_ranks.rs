@@ -7,13 +7,12 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use pmirror::cli::{Cli, Command};
 use pmirror::comm::local;
 use pmirror::config::{self, Config};
+use pmirror::engine::StopSign;
 use pmirror::pass::Grain;
 use pmirror::report::Summary;
 use pmirror::run::{self, Circumstances};
@@ -39,8 +38,7 @@ fn sync(config: &Config, ranks: u32, exit_code: u8) -> Summary {
         .map(|mut end| {
             let config = config.clone();
             std::thread::spawn(move || {
-                let interrupted = Arc::new(AtomicBool::new(false));
-                run::run(&config, &mut end, Circumstances { job: None, interrupted })
+                run::run(&config, &mut end, Circumstances { job: None, stop_sign: StopSign::default() })
             })
         })
         .collect();

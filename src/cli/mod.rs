@@ -15,6 +15,7 @@ pub mod time;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -37,7 +38,7 @@ Start it alone, or with srun or mpirun to share the work among many ranks:
 
 Exit codes: 0 done; 1 usage; 3 refused before any change; 11 a root or the state directory
 failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or changed sources;
-25 deletions were held back; 26 cmp found differences; 70 a bug.";
+25 deletions were held back; 26 cmp found differences; 70 a bug; 75 the time was up: run it again.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -243,7 +244,22 @@ pub struct RunOptions {
     /// goes on from there. 0s: only when the run is stopped.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "10m",
           env = "PMIRROR_CHECKPOINT_INTERVAL")]
-    pub checkpoint_interval: std::time::Duration,
+    pub checkpoint_interval: Duration,
+
+    /// Stop in order at this time, with exit code 75: 18:30 (today or tomorrow), +2h30m (from now),
+    /// or 2026-05-01T06:00:00+02:00.
+    #[arg(long, value_name = "TIME", value_parser = time::moment, env = "PMIRROR_STOP_AT")]
+    pub stop_at: Option<jiff::Timestamp>,
+
+    /// Stop so long before the Slurm allocation ends, such as 90s or 10m [default: 5m, but at most
+    /// a quarter of what is left of it].
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, env = "PMIRROR_GRACE")]
+    pub grace: Option<Duration>,
+
+    /// A rank that does not answer for so long ends the job, with exit code 11.
+    #[arg(long, value_name = "DURATION", value_parser = time::seconds, default_value = "10m",
+          env = "PMIRROR_RANK_TIMEOUT")]
+    pub rank_timeout: Duration,
 
     /// Print the summary as JSON.
     #[arg(long, env = "PMIRROR_JSON")]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Comm;
+use crate::fs;
 use crate::sched::Rank;
 
 /// One rank's end.
@@ -84,6 +85,11 @@ impl Comm for Local {
     }
 
     fn finish(&mut self) {}
+
+    /// All ranks are threads of this process.
+    fn abort(&mut self, code: u8) -> ! {
+        fs::leave(code)
+    }
 }
 
 #[cfg(test)]

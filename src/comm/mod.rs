@@ -6,6 +6,7 @@ pub mod mpi;
 
 use std::collections::VecDeque;
 
+use crate::fs;
 use crate::sched::Rank;
 
 /// Moves bytes between ranks. Messages between two ranks keep their order.
@@ -29,6 +30,9 @@ pub trait Comm {
     /// Waits until all that was sent has gone, and all that was sent here has come. All ranks call it, and send
     /// nothing more.
     fn finish(&mut self);
+
+    /// Ends the processes of all ranks now, with this exit code. Nothing is put in order.
+    fn abort(&mut self, code: u8) -> !;
 }
 
 /// The only rank of a run that no launcher started.
@@ -59,4 +63,8 @@ impl Comm for Alone {
     }
 
     fn finish(&mut self) {}
+
+    fn abort(&mut self, code: u8) -> ! {
+        fs::leave(code)
+    }
 }

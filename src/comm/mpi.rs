@@ -14,10 +14,14 @@ use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::traits::{CommunicatorCollectives, Equivalence, Source};
 
 use super::Comm;
+use crate::fs;
 use crate::sched::Rank;
 
 /// A longer message goes in several, as MPI counts in 32-bit integers.
 const FRAGMENT_BYTES_MAX: usize = 1 << 30;
+
+/// A process that can not tell the launcher leaves all the same.
+const ABORT_WAIT: Duration = Duration::from_secs(20);
 
 /// More of the message follows.
 const MORE: c_int = 1;
@@ -189,5 +193,16 @@ impl Comm for Mpi {
                 std::thread::sleep(Duration::from_micros(100));
             }
         }
+    }
+
+    fn abort(&mut self, code: u8) -> ! {
+        // The library tells the launcher, and may wait for it where the network is gone.
+        let _ = std::thread::Builder::new().spawn(move || {
+            std::thread::sleep(ABORT_WAIT);
+            fs::leave(code);
+        });
+        // SAFETY: the communicator is valid while `self` is, and MPI is not finalized before `self` is dropped.
+        unsafe { ffi::MPI_Abort(self.world.as_raw(), c_int::from(code)) };
+        fs::leave(code)
     }
 }

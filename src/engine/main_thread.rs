@@ -2,7 +2,7 @@
 //! so a rank whose workers hang in a dead server still answers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,9 @@ use super::difference_log::ListSettings;
 use super::fault_log::FaultGroup;
 use super::letters;
 use super::lists::{Author, Extent, Lists};
+use super::lost;
 use super::state::{Shared, State};
+use super::stop_sign::StopSign;
 use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
@@ -24,7 +26,7 @@ use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
-use crate::sched::{Cut, Envelope, Rank, Report, Scheduler, Settings, Stop};
+use crate::sched::{Cut, Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
 
 use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Identity, Item, Note, Outcome};
@@ -50,6 +52,8 @@ pub struct Setup {
     pub neighbours: Vec<Rank>,
     /// This node's name.
     pub host: String,
+    /// The nodes of all ranks.
+    pub hosts: Vec<String>,
     /// Workers that run at one time.
     pub threads: u32,
     /// Bytes of items held in memory by each of the rank's tables.
@@ -62,8 +66,10 @@ pub struct Setup {
     pub list: ListSettings,
     /// What checkpoints are taken with.
     pub checkpoints: Checkpointing,
-    /// Set by a signal.
-    pub interrupted: Arc<AtomicBool>,
+    /// What asks the run to stop early.
+    pub stop_sign: StopSign,
+    /// A rank that is silent for so long ends the job.
+    pub rank_timeout: Duration,
     /// For the choice of victims.
     pub seed: u64,
 }
@@ -83,8 +89,12 @@ pub struct Engine<'c> {
     shared: Arc<Shared>,
     pool: Option<ThreadPool>,
     run_directory: RunDirectory,
-    interrupted: Arc<AtomicBool>,
     checkpoints: Checkpoints,
+    stop_sign: StopSign,
+    /// The stop that this rank has asked for.
+    wanted: Option<Stop>,
+    vigil: Vigil,
+    hosts: Vec<String>,
     started: Instant,
     sleep: Duration,
     next_look_at_workers: Instant,
@@ -128,7 +138,6 @@ impl<'c> Engine<'c> {
             Err(error) => return Err((error, comm)),
         };
         let now = Instant::now();
-        let interrupted = setup.interrupted;
         shared.lock().scheduler.continue_cuts(setup.checkpoints.last);
         let checkpoints = Checkpoints::new(setup.checkpoints, &setup.run_directory, (me, ranks), &shared);
         Ok(Self {
@@ -136,8 +145,11 @@ impl<'c> Engine<'c> {
             shared,
             pool,
             run_directory,
-            interrupted,
             checkpoints,
+            stop_sign: setup.stop_sign,
+            wanted: None,
+            vigil: Vigil::new(me, ranks, setup.rank_timeout),
+            hosts: setup.hosts,
             started: now,
             sleep: SLEEP_MIN,
             next_look_at_workers: now,
@@ -230,6 +242,7 @@ impl<'c> Engine<'c> {
         {
             let mut state = self.shared.lock();
             let now = self.started.elapsed();
+            self.vigil.begin(now);
             let state = &mut *state;
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
             fill(state);
@@ -277,6 +290,9 @@ impl<'c> Engine<'c> {
         for post in posts {
             self.checkpoints.before(state, &post);
             count_steals(&mut state.desk.counters, &post);
+            if matches!(post.message, Message::WaveDown { .. }) {
+                self.vigil.hear_wave(now);
+            }
             state.scheduler.handle_message(now, &mut state.desk, from, post);
             hear_notes(state);
         }
@@ -290,11 +306,14 @@ impl<'c> Engine<'c> {
 
     /// One round of the main loop. Returns whether the pass is over.
     fn step(&mut self, received: bool, observe: &mut dyn FnMut(&Report)) -> bool {
+        let now = self.started.elapsed();
+        let wanted = self.stop_sign.wanted(jiff::Timestamp::now());
         let (sent, news, wake) = {
             let mut state = self.shared.lock();
-            let now = self.started.elapsed();
-            if self.interrupted.load(Ordering::Relaxed) {
-                state.scheduler.want_stop(Stop::Signal);
+            // Once for each wish: rank 0 begins a wave whenever it is told.
+            if let Some(stop) = wanted.filter(|_| wanted > self.wanted) {
+                state.scheduler.want_stop(stop);
+                self.wanted = wanted;
             }
             let state = &mut *state;
             if hear_notes(state) {
@@ -308,7 +327,11 @@ impl<'c> Engine<'c> {
         let active = received || !sent.is_empty();
         letters::write(sent.into_iter(), |to, letter| self.comm.send(to, letter));
         if let Some(report) = news {
+            self.vigil.hear_report(now, &report);
             observe(&report);
+        }
+        if let Some(lost) = self.vigil.look(now) {
+            lost::end_job(self.comm, &self.hosts, lost);
         }
         self.look_at_workers();
         self.rest(active, wake)
@@ -494,7 +517,6 @@ fn posts(state: &mut State) -> Vec<(Rank, wire::Post)> {
 }
 
 fn count_steals(counters: &mut Counters, envelope: &wire::Post) {
-    use crate::sched::Message;
     let Envelope { message, .. } = envelope;
     match message {
         Message::Loot { items, .. } => {

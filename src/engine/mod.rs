@@ -10,11 +10,13 @@ mod fault_log;
 mod letters;
 mod links;
 mod lists;
+mod lost;
 mod main_thread;
 mod part_file;
 mod remark_log;
 mod removals;
 mod state;
+mod stop_sign;
 mod workers;
 
 pub use bag::{Bag, Spill};
@@ -24,3 +26,4 @@ pub use difference_log::ListSettings;
 pub use fault_log::FaultGroup;
 pub use lists::{Author, Extent, List, Lists};
 pub use main_thread::{Ended, Engine, Finished, Setup};
+pub use stop_sign::StopSign;

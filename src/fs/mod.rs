@@ -21,3 +21,4 @@ pub mod usage;
 pub mod xattr;
 
 pub use fd::Fd;
+pub use sys::leave;

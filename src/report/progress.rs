@@ -10,11 +10,14 @@ use super::share::{Share, Standing, Total, hours_and_minutes};
 use super::summary::bytes_done;
 use crate::counters::{Counters, Number};
 use crate::fs::operator::RunDirectory;
-use crate::sched::{Oldest, Rank, Report};
+use crate::sched::{Oldest, Rank, Report, Stop};
 use crate::tree::Fate;
 
 /// An operation that has been running for so long is named.
 const OLD_AFTER: Duration = Duration::from_secs(30);
+
+/// A new one is named at once, but not more often than this.
+const NAMED_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows progress.
 pub struct Progress {
@@ -25,6 +28,10 @@ pub struct Progress {
     total: Option<Total>,
     pass: Pass,
     share: Share,
+    /// The operation that was named last.
+    named: Option<(Rank, String)>,
+    /// Why the run ends early, once that was said.
+    stop: Option<Stop>,
     /// Totals of earlier passes are in the counters, so the rates are those of the last interval.
     last: (Instant, u64, u64),
 }
@@ -67,7 +74,18 @@ impl Progress {
         let now = Instant::now();
         let share = Share::default();
         let pass = Pass { name: "", began: now, share };
-        Self { hosts, started: now, manner, file: None, total: None, pass, share, last: (now, 0, 0) }
+        Self {
+            hosts,
+            started: now,
+            manner,
+            file: None,
+            total: None,
+            pass,
+            share,
+            named: None,
+            stop: None,
+            last: (now, 0, 0),
+        }
     }
 
     /// With a percentage of this total, if it is known.
@@ -87,10 +105,12 @@ impl Progress {
 
     /// Shows what a wave has brought, if it is time.
     pub fn observe(&mut self, report: &Report) {
+        self.tell_stop(report.stop);
+        let names = self.last.0.elapsed() >= NAMED_EVERY && is_news(report.oldest.as_ref(), self.named.as_ref());
         let shows = match &self.manner {
             Manner::Silent => false,
             Manner::Bar(_) => self.last.0.elapsed() > Duration::from_millis(400),
-            Manner::Lines { next, .. } => Instant::now() >= *next,
+            Manner::Lines { next, .. } => names || Instant::now() >= *next,
         };
         let is_line = shows && matches!(self.manner, Manner::Lines { .. });
         let keeps = self.file.as_ref().is_some_and(|file| is_line || file.is_due());
@@ -104,6 +124,25 @@ impl Progress {
         }
         if let Some(file) = self.file.as_mut().filter(|_| keeps) {
             file.keep(standing);
+        }
+    }
+
+    /// Says once that the run ends early: the workers may need a while for what they have in hand.
+    fn tell_stop(&mut self, stop: Option<Stop>) {
+        if stop <= self.stop {
+            return;
+        }
+        self.stop = stop;
+        let why = match stop {
+            Some(Stop::Signal) => "a signal came",
+            Some(Stop::Time) => "the time is up",
+            Some(Stop::Error) | None => return,
+        };
+        let text = format!("stopping, as {why}");
+        match &self.manner {
+            Manner::Silent => {}
+            Manner::Bar(bar) => bar.suspend(|| super::say(&text)),
+            Manner::Lines { .. } => super::say(&text),
         }
     }
 
@@ -129,6 +168,8 @@ impl Progress {
             bytes: per_second(bytes, self.last.2, seconds),
         };
         self.last = (Instant::now(), entries, bytes);
+        let old = report.oldest.as_ref().filter(|oldest| oldest.age >= OLD_AFTER);
+        self.named = old.map(|oldest| (oldest.rank, oldest.what.clone()));
         let line = line(standing, bytes, &rates, report, &self.hosts);
         let elapsed = self.started.elapsed();
         match &mut self.manner {
@@ -205,6 +246,12 @@ fn line(standing: &Standing, bytes: u64, rates: &Rates, report: &Report, hosts: 
     line
 }
 
+/// Whether an operation has been running for long and was not named yet.
+fn is_news(oldest: Option<&Oldest>, named: Option<&(Rank, String)>) -> bool {
+    let is_named = |oldest: &Oldest| named.is_some_and(|(rank, what)| (*rank, what) == (oldest.rank, &oldest.what));
+    oldest.is_some_and(|oldest| oldest.age >= OLD_AFTER && !is_named(oldest))
+}
+
 fn slow(oldest: &Oldest, hosts: &[String]) -> String {
     format!("{} for {} s on {}", oldest.what, oldest.age.as_secs(), place(oldest.rank, hosts))
 }
@@ -235,6 +282,19 @@ mod tests {
         let expected = "mirror: 1,234,567 entries, 10/s, 2.00 KiB written, 1.00 KiB/s, queue 7, idle 1 of 2 ranks; \
                         slow: copy a/b for 45 s on rank 1 (n2)";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_operation_is_named_after_half_a_minute_and_once() {
+        let oldest = |seconds, what: &str| {
+            Some(Oldest { rank: Rank(1), age: Duration::from_secs(seconds), what: what.to_owned() })
+        };
+        assert!(!is_news(oldest(29, "copy a").as_ref(), None));
+        assert!(is_news(oldest(30, "copy a").as_ref(), None));
+        let named = (Rank(1), "copy a".to_owned());
+        assert!(!is_news(oldest(45, "copy a").as_ref(), Some(&named)));
+        assert!(is_news(oldest(45, "copy b").as_ref(), Some(&named)));
+        assert!(!is_news(None, Some(&named)));
     }
 
     #[test]

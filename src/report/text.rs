@@ -285,6 +285,8 @@ fn closing(summary: &Summary) -> String {
         20 if compares(summary) => "stopped by a signal: what was found so far is listed",
         24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
         24 if is_written_to(summary) => "done, but somebody writes into SRC, which was said to be frozen",
+        75 if compares(summary) => "the time is up: what was found so far is listed",
+        75 => "the time is up: run the same command again, it goes on from here",
         26 => "the trees differ",
         20 => "stopped by a signal: run the same command again, it goes on from here",
         3 => "refused: nothing was changed",

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::agree::{Roster, agree, from_root};
 use super::begin::{self, Begun};
@@ -10,7 +9,7 @@ use super::resume::Resumed;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Archive, Author, Checkpointing, Engine, Extent, ListSettings, Setup};
+use crate::engine::{Archive, Author, Checkpointing, Engine, Extent, ListSettings, Setup, StopSign};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
@@ -53,7 +52,7 @@ pub struct Crew<'c> {
     /// What earlier attempts of the run left.
     pub history: History,
     suspended: bool,
-    interrupted: Arc<AtomicBool>,
+    stop_sign: StopSign,
     rank: Rank,
 }
 
@@ -62,9 +61,9 @@ impl<'c> Crew<'c> {
     pub fn call(config: &'c Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Self {
         let roster = Roster::call(comm);
         let threads = config.workers(roster.ranks_here());
-        let Circumstances { job, interrupted } = circumstances;
+        let Circumstances { job, stop_sign } = circumstances;
         let history = History::default();
-        Self { config, roster, job, threads, history, suspended: false, interrupted, rank: comm.rank() }
+        Self { config, roster, job, threads, history, suspended: false, stop_sign, rank: comm.rank() }
     }
 
     /// Whether the run was stopped with a checkpoint, so that a later attempt goes on with it.
@@ -102,13 +101,15 @@ impl<'c> Crew<'c> {
         Setup {
             neighbours: self.roster.neighbours(),
             host: self.roster.host().to_owned(),
+            hosts: self.roster.hosts.clone(),
             threads: self.threads,
             bag_bytes_max: self.config.bag_bytes_max,
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
             checkpoints,
-            interrupted: Arc::clone(&self.interrupted),
+            stop_sign: self.stop_sign.clone(),
+            rank_timeout: self.config.rank_timeout,
             seed,
         }
     }

@@ -74,6 +74,7 @@ mod tests {
         assert_eq!(code(&[Different, Failed]), 23);
         let fatal = Error::Fatal(String::new());
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Signal), None), 20);
+        assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Time), None), 75);
         assert_eq!(exit_code(&books(&[Failed]), Ended::Stopped(Stop::Error), Some(&fatal)), 11);
     }
 

@@ -7,6 +7,7 @@ mod choose;
 mod clock;
 mod cmp;
 mod crew;
+mod deadline;
 mod end;
 mod failed;
 mod finish;
@@ -31,13 +32,12 @@ mod total;
 
 pub use again::{locate, resume, retry};
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use crate::comm::Comm;
 use crate::config::{Command, Config};
+use crate::engine::StopSign;
 use crate::fault::Error;
 use crate::report::Summary;
+use crate::sched::Rank;
 use crate::slurm::Job;
 
 /// How a run ended: equal on all ranks, but for the summary, which rank 0 has.
@@ -61,12 +61,18 @@ impl From<Error> for Conclusion {
 pub struct Circumstances {
     /// The Slurm job.
     pub job: Option<Job>,
-    /// Set by a signal.
-    pub interrupted: Arc<AtomicBool>,
+    /// Shown by signals, and when the time is up.
+    pub stop_sign: StopSign,
 }
 
 /// Runs a command.
 pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
+    if comm.rank() == Rank::ROOT {
+        deadline::set(config, &circumstances.stop_sign);
+    }
+    if let Some(stop) = deadline::wanted_already(comm, &circumstances.stop_sign) {
+        return deadline::too_late(comm, stop);
+    }
     match &config.command {
         Command::Sync { .. } => sync::sync(config, comm, circumstances),
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),

@@ -89,7 +89,7 @@ pub enum Message<I, N> {
 /// Why a run ends before its work does. The larger one wins when several are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Stop {
-    /// The time is up.
+    /// The time is up: SIGUSR1, `--stop-at`, or the end of the Slurm allocation is near.
     Time,
     /// SIGTERM or SIGINT.
     Signal,

@@ -11,6 +11,7 @@ pub mod scheduler;
 pub mod settings;
 pub mod share;
 mod thief;
+pub mod vigil;
 mod wave;
 
 #[cfg(test)]
@@ -21,3 +22,4 @@ pub use message::{Control, Cut, Envelope, Epoch, Message, Oldest, Rank, Report, 
 pub use scheduler::{Local, Scheduler};
 pub use settings::Settings;
 pub use share::{Demand, Share};
+pub use vigil::Vigil;
