@@ -8,6 +8,7 @@
 
 pub mod acl;
 pub mod compare;
+pub mod crash;
 pub mod difference;
 pub mod faultfs;
 pub mod image;
