@@ -12,6 +12,7 @@ pub mod crash;
 pub mod difference;
 pub mod faultfs;
 pub mod image;
+pub mod inject;
 pub mod live;
 pub mod needs;
 pub mod outcome;
