@@ -34,10 +34,26 @@ pub enum Blow {
     Kill,
     /// It does nothing and fails; a close closes all the same, as Linux does.
     Fail(Errno),
-    /// So do all later ones on the target: a file system that was switched to read only, or has gone.
+    /// So do all later ones on the target: a file system that was switched to read only.
     FailFrom(Errno),
+    /// So do all later ones in its directory: that of a server that has gone.
+    FailBeside(Errno),
     /// It moves half of the bytes.
     Short,
+}
+
+impl Blow {
+    /// How a later call than the first fails too. What was closed is closed, and syncfs on a file system that
+    /// takes no writes has nothing to do.
+    fn again(self, first: &Step, later: &Step) -> Option<Errno> {
+        let is_sync = later.call == "flush" && later.path.ends_with("/target");
+        let takes_part = later.call != "close" && !is_sync;
+        match self {
+            Blow::FailFrom(errno) => (takes_part && later.path.contains("/target")).then_some(errno),
+            Blow::FailBeside(errno) => (takes_part && first.directory() == later.directory()).then_some(errno),
+            _ => None,
+        }
+    }
 }
 
 /// Which calls are counted.
@@ -54,6 +70,12 @@ pub enum Sort {
 pub struct Step {
     pub call: &'static str,
     pub path: String,
+}
+
+impl Step {
+    fn directory(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
 }
 
 /// A run that was struck, or only watched.
@@ -167,13 +189,14 @@ impl Tracer {
             self.known.remove(&call.arguments[0]);
         }
         let Some((name, place)) = name else { return };
-        let (index, step) = (self.steps.len(), Step { call: name, path: place.path(pid) });
+        let step = Step { call: name, path: place.path(pid) };
         match self.blow {
-            Some((struck, blow)) if struck == index => self.strike(pid, registers, &call, blow),
-            Some((struck, Blow::FailFrom(errno))) if struck < index && step.path.contains("/target") => {
-                self.strike(pid, registers, &call, Blow::Fail(errno));
-            }
-            _ => (),
+            Some((struck, blow)) if struck == self.steps.len() => self.strike(pid, registers, &call, blow),
+            Some((struck, blow)) => match self.steps.get(struck).and_then(|first| blow.again(first, &step)) {
+                Some(errno) => self.strike(pid, registers, &call, Blow::Fail(errno)),
+                None => (),
+            },
+            None => (),
         }
         self.steps.push(step);
     }
@@ -201,7 +224,7 @@ impl Tracer {
                 registers.orig_rax = NOTHING;
                 let _ = kill(self.leader, Signal::SIGKILL);
             }
-            Blow::Fail(errno) | Blow::FailFrom(errno) => {
+            Blow::Fail(errno) | Blow::FailFrom(errno) | Blow::FailBeside(errno) => {
                 if call.number != libc::SYS_close {
                     registers.orig_rax = NOTHING;
                 }
@@ -309,7 +332,8 @@ impl Call {
             libc::SYS_statx if is_tree => name("stat", second),
             libc::SYS_readlinkat if is_tree => name("readlink", second),
             libc::SYS_getdents64 if is_tree => descriptor("list"),
-            libc::SYS_read | libc::SYS_pread64 | libc::SYS_lseek if is_tree => descriptor("read"),
+            libc::SYS_read | libc::SYS_pread64 if is_tree => descriptor("read"),
+            libc::SYS_lseek if is_tree => descriptor("seek"),
             libc::SYS_flistxattr | libc::SYS_fgetxattr => descriptor("xattr"),
             libc::SYS_listxattr | libc::SYS_getxattr | libc::SYS_llistxattr | libc::SYS_lgetxattr => {
                 Some(("xattr", Place::Name(first)))
