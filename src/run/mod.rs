@@ -10,6 +10,7 @@ mod end;
 mod finish;
 mod frame;
 mod guard;
+mod holder;
 pub mod known;
 mod lists;
 mod lock;

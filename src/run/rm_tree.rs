@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, guard, look};
+use super::{Circumstances, Conclusion, choose, finish, guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
@@ -97,6 +97,7 @@ fn begun(
         dry_run: config.dry_run,
         itemizes: config.itemizes,
         frozen: None,
+        doubt: None,
         gone: OnceLock::new(),
         planning: None,
         held: OnceLock::new(),
@@ -147,10 +148,14 @@ fn conclude(
         counters.merge(&effects.counters);
         root_faults = effects.faults;
     }
+    // All ranks have met since they removed anything, and the root is gone when the first node begins.
+    let rooted = agree(comm, &crew.roster, Ok(()));
+    let flushed = rooted.and_then(|_| agree(comm, &crew.roster, finish::flush(crew, &begun.context)));
+    let error = error.or(flushed.err());
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
     let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
     let found = Found { counters, faults, root_faults, ended, error, judged, written_to: Vec::new() };
-    super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
+    finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 
 /// How many entries all ranks have seen, and why the root stays for what became of them.
