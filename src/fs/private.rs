@@ -90,6 +90,11 @@ impl Private {
         }
     }
 
+    /// Gives a file a further name: EEXIST when that is taken.
+    pub fn link(&self, from: &CStr, to: &CStr) -> Result<(), Failure> {
+        names::link(&open::entry(&self.directory, from)?, &self.directory, to)
+    }
+
     /// Renames over what is there.
     pub fn rename(&self, from: &CStr, to: &CStr) -> Result<(), Failure> {
         names::rename(&self.directory, from, to)

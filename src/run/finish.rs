@@ -42,10 +42,12 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let error = error.or(flushed.err());
     clock.seconds.flush = clock.lap();
 
+    let leaves_behind = begun.context.temporaries.leaves_behind();
     let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
-    let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful))).unwrap_or_default();
-    let has_looked = error.is_none() && !known.iter().any(|&(_, is_doubtful)| is_doubtful);
-    let root_outcome = known.into_iter().find_map(|(outcome, _)| outcome);
+    let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
+    let has_looked = error.is_none() && !known.iter().any(|&(_, is_doubtful, _)| is_doubtful);
+    let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
+    let root_outcome = known.into_iter().find_map(|(outcome, ..)| outcome);
     let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
@@ -53,8 +55,12 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         path_list::remove(&run_directory);
         if let Some((private, lock)) = begun.held {
             let is_whole = ended == Ended::Quiet && has_looked && context.looks_everywhere();
-            let flushed = if is_whole { Ending::Whole } else { Ending::Partly };
-            let ending = if is_flushed { flushed } else { Ending::Unflushed };
+            let ending = match (is_flushed, leaves_behind, is_whole) {
+                (false, ..) => Ending::Unflushed,
+                (true, true, _) => Ending::Littered,
+                (true, false, false) => Ending::Partly,
+                (true, false, true) => Ending::Whole,
+            };
             end::give_back(private, lock, &context.trees.target, ending);
         }
         let effects =

@@ -140,6 +140,13 @@ impl Holder {
         holder
     }
 
+    /// The same of one that leaves temporary names of its own, for the next run to sweep.
+    pub fn littered(self, made: Time) -> Self {
+        let mut holder = self.partly(made);
+        holder.dead.push(holder.attempt);
+        holder
+    }
+
     /// The lock of a run that ended in order, but does not know what of its files is on the disk.
     pub fn unflushed(self) -> Self {
         let doubt = self.doubt_of_all();

@@ -31,6 +31,8 @@ pub enum Ending {
     Whole,
     /// All is flushed, but it did not look at everything: what dead runs left is the next one's.
     Partly,
+    /// The same, and something of its own stays that it could not take away.
+    Littered,
     /// What it wrote is perhaps not on the disk: the next run is to think of it as of a dead one.
     Unflushed,
 }
@@ -51,7 +53,7 @@ impl Lock {
     pub fn take(make: impl Fn() -> Result<Private, Error>, mut holder: Holder) -> Result<(Private, Self), Error> {
         loop {
             let private = make()?;
-            match create(&private, LOCK, &holder) {
+            match create_whole(&private, &holder) {
                 Ok((holder, made, file)) => {
                     private.flush_names().map_err(unusable)?;
                     return Ok((private, Self::held(holder, made, file)));
@@ -119,6 +121,7 @@ impl Lock {
             Ending::Whole => None,
             Ending::Partly if held.inherits_nothing() => None,
             Ending::Partly => Some(held.partly(self.made)),
+            Ending::Littered => Some(held.littered(self.made)),
             Ending::Unflushed => Some(held.unflushed()),
         };
         match left {
@@ -142,6 +145,24 @@ fn is_lock_of(private: &Private, holder: &Holder) -> Result<bool, Failure> {
         Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(false),
         Err(failure) => Err(failure),
     }
+}
+
+/// Makes the lock with its content, or not at all: an empty one says nothing of its holder, so the next run would
+/// have to wait whether it lives. Under a name of its own first, where the file system has hard links.
+fn create_whole(private: &Private, holder: &Holder) -> Result<(Holder, Time, Fd), Failure> {
+    let mine = name_of(holder);
+    let made = create(private, &mine, holder);
+    let linked = if made.is_ok() { private.link(&mine, LOCK) } else { Ok(()) };
+    private.remove(&mine)?;
+    match linked {
+        Ok(()) => made,
+        Err(failure) if has_no_links(failure) => create(private, LOCK, holder),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn has_no_links(failure: Failure) -> bool {
+    matches!(Errno::from_raw(failure.errno), Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK)
 }
 
 /// Writes the lock of `holder`, whose first durable point is when that was.
