@@ -226,6 +226,32 @@ fn a_look_at_a_tree_fails() {
     show(&LOOKS.run(seed() % stride, stride));
 }
 
+/// A target with temporary names of a run that was killed before it could rename the first of them.
+fn killed_before_a_rename() -> (Pair, Before) {
+    let is_on_target = |step: &Step| step.call == "rename" && !step.path.contains("/state");
+    let pair = Pair::new();
+    build(&pair);
+    let before = Before::look(&pair, false);
+    let first = COLLAPSES.steps().iter().position(is_on_target).expect("it renames something");
+    let killed = inject::run(&sync(&pair, false), Sort::Changes, Some((first, Blow::Kill))).outcome;
+    killed.context(|| assert!(Snapshot::paths(pair.target_path()).iter().any(|path| path.starts_with(b".pmirror-"))));
+    (pair, before)
+}
+
+#[test]
+fn a_directory_that_can_not_be_listed_after_a_crash_is_swept_by_the_next_run() {
+    let (twin, _) = killed_before_a_rename();
+    let looks = inject::run(&sync(&twin, false), Sort::Looks, None).steps;
+    let lists = looks.iter().enumerate().filter(|(_, step)| step.call == "list");
+    for (index, step) in lists.skip(seed() % 2).step_by(2) {
+        let (pair, before) = killed_before_a_rename();
+        let run = inject::run(&sync(&pair, false), Sort::Looks, Some((index, Blow::Fail(Errno::EIO)))).outcome;
+        println!("{index}: {}: exit code {}", step.path, run.code);
+        let next = inject::run(&sync(&pair, false), Sort::Looks, None).outcome;
+        run.context(|| before.assert_went_on(&pair, next));
+    }
+}
+
 #[test]
 #[ignore = "minutes: some two thousand runs"]
 fn every_call_that_changes_something_fails_or_is_the_last() {

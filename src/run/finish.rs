@@ -45,9 +45,12 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let leaves_behind = begun.context.temporaries.leaves_behind();
     let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
     let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
-    let has_looked = error.is_none() && !known.iter().any(|&(_, is_doubtful, _)| is_doubtful);
     let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
+    let is_doubtful = known.iter().any(|&(_, is_doubtful, _)| is_doubtful);
     let root_outcome = known.into_iter().find_map(|(outcome, ..)| outcome);
+    // The root does not stand in the books yet. If it could not be listed, nothing was looked at.
+    let is_root_listed = !matches!(root_outcome, Some(Outcome::Failed | Outcome::Changed | Outcome::Vanished));
+    let has_looked = error.is_none() && !is_doubtful && is_root_listed;
     let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));

@@ -337,11 +337,27 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_can_not_take_its_names_away_tells_the_next_one_whose_they_are() {
+        let target = Target::new();
+        let (private, lock) = target.take(us(1)).unwrap();
+        lock.release(&private, Ending::Littered).unwrap();
+        let (_, next) = target.take(us(2)).unwrap();
+        assert_eq!((next.dead(), next.doubt()), (vec![Attempt(1)], None));
+    }
+
+    #[test]
     fn a_run_that_ends_well_leaves_a_lock_only_if_there_is_something_left_of_others() {
         let target = Target::new();
-        for (ending, remains) in
-            [(Ending::Partly, false), (Ending::Unflushed, true), (Ending::Partly, true), (Ending::Whole, false)]
-        {
+        let endings = [
+            (Ending::Partly, false),
+            (Ending::Unflushed, true),
+            (Ending::Partly, true),
+            (Ending::Whole, false),
+            (Ending::Littered, true),
+            (Ending::Partly, true),
+            (Ending::Whole, false),
+        ];
+        for (ending, remains) in endings {
             let (private, lock) = target.take(us(1)).unwrap();
             lock.release(&private, ending).unwrap();
             assert_eq!(target.read().is_some(), remains, "{ending:?}");
