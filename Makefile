@@ -31,7 +31,7 @@ bench: build ## measure beside other tools, for an hour or two: benchmarks/READM
 	python3 benchmarks/bench.py
 
 campaign: ## run the long tests, those marked #[ignore]
-	@tests/install.sh build test
+	@tests/install.sh build test campaign
 	cargo test --release -- --ignored
 
 lint: ## check format, lints and documentation

@@ -4,6 +4,7 @@
 #   tests/install.sh build           what `cargo build` needs besides cargo: an MPI library and libclang
 #   tests/install.sh test            what the tests need: Slurm, file system tools, rsync
 #   tests/install.sh bench           the tools that pmirror is measured against
+#   tests/install.sh campaign        an emulated machine whose power can be taken away
 #   tests/install.sh build test      several at once
 #
 # With everything there it asks dpkg once and is done: no network, no root.
@@ -17,10 +18,11 @@ readonly test_packages=(
     mpich libmpich-dev
 )
 readonly bench_packages=(rsync fpart rclone tar strace e2fsprogs python3) # fpart brings fpsync
+readonly campaign_packages=(qemu-system-x86 busybox-static cpio kmod binutils time) # its kernel: tests/power/guest.sh
 
 main() {
     local what packages=() missing
-    [[ $# -gt 0 ]] || fail "say what to install: build, test, bench"
+    [[ $# -gt 0 ]] || fail "say what to install: build, test, bench, campaign"
     for what in "$@"; do
         case $what in
             build)
@@ -29,7 +31,8 @@ main() {
                 ;;
             test) packages+=("${test_packages[@]}") ;;
             bench) packages+=("${bench_packages[@]}") ;;
-            *) fail "there is no '$what', only build, test and bench" ;;
+            campaign) packages+=("${campaign_packages[@]}") ;;
+            *) fail "there is no '$what', only build, test, bench and campaign" ;;
         esac
     done
     type -P dpkg-query >/dev/null ||

@@ -1,5 +1,5 @@
-//! Runs that do not end by themselves: killed, stopped, or met by another. No torn file is taken for
-//! done, what was there stays until the new is complete, and the same command goes on.
+//! Runs that do not end by themselves: stopped, met by another, or killed (more of that in sync_killed.rs). What
+//! was there stays until the new is complete, and the same command goes on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)]
@@ -8,7 +8,6 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::random::Dice;
 use support::*;
 
 /// Slows every write down, so that a run of a few files takes long enough to be met in the middle.
@@ -18,46 +17,6 @@ fn slowly_until(signal: &str, seconds: &str) -> Vec<&'static str> {
     let end = ["timeout", "--preserve-status", "-s", signal, seconds];
     let words = SLOW_WRITES.iter().map(|word| (*word).to_owned()).chain(end.iter().map(|word| (*word).to_owned()));
     words.map(|word| &*Box::leak(word.into_boxed_str())).collect()
-}
-
-/// Files that are complete by size and time must be complete by content: the next run believes them.
-fn assert_no_torn_file(pair: &Pair) {
-    let (source, target) = (pair.source_now(), pair.target_now());
-    for (path, seen) in source.entries.iter().filter(|(_, seen)| seen.kind() == "file") {
-        let Some(copy) = target.entries.get(path).filter(|copy| copy.kind() == "file") else { continue };
-        let believed = copy.mtime() == seen.mtime() && copy.stat.stx_size == seen.stat.stx_size;
-        assert!(!believed || copy.digest == seen.digest, "{} is torn", escaped(path));
-    }
-}
-
-fn kill_and_go_on(ranks: Ranks, seed: u64, kills: u32) {
-    let pair = Pair::new();
-    RandomTree { seed, entries: 400, hard_links: true }.build(&pair.source());
-    let mut dice = Dice::new(seed);
-    for _ in 0..kills {
-        let seconds = format!("0.{:03}", 5 + dice.below(300));
-        println!("seed {seed}: killed after {seconds} s");
-        let killed = pair.sync().ranks(ranks).wrapped_by(&["timeout", "-s", "KILL", &seconds]).run_unchecked();
-        assert_no_torn_file(&pair);
-        if killed.code == 0 {
-            break;
-        }
-    }
-    pair.sync().ranks(ranks).run().exits(0);
-    pair.assert_mirrored();
-    assert_same_links(pair.source_path(), pair.target_path());
-}
-
-#[test]
-fn a_run_killed_again_and_again_ends_complete() {
-    for seed in 1..=4 {
-        kill_and_go_on(Ranks::One, seed, 6);
-    }
-}
-
-#[test]
-fn a_run_of_several_ranks_killed_again_and_again_ends_complete() {
-    kill_and_go_on(Ranks::Mpirun(3), 11, 4);
 }
 
 #[test]

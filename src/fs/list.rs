@@ -15,15 +15,22 @@ use crate::tree::names::is_name;
 /// One getdents64 call brings about 2,000 names of ordinary length.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// File systems that give EINTR of their own are asked again, see `fd::uninterrupted`.
+const INTERRUPTIONS_MAX: u32 = 1000;
+
 /// Hands every name of a freshly opened directory to `visit`, `.` and `..` left out. `Ok` means that
 /// the listing is complete: any error, or a name that can not be one, is no end of the directory.
 pub fn list(directory: &Fd, mut visit: impl FnMut(&CStr, Option<Kind>, u64)) -> Result<(), Failure> {
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
+    let mut interruptions = 0;
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
-            Err(rustix::io::Errno::INTR) => continue,
+            Err(rustix::io::Errno::INTR) if interruptions < INTERRUPTIONS_MAX => {
+                interruptions += 1;
+                continue;
+            }
             Err(error) => return Err(directory.failure("getdents64", errno(error))),
         };
         let name = entry.file_name();
@@ -53,11 +60,18 @@ fn kind(file_type: FileType) -> Option<Kind> {
 pub fn first(directory: &Fd, count: usize, mut visit: impl FnMut(&CStr)) -> Result<(), Failure> {
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
-    let mut left = count;
+    let (mut left, mut interruptions) = (count, 0);
     while left > 0
         && let Some(entry) = entries.next()
     {
-        let entry = entry.map_err(|error| directory.failure("getdents64", errno(error)))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(rustix::io::Errno::INTR) if interruptions < INTERRUPTIONS_MAX => {
+                interruptions += 1;
+                continue;
+            }
+            Err(error) => return Err(directory.failure("getdents64", errno(error))),
+        };
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             visit(entry.file_name());
             left -= 1;

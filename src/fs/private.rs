@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{Fd, attributes, data, names, open};
 use crate::fault::Failure;
 use crate::tree::decide::Times;
-use crate::tree::{Attributes, Kind};
+use crate::tree::{Attributes, Kind, Time};
 
 /// The name in the target's root. Left out of every walk.
 pub const NAME: &CStr = c".pmirror";
@@ -47,10 +47,25 @@ impl Private {
 
     /// Writes a new file, durably: EEXIST when it is there.
     pub fn create(&self, name: &CStr, content: &[u8]) -> Result<Fd, Failure> {
+        self.create_dated(name, |_| content.to_vec())
+    }
+
+    /// The same for a content that tells when the file was made, by the target's clock.
+    pub fn create_dated(&self, name: &CStr, content: impl FnOnce(Time) -> Vec<u8>) -> Result<Fd, Failure> {
         let file = open::new_file(&self.directory, name)?;
-        data::append(&file, content)?;
+        let made = attributes::of_fd(&file)?.mtime;
+        data::append(&file, &content(made))?;
         data::flush(&file)?;
         Ok(file)
+    }
+
+    /// Makes its names durable: what was made, renamed and removed in it.
+    pub fn flush_names(&self) -> Result<(), Failure> {
+        match data::flush(&self.directory) {
+            // A file system that has no such call for directories (fsync(2)).
+            Err(failure) if failure.errno == Errno::EINVAL as i32 => Ok(()),
+            result => result,
+        }
     }
 
     /// Reads a file that we wrote.
@@ -73,6 +88,11 @@ impl Private {
             Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(()),
             result => result,
         }
+    }
+
+    /// Gives a file a further name: EEXIST when that is taken.
+    pub fn link(&self, from: &CStr, to: &CStr) -> Result<(), Failure> {
+        names::link(&open::entry(&self.directory, from)?, &self.directory, to)
     }
 
     /// Renames over what is there.

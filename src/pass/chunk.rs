@@ -14,7 +14,7 @@ use super::{Context, Effects, Watch, aside};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::data::Ends;
-use crate::fs::{Fd, attributes, data, names, open};
+use crate::fs::{Fd, attributes, data, open};
 use crate::tree::chunk::chunk_bytes;
 use crate::tree::names::Listed;
 use crate::tree::{
@@ -49,7 +49,7 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
             release(work, cut(work.context, path, (source_was, made), block, task));
         }
         Err(failure) => {
-            let _ = names::remove(&work.pair.target, &temporary);
+            work.pair.take_away(&temporary);
             entry::failed(work, entry, failure);
         }
     }
@@ -273,7 +273,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
             work.effects.miss(Kind::File, path, Outcome::Changed, Side::Source, note);
         }
     }
-    remove_temporary(&pair.target, file);
+    remove_temporary(context, &pair.target, file);
 }
 
 /// Whether a copy that another attempt began is no longer there: that attempt, or one after it, came further than
@@ -308,18 +308,21 @@ fn judge(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile, is_same: bo
 /// Removes what a stopped run has of a file.
 pub fn discard(context: &Context, file: &ChunkedFile) {
     let directory = parts(&file.path).and_then(|(parent, _)| open::directory_below(&context.trees.target, &parent));
-    // What can not be removed is of no harm: it has a name of ours and nobody's content.
+    // What can not be removed is of no harm: it has a name of ours and nobody's content, and the next run sweeps it.
+    context.temporaries.note(&directory);
     if let Ok(directory) = directory {
-        remove_temporary(&directory, file);
+        remove_temporary(context, &directory, file);
     }
 }
 
-fn remove_temporary(directory: &Fd, file: &ChunkedFile) {
+fn remove_temporary(context: &Context, directory: &Fd, file: &ChunkedFile) {
     let ChunkTask::Copy { temporary, .. } = &file.task else {
         return;
     };
     let there = attributes::of_name(directory, temporary);
+    context.temporaries.note(&there);
     if there.is_ok_and(|there| there.identity == file.target.identity) {
-        let _ = names::remove(directory, temporary);
+        // That it could not be removed is noted for the next run.
+        let _ = context.temporaries.take_away(directory, temporary);
     }
 }

@@ -43,7 +43,7 @@ use crate::tree::difference::Comparing;
 use crate::tree::filter::Filter;
 use crate::tree::guard::Held;
 use crate::tree::suspects::Suspects;
-use crate::tree::{Attributes, Identity, Item, Time, TreePath};
+use crate::tree::{Attributes, Doubt, Identity, Item, Time, TreePath};
 
 /// How finely work is cut.
 #[derive(Debug, Clone)]
@@ -111,6 +111,8 @@ pub struct Context {
     pub frozen: Option<Time>,
     /// The run goes on from a checkpoint: in a directory that it made something may be already.
     pub resumed: bool,
+    /// Runs on this target did not end well: what they wrote then is compared, not believed.
+    pub doubt: Option<Doubt>,
     /// Nothing is written: what would be done is only told.
     pub dry_run: bool,
     /// What is changed on the target is listed.
@@ -150,10 +152,15 @@ pub struct Planning {
 }
 
 impl Context {
-    /// Whether the walk comes to every directory that both trees have, and to what dead runs left there.
+    /// Whether the walk comes to every entry that both trees have, and to what dead runs left there.
     pub fn looks_everywhere(&self) -> bool {
         let sweeps = self.purpose == Purpose::Mirror && !self.dry_run;
-        sweeps && self.list.is_none() && !self.filter.has_patterns() && !self.policy.one_file_system
+        sweeps && self.list.is_none() && !self.filter.leaves_out() && !self.policy.one_file_system
+    }
+
+    /// Whether the content of this target entry is not believed.
+    pub fn doubts(&self, target: &Attributes) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.holds(&self.policy, target))
     }
 
     /// Whether the trees are only compared.

@@ -137,6 +137,17 @@ impl<'c> Pair<'c> {
         Ok(())
     }
 
+    /// Takes away what was made here and can not be kept.
+    pub fn take_away(&self, name: &CStr) {
+        // That it could not be is noted for the next run.
+        let _ = self.context.temporaries.take_away(&self.target, name);
+    }
+
+    /// Notes a look at what was made here that failed: it may stay.
+    pub fn note<T>(&self, look: &Result<T, Failure>) {
+        self.context.temporaries.note(look);
+    }
+
     /// The mount of a sub-directory, see `DirectoryItem::mount`.
     pub fn mount_of(&self, name: &CStr, child: &Attributes) -> u64 {
         mount_of(&self.item, &self.source_was, name, child)

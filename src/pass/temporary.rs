@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bincode::{Decode, Encode};
+use nix::errno::Errno;
+
+use crate::fault::Failure;
+use crate::fs::{Fd, names};
 
 /// One start of a run: a random number, in the temporary names and in the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -20,6 +24,8 @@ pub struct Temporaries {
     dead: Vec<Attempt>,
     /// Names of dead attempts that are still needed: large files under way, of which a checkpoint knows.
     spared: OnceLock<BTreeSet<Vec<u8>>>,
+    /// Something that should have been taken away could not be.
+    leaves_behind: AtomicBool,
 }
 
 const PREFIX: &str = ".pmirror-";
@@ -28,7 +34,8 @@ impl Temporaries {
     /// Names for one rank of an attempt. `dead` are earlier attempts on this target whose end is
     /// proven: the lock names them.
     pub fn new(attempt: Attempt, rank: u32, dead: Vec<Attempt>) -> Self {
-        Self { attempt, rank, next: AtomicU64::new(0), dead, spared: OnceLock::new() }
+        let (spared, leaves_behind) = (OnceLock::new(), AtomicBool::new(false));
+        Self { attempt, rank, next: AtomicU64::new(0), dead, spared, leaves_behind }
     }
 
     /// A name that no rank of any attempt has used: `.pmirror-`, 16 hexadecimal digits of the
@@ -37,6 +44,33 @@ impl Temporaries {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{:016x}-{:08x}-{:012x}", self.attempt.0, self.rank, count);
         CString::new(name).unwrap_or_default()
+    }
+
+    /// Takes away what was made and can not be kept, or what a dead run left. If that fails, the next run is to
+    /// know that there is something to sweep.
+    pub fn take_away(&self, directory: &Fd, name: &CStr) -> Result<(), Failure> {
+        let removed = names::remove(directory, name);
+        self.note(&removed);
+        removed
+    }
+
+    /// The same for a directory.
+    pub fn take_directory_away(&self, parent: &Fd, name: &CStr) -> Result<(), Failure> {
+        let removed = names::remove_directory(parent, name);
+        self.note(&removed);
+        removed
+    }
+
+    /// Notes whether something stays.
+    pub fn note<T>(&self, removed: &Result<T, Failure>) {
+        if removed.as_ref().is_err_and(|failure| failure.errno != Errno::ENOENT as i32) {
+            self.leaves_behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this rank could not take something away that it should have.
+    pub fn leaves_behind(&self) -> bool {
+        self.leaves_behind.load(Ordering::Relaxed)
     }
 
     /// There were runs on this target that died.

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
-use super::lock::{Holder, Lock};
+use super::holder::Holder;
+use super::lock::{Ending, Lock};
 use super::resume::Resumed;
 use super::{guard, look, suspects};
 use crate::comm::Comm;
@@ -30,7 +31,7 @@ use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
 use crate::tree::suspects::Suspects;
-use crate::tree::{DirectoryItem, Item, Time, TreePath};
+use crate::tree::{DirectoryItem, Doubt, Item, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
 const NONCE_IN_STATE: &str = "nonce";
@@ -74,6 +75,8 @@ pub struct Ready {
     pub abilities: Abilities,
     /// The temporary names of this run, and of dead ones.
     pub temporaries: Temporaries,
+    /// What dead runs wrote that nobody knows to be on the disk.
+    pub doubt: Option<Doubt>,
     /// The run's directory.
     pub run_directory: RunDirectory,
     /// Rank 0: the lock.
@@ -115,6 +118,7 @@ impl Ready {
             limits: Limits::new(config.limits, comm.ranks()),
             purpose: config.command.purpose(),
             frozen,
+            doubt: self.doubt,
             dry_run: !config.writes(),
             resumed: config.resume,
             itemizes: config.itemizes,
@@ -196,10 +200,24 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         Lock::take(make, holder)
     };
     let ready = share_target(&run_directory, comm, roster, &target, (attempt, started), take_lock);
-    let (held, abilities, dead) = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
+    let Shared { held, abilities, dead, doubt } = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
 
+    if let (Some(doubt), true, false) = (doubt, comm.rank() == Rank::ROOT, config.quiet) {
+        say_doubt(doubt);
+    }
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, run_directory, held })
+    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, doubt, run_directory, held })
+}
+
+/// Why a run reads more than the next one will.
+fn say_doubt(doubt: Doubt) {
+    let when = |time: Time| jiff::Timestamp::from_second(time.seconds).ok().map(|time| time.to_string());
+    let since = when(doubt.since).map_or_else(String::new, |since| format!(" from {since} on"));
+    let until = doubt.until.and_then(when).map_or_else(String::new, |until| format!(" up to {until}"));
+    crate::report::say(&format!(
+        "a run on DST did not end well, and what it wrote may not have reached the disk: files that were changed \
+         there{since}{until} are compared, not believed"
+    ));
 }
 
 /// A run that does not begin leaves nothing in its directory.
@@ -329,7 +347,14 @@ fn state_broken(run_directory: &RunDirectory, error: &io::Error) -> Error {
     Error::Fatal(format!("the run directory {path} can not be used: {error}; choose another with --state-dir"))
 }
 
-type Shared = (Option<(Private, Lock)>, Abilities, Vec<Attempt>);
+/// What all ranks know of the target when the lock is taken.
+struct Shared {
+    /// Rank 0: the lock.
+    held: Option<(Private, Lock)>,
+    abilities: Abilities,
+    dead: Vec<Attempt>,
+    doubt: Option<Doubt>,
+}
 
 /// Rank 0 leaves a random number in both places, and every rank must find it: only then all see one
 /// target and one state directory.
@@ -345,24 +370,24 @@ fn share_target(
     let word = from_root(comm, roster, || {
         let (private, lock) = take_lock()?;
         let abilities = prepare(&private, attempt).map_err(|failure| broken("DST/.pmirror", failure));
-        let dead = lock.dead().to_vec();
+        let left = (lock.dead(), lock.doubt());
         held = Some((private, lock));
         // Not before the lock is held: a run with this id may be under way.
-        abilities.and_then(|abilities| started.save(run_directory).map(|()| (abilities, dead)))
+        abilities.and_then(|abilities| started.save(run_directory).map(|()| (abilities, left)))
     });
-    let found = word.and_then(|(abilities, dead)| {
+    let found = word.and_then(|word| {
         agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
-        Ok((abilities, dead))
+        Ok(word)
     });
     if found.is_err() && held.is_some() {
         Started::forget(run_directory);
     }
     remove_from_state(run_directory, comm.rank(), found.is_err());
     match found {
-        Ok((abilities, dead)) => Ok((held, abilities, dead)),
+        Ok((abilities, (dead, doubt))) => Ok(Shared { held, abilities, dead, doubt }),
         Err(error) => {
             if let Some((private, lock)) = held {
-                super::end::give_back(private, lock, &target.fd, false);
+                super::end::give_back(private, lock, &target.fd, Ending::Partly);
             }
             Err(error)
         }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::agree::agree;
+use super::agree::{agree, from_root};
 use super::begin::Begun;
 use super::clock::Clock;
 use super::crew::Crew;
 use super::frame::Passed;
+use super::lock::Ending;
 use super::record::{Found, Recorder};
 use super::story::Story;
 use super::{Conclusion, end, known, lists, resume};
@@ -15,7 +16,7 @@ use crate::counters::{Number, Slot};
 use crate::engine::{Ended, Finished};
 use crate::fault::Error;
 use crate::fs::{data, path_list};
-use crate::pass::{Context, Effects, Watch, chunk, settle};
+use crate::pass::{Context, Effects, Purpose, Watch, chunk, settle};
 use crate::report::differences::Manner;
 use crate::tree::{DirectoryItem, Kind, Outcome};
 
@@ -40,12 +41,21 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     }
     clock.lap();
-    let mine = error.map_or_else(|| flush(&crew, &begun.context), Err);
-    let error = agree(comm, &crew.roster, mine).err();
+    let error = agree(comm, &crew.roster, error.map_or(Ok(()), Err)).err();
+    let flushed = make_durable(&crew, comm, &begun);
+    let is_flushed = flushed.is_ok();
+    let error = error.or(flushed.err());
     clock.seconds.flush = clock.lap();
 
-    let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
-    let root_outcome = known.into_iter().flatten().next();
+    let leaves_behind = begun.context.temporaries.leaves_behind();
+    let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
+    let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
+    let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
+    let is_doubtful = known.iter().any(|&(_, is_doubtful, _)| is_doubtful);
+    let root_outcome = known.into_iter().find_map(|(outcome, ..)| outcome);
+    // The root does not stand in the books yet. If it could not be listed, nothing was looked at.
+    let is_root_listed = !matches!(root_outcome, Some(Outcome::Failed | Outcome::Changed | Outcome::Vanished));
+    let has_looked = error.is_none() && !is_doubtful && is_root_listed;
     let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let mut listed = Ok(Vec::new());
@@ -54,8 +64,14 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             path_list::remove(&run_directory);
         }
         if let Some((private, lock)) = begun.held {
-            let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
-            end::give_back(private, lock, &context.trees.target, is_whole);
+            let is_whole = ended == Ended::Quiet && has_looked && context.looks_everywhere();
+            let ending = match (is_flushed, leaves_behind, is_whole) {
+                (false, ..) => Ending::Unflushed,
+                (true, true, _) => Ending::Littered,
+                (true, false, false) => Ending::Partly,
+                (true, false, true) => Ending::Whole,
+            };
+            end::give_back(private, lock, &context.trees.target, ending);
         }
         let effects =
             if has_walked { root(&context, &begun.root, root_outcome, error.is_some()) } else { Effects::default() };
@@ -103,15 +119,31 @@ pub fn list_and_sum_up(
     conclusion
 }
 
-/// The run ends before anything was done: the next one need not think that it died.
+/// The run ends in order before its end: the next one need not think that it died, but does not believe what it
+/// copied and never flushed.
 pub fn give_up(begun: Begun, error: Error) -> Conclusion {
     if let Some((private, lock)) = begun.held {
-        end::give_back(private, lock, &begun.context.trees.target, false);
+        let ending = if begun.context.purpose == Purpose::Mirror { Ending::Unflushed } else { Ending::Partly };
+        end::give_back(private, lock, &begun.context.trees.target, ending);
     }
     error.into()
 }
 
 const CHANGES: &str = "changes.jsonl";
+
+/// Makes durable what all nodes wrote, and tells the lock. No rank writes any more when the first node begins, as
+/// all have met.
+fn make_durable(crew: &Crew<'_>, comm: &mut dyn Comm, begun: &Begun) -> Result<(), Error> {
+    let lock = begun.held.as_ref();
+    let begins = || lock.map(|(_, lock)| lock.durable_point_begins()).transpose();
+    let point = from_root(comm, &crew.roster, begins)?;
+    agree(comm, &crew.roster, flush(crew, &begun.context))?;
+    let reached = || match (lock, point) {
+        (Some((private, lock)), Some(point)) => lock.durable_point_reached(private, point),
+        _ => Ok(()),
+    };
+    from_root(comm, &crew.roster, reached)
+}
 
 /// Once on each node: what it wrote is made durable.
 pub fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
-
+use super::holder::Holder;
 use crate::fault::{Error, Failure};
-use crate::fs::operator::{system_file, system_link};
 use crate::fs::private::Private;
-use crate::fs::{Fd, attributes};
+use crate::fs::{Fd, attributes, data};
 use crate::pass::temporary::Attempt;
+use crate::tree::{Doubt, Time};
+use nix::errno::Errno;
 
 const LOCK: &CStr = c"lock";
 
@@ -25,37 +24,26 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// A process that was just killed takes a moment to be gone: only one that lives so long is alive.
 const DEATH_MAX: Duration = Duration::from_secs(3);
 
-/// What the lock says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    attempt: u64,
-    run_id: String,
-    host: String,
-    job: String,
-    pid: u32,
-    /// Where `pid` means something: the boot, the name space, and the start of the process.
-    boot: String,
-    pid_namespace: String,
-    pid_started: String,
-    /// Attempts that died before this one on this target: their temporary names may be swept.
-    dead: Vec<u64>,
-    /// This attempt or a dead one makes new files in their place: only the time tells one that is not
-    /// finished.
-    #[serde(default)]
-    in_place: bool,
-    /// This attempt makes no files at all, so it leaves nothing behind.
-    #[serde(default)]
-    makes_none: bool,
-    /// The holder ended well, but did not look everywhere: what the dead ones left may still be there.
-    #[serde(default)]
-    released: bool,
+/// How a run ends that gives the lock back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All is flushed, and it looked at everything.
+    Whole,
+    /// All is flushed, but it did not look at everything: what dead runs left is the next one's.
+    Partly,
+    /// The same, and something of its own stays that it could not take away.
+    Littered,
+    /// What it wrote is perhaps not on the disk: the next run is to think of it as of a dead one.
+    Unflushed,
 }
 
 /// The lock, held.
 #[derive(Debug)]
 pub struct Lock {
-    dead: Vec<Attempt>,
     holder: Holder,
+    /// When it was taken, by the target's clock.
+    made: Time,
+    file: Arc<Fd>,
     released: Arc<AtomicBool>,
 }
 
@@ -65,8 +53,11 @@ impl Lock {
     pub fn take(make: impl Fn() -> Result<Private, Error>, mut holder: Holder) -> Result<(Private, Self), Error> {
         loop {
             let private = make()?;
-            match private.create(LOCK, &holder.to_bytes()) {
-                Ok(file) => return Ok((private, Self::held(holder, file))),
+            match create_whole(&private, &holder) {
+                Ok((holder, made, file)) => {
+                    private.flush_names().map_err(unusable)?;
+                    return Ok((private, Self::held(holder, made, file)));
+                }
                 Err(failure) if failure.errno == Errno::ENOENT as i32 => continue,
                 Err(failure) if failure.errno == Errno::EEXIST as i32 => {}
                 Err(failure) => return Err(unusable(failure)),
@@ -75,45 +66,113 @@ impl Lock {
                 if dead.in_place && !holder.in_place && !holder.makes_none {
                     return Err(unfinished(&dead));
                 }
-                holder.in_place |= dead.in_place;
-                holder.dead = dead.dead.clone();
-                if !dead.released && !dead.makes_none {
-                    holder.dead.push(dead.attempt);
-                }
-                let lock = take_over(&private, holder)?;
+                holder.inherit(&dead);
+                let lock = take_over(&private, &holder)?;
                 return Ok((private, lock));
             }
         }
     }
 
-    fn held(holder: Holder, file: Fd) -> Self {
-        let released = Arc::new(AtomicBool::new(false));
-        let dead = holder.dead.iter().copied().map(Attempt).collect();
-        let stop = Arc::clone(&released);
-        std::thread::spawn(move || beat(&file, &stop));
-        Self { dead, holder, released }
+    fn held(holder: Holder, made: Time, file: Fd) -> Self {
+        let (file, released) = (Arc::new(file), Arc::new(AtomicBool::new(false)));
+        let (beats, stop) = (Arc::clone(&file), Arc::clone(&released));
+        std::thread::spawn(move || beat(&beats, &stop));
+        Self { holder, made, file, released }
     }
 
     /// Attempts on this target that are proven to have ended.
-    pub fn dead(&self) -> &[Attempt] {
-        &self.dead
+    pub fn dead(&self) -> Vec<Attempt> {
+        self.holder.dead.iter().copied().map(Attempt).collect()
     }
 
-    /// Gives the lock back. It stays if another run has taken it meanwhile. After a dead run it also stays
-    /// until a run has looked everywhere (`is_whole`), so that the next one knows what to sweep.
-    pub fn release(self, private: &Private, is_whole: bool) -> Result<(), Failure> {
+    /// What they wrote that nobody knows to be on the disk.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.holder.doubt()
+    }
+
+    /// The time, by the target's clock, that becomes the durable point when every node's `syncfs` that begins
+    /// after this has succeeded: the time that the target's file system gives the lock now.
+    pub fn durable_point_begins(&self) -> Result<Time, Error> {
+        let touched = attributes::touch(&self.file).and_then(|()| attributes::of_fd(&self.file));
+        touched.map(|lock| lock.mtime).map_err(unusable)
+    }
+
+    /// All that was written before `point` is on the disk. The lock is written over in place, by our own
+    /// descriptor: should another run have taken it by its name, what we write goes nowhere, and we learn of it. A
+    /// renamed file would win the lock back. The point has one length and lies in the first sector.
+    pub fn durable_point_reached(&self, private: &Private, point: Time) -> Result<(), Error> {
+        if !is_lock_of(private, &self.holder).map_err(unusable)? {
+            return Err(Error::Fatal("another run has taken DST: this one was thought to be dead".to_owned()));
+        }
+        data::overwrite(&self.file, &self.holder.durable_at(point).to_bytes()).map_err(unusable)
+    }
+
+    /// Gives the lock back. It stays if another run has taken it meanwhile. After a dead run, or one whose files
+    /// are perhaps not on the disk, it also stays until a run has looked at everything, so that the next one knows
+    /// what to sweep and what to compare.
+    pub fn release(self, private: &Private, ending: Ending) -> Result<(), Failure> {
         self.released.store(true, Ordering::Relaxed);
-        if private.read(LOCK).is_ok_and(|content| content != self.holder.to_bytes()) {
+        if !is_lock_of(private, &self.holder)? {
             return Ok(());
         }
-        if is_whole || self.dead.is_empty() {
-            return private.remove(LOCK);
+        // With the last durable point, which the lock has by now.
+        let held = private.read(LOCK).ok().and_then(|bytes| Holder::from_bytes(&bytes)).unwrap_or(self.holder);
+        let left = match ending {
+            Ending::Whole => None,
+            Ending::Partly if held.inherits_nothing() => None,
+            Ending::Partly => Some(held.partly(self.made)),
+            Ending::Littered => Some(held.littered(self.made)),
+            Ending::Unflushed => Some(held.unflushed()),
+        };
+        match left {
+            None => private.remove(LOCK)?,
+            Some(left) => {
+                let mine = name_of(&left);
+                private.create(&mine, &left.to_bytes())?.close()?;
+                private.rename(&mine, LOCK)?;
+            }
         }
-        let holder = Holder { released: true, ..self.holder };
-        let mine = lock_of(&holder);
-        private.create(&mine, &holder.to_bytes())?.close()?;
-        private.rename(&mine, LOCK)
+        // Else, should the power go now, the next run thinks that this one died: it reads more, and no harm is done.
+        let _ = private.flush_names();
+        Ok(())
     }
+}
+
+/// Whether the lock is still this holder's. An unreadable one is another's.
+fn is_lock_of(private: &Private, holder: &Holder) -> Result<bool, Failure> {
+    match private.read(LOCK) {
+        Ok(bytes) => Ok(Holder::from_bytes(&bytes).is_some_and(|found| found.is(holder))),
+        Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Makes the lock with its content, or not at all: an empty one says nothing of its holder, so the next run would
+/// have to wait whether it lives. Under a name of its own first, where the file system has hard links.
+fn create_whole(private: &Private, holder: &Holder) -> Result<(Holder, Time, Fd), Failure> {
+    let mine = name_of(holder);
+    let made = create(private, &mine, holder);
+    let linked = if made.is_ok() { private.link(&mine, LOCK) } else { Ok(()) };
+    private.remove(&mine)?;
+    match linked {
+        Ok(()) => made,
+        Err(failure) if has_no_links(failure) => create(private, LOCK, holder),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn has_no_links(failure: Failure) -> bool {
+    matches!(Errno::from_raw(failure.errno), Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK)
+}
+
+/// Writes the lock of `holder`, whose first durable point is when that was.
+fn create(private: &Private, name: &CStr, holder: &Holder) -> Result<(Holder, Time, Fd), Failure> {
+    let mut written = (holder.clone(), Time::default());
+    let file = private.create_dated(name, |made| {
+        written = (holder.durable_at(made), made);
+        written.0.to_bytes()
+    })?;
+    Ok((written.0, written.1, file))
 }
 
 fn unusable(failure: Failure) -> Error {
@@ -144,7 +203,7 @@ fn wait_for_sign_of_life(private: &Private, us: &Holder) -> Result<Option<Holder
     loop {
         let now = look(private)?;
         let Some((bytes, _)) = &now else { return Ok(None) };
-        let holder: Option<Holder> = serde_json::from_slice(bytes).ok();
+        let holder = Holder::from_bytes(bytes);
         if holder.as_ref().is_some_and(|holder| holder.released) {
             return Ok(holder);
         }
@@ -154,13 +213,13 @@ fn wait_for_sign_of_life(private: &Private, us: &Holder) -> Result<Option<Holder
             Some(false) => return Ok(holder),
             Some(true) if waited >= DEATH_MAX => return Err(held_by(holder.as_ref())),
             None if now != first => return Err(held_by(holder.as_ref())),
-            None if waited >= SILENCE_MAX => return Ok(Some(holder.unwrap_or_else(Holder::unreadable))),
+            None if waited >= SILENCE_MAX => return Ok(Some(holder.unwrap_or_else(|| Holder::unreadable(bytes)))),
             _ => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-type Look = Option<(Vec<u8>, crate::tree::Time)>;
+type Look = Option<(Vec<u8>, Time)>;
 
 fn look(private: &Private) -> Result<Look, Error> {
     match private.read(LOCK).and_then(|bytes| Ok((bytes, private.attributes(LOCK)?.mtime))) {
@@ -178,7 +237,7 @@ fn unfinished(dead: &Holder) -> Error {
     ))
 }
 
-fn lock_of(holder: &Holder) -> std::ffi::CString {
+fn name_of(holder: &Holder) -> std::ffi::CString {
     std::ffi::CString::new(format!("lock-{:016x}", holder.attempt)).unwrap_or_default()
 }
 
@@ -193,90 +252,115 @@ fn held_by(holder: Option<&Holder>) -> Error {
     Error::Refused(format!("DST is being written by {who}: wait for it to end, or end it"))
 }
 
-/// Renames our lock over the dead one; of several that try, the last one has it.
-fn take_over(private: &Private, holder: Holder) -> Result<Lock, Error> {
-    let mine = lock_of(&holder);
-    let file = private.create(&mine, &holder.to_bytes()).map_err(unusable)?;
-    private.rename(&mine, LOCK).map_err(unusable)?;
+/// Renames our lock over the dead one; of several that try, the last one has it. Durably: what we write next is
+/// not to be found beside the dead one's lock.
+fn take_over(private: &Private, holder: &Holder) -> Result<Lock, Error> {
+    let mine = name_of(holder);
+    let (holder, made, file) = create(private, &mine, holder).map_err(unusable)?;
+    private.rename(&mine, LOCK).and_then(|()| private.flush_names()).map_err(unusable)?;
     std::thread::sleep(Duration::from_millis(300));
-    if private.read(LOCK).map_err(unusable)? != holder.to_bytes() {
-        return Err(held_by(None));
-    }
-    Ok(Lock::held(holder, file))
-}
-
-impl Holder {
-    /// This process, for its lock. `files`: whether it makes new files in their place; `None` if it makes
-    /// none at all.
-    pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str, files: Option<bool>) -> Self {
-        let pid = std::process::id();
-        Self {
-            attempt: attempt.0,
-            run_id: run_id.to_owned(),
-            host: host.to_owned(),
-            job: job.to_owned(),
-            pid,
-            boot: system_file("/proc/sys/kernel/random/boot_id"),
-            pid_namespace: system_link("/proc/self/ns/pid"),
-            pid_started: Process::look(pid).started,
-            dead: Vec::new(),
-            in_place: files == Some(true),
-            makes_none: files.is_none(),
-            released: false,
-        }
-    }
-
-    /// What an unreadable lock says: nothing that could be swept, and the worst of its files.
-    fn unreadable() -> Self {
-        Self { run_id: "unknown".to_owned(), ..Self::this_process(Attempt(0), "", "", "", Some(true)) }
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Whether the holder's process lives; `None` where its number means nothing to us.
-    fn lives(&self, us: &Holder) -> Option<bool> {
-        let comparable = !self.boot.is_empty() && self.boot == us.boot && self.pid_namespace == us.pid_namespace;
-        comparable.then(|| {
-            let process = Process::look(self.pid);
-            !self.pid_started.is_empty() && process.started == self.pid_started && !process.is_dead
-        })
-    }
-}
-
-/// What /proc/PID/stat tells of a process (proc(5)).
-#[derive(Debug, Default)]
-struct Process {
-    /// Ticks since boot, field 22; empty when there is no such process.
-    started: String,
-    /// It only waits to be reaped, and its last thread is gone: it writes no more.
-    is_dead: bool,
-}
-
-impl Process {
-    fn look(pid: u32) -> Self {
-        let stat = system_file(&format!("/proc/{pid}/stat"));
-        // The second field, the command's name, may hold spaces and brackets.
-        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied().unwrap_or_default();
-        let is_dead = matches!(field(3), "Z" | "X") && matches!(field(20), "0" | "1");
-        Self { started: field(22).to_owned(), is_dead }
+    if is_lock_of(private, &holder).map_err(unusable)? {
+        Ok(Lock::held(holder, made, file))
+    } else {
+        Err(held_by(None))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Side;
+    use crate::fs::roots::Root;
+
+    struct Target(tempfile::TempDir, Root);
+
+    impl Target {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = std::ffi::CString::new(directory.path().as_os_str().as_encoded_bytes()).unwrap();
+            let root = Root::open(Side::Target, &path).unwrap();
+            Self(directory, root)
+        }
+
+        fn take(&self, holder: Holder) -> Result<(Private, Lock), Error> {
+            let uid = nix::unistd::geteuid().as_raw();
+            Lock::take(|| Private::make(&self.1.fd, uid).map_err(unusable), holder)
+        }
+
+        fn read(&self) -> Option<Holder> {
+            let private = Private::open(&self.1.fd).ok()?;
+            Holder::from_bytes(&private.read(LOCK).ok()?)
+        }
+    }
+
+    fn us(attempt: u64) -> Holder {
+        Holder::this_process(Attempt(attempt), "run", "host", "", Some(true))
+    }
+
+    /// This process, before it was started again: dead.
+    fn before_us(attempt: u64) -> Holder {
+        us(attempt).started_at("1")
+    }
 
     #[test]
-    fn our_own_process_lives_and_one_that_started_at_another_time_does_not() {
-        let us = Holder::this_process(Attempt(1), "r", "h", "", Some(true));
-        assert_eq!(us.lives(&us), Some(true));
-        let other = Holder { pid_started: "1".to_owned(), ..us.clone() };
-        assert_eq!(other.lives(&us), Some(false));
-        let elsewhere = Holder { boot: "another".to_owned(), ..us.clone() };
-        assert_eq!(elsewhere.lives(&us), None);
+    fn until_something_was_flushed_the_durable_point_is_when_the_lock_was_made() {
+        let target = Target::new();
+        let (_, lock) = target.take(before_us(1)).unwrap();
+        let made = lock.made;
+        let (_, next) = target.take(us(2)).unwrap();
+        assert_eq!((next.dead(), next.doubt()), (vec![Attempt(1)], Some(Doubt::since(made))));
+    }
+
+    #[test]
+    fn a_point_counts_once_it_was_reached() {
+        let target = Target::new();
+        let (private, lock) = target.take(before_us(1)).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let point = lock.durable_point_begins().unwrap();
+        assert!(point > lock.made);
+        lock.durable_point_reached(&private, point).unwrap();
+        lock.durable_point_begins().unwrap();
+        let (_, next) = target.take(us(2)).unwrap();
+        assert_eq!(next.doubt(), Some(Doubt::since(point)));
+    }
+
+    #[test]
+    fn who_was_thought_to_be_dead_learns_it_and_does_not_win_the_lock_back() {
+        let target = Target::new();
+        let (private, lost) = target.take(before_us(1)).unwrap();
+        let (_, lock) = target.take(us(2)).unwrap();
+        let point = lost.durable_point_begins().unwrap();
+        let error = lost.durable_point_reached(&private, point).unwrap_err();
+        assert!(error.to_string().contains("another run"), "{error}");
+        lost.release(&private, Ending::Whole).unwrap();
+        assert_eq!(target.read(), Some(lock.holder.clone()));
+    }
+
+    #[test]
+    fn a_run_that_can_not_take_its_names_away_tells_the_next_one_whose_they_are() {
+        let target = Target::new();
+        let (private, lock) = target.take(us(1)).unwrap();
+        lock.release(&private, Ending::Littered).unwrap();
+        let (_, next) = target.take(us(2)).unwrap();
+        assert_eq!((next.dead(), next.doubt()), (vec![Attempt(1)], None));
+    }
+
+    #[test]
+    fn a_run_that_ends_well_leaves_a_lock_only_if_there_is_something_left_of_others() {
+        let target = Target::new();
+        let endings = [
+            (Ending::Partly, false),
+            (Ending::Unflushed, true),
+            (Ending::Partly, true),
+            (Ending::Whole, false),
+            (Ending::Littered, true),
+            (Ending::Partly, true),
+            (Ending::Whole, false),
+        ];
+        for (ending, remains) in endings {
+            let (private, lock) = target.take(us(1)).unwrap();
+            lock.release(&private, ending).unwrap();
+            assert_eq!(target.read().is_some(), remains, "{ending:?}");
+        }
     }
 }

@@ -51,8 +51,9 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let abilities = probe::assumed_of(target.view.fs_type);
     // No temporary name is ever made, so no attempt is needed to tell them apart.
     let temporaries = Temporaries::new(Attempt(0), comm.rank().0, Vec::new());
-    let held = None;
-    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, run_directory, held })
+    // Whether a run died is known for certain only to who takes the lock: what only looks believes.
+    let (doubt, held) = (None, None);
+    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, doubt, run_directory, held })
 }
 
 /// Opens DST on every rank. Returns whether it is missing: a dry run does not make what the real run would.

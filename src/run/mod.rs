@@ -13,6 +13,7 @@ mod failed;
 mod finish;
 mod frame;
 mod guard;
+mod holder;
 pub mod known;
 mod lists;
 mod lock;

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, guard, lists, look};
+use super::{Circumstances, Conclusion, choose, finish, guard, lists, look};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
@@ -98,6 +98,7 @@ fn begun(
         resumed: false,
         itemizes: config.itemizes,
         frozen: None,
+        doubt: None,
         gone: OnceLock::new(),
         suspects: Arc::default(),
         planning: None,
@@ -152,10 +153,13 @@ fn conclude(
     let (root_faults, listed) = listed.map_or_else(|error| (Vec::new(), Err(error)), |causes| (causes, Ok(())));
     faults.extend(root_faults.into_iter().map(|cause| (cause, 1)));
     let error = error.or_else(|| agree(comm, &crew.roster, listed).err());
+    // All ranks have met since they removed anything, and the root is gone when the first node begins.
+    let flushed = agree(comm, &crew.roster, finish::flush(crew, &begun.context));
+    let error = error.or(flushed.err());
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
     let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
     let found = Found { counters, faults, ended, error, judged, written_to: Vec::new() };
-    super::finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
+    finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }
 
 /// How many entries all ranks have seen, and why the root stays for what became of them.

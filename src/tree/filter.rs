@@ -175,6 +175,11 @@ impl Filter {
         self.latest.is_some() || self.earliest.is_some() || self.min_size.is_some() || self.max_size.is_some()
     }
 
+    /// Whether anything may be left out.
+    pub fn leaves_out(&self) -> bool {
+        self.has_patterns() || self.looks_at_attributes()
+    }
+
     /// Why an entry is left out for its age or size. Ages count for everything but directories, sizes
     /// for regular files only.
     pub fn of_attributes(&self, entry: &Attributes) -> Option<Skip> {

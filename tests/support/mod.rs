@@ -8,9 +8,12 @@
 
 pub mod acl;
 pub mod compare;
+pub mod crash;
 pub mod difference;
 pub mod faultfs;
+pub mod guest;
 pub mod image;
+pub mod inject;
 pub mod live;
 pub mod needs;
 pub mod outcome;
@@ -24,6 +27,7 @@ pub mod tree;
 
 pub use compare::{Clamp, assert_no_litter, assert_same, assert_same_links, rsync_finds_no_difference};
 pub use faultfs::{FaultFs, Rule};
+pub use guest::Guest;
 pub use image::Image;
 pub use live::while_disturbed;
 pub use outcome::Outcome;

@@ -212,17 +212,22 @@ impl Pmirror {
 
     /// Runs it to its end and judges nothing.
     pub fn run_unchecked(&self) -> Outcome {
+        self.run_watched(Stdio::null(), |child| wait(child, self.timeout))
+    }
+
+    /// The same; `watch` tells the exit code, or nothing when it had to be killed.
+    pub fn run_watched(&self, stdin: Stdio, watch: impl FnOnce(Child) -> Option<i32>) -> Outcome {
         let run_id = self.run_id.clone().unwrap_or_else(fresh_run_id);
         let mut command = self.command(&run_id);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let shown: Vec<String> = words.map(|word| super::escaped(word.as_encoded_bytes())).collect();
         let shown = shown.join(" ");
         let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        command.stdin(Stdio::null());
+        command.stdin(stdin);
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("start {shown}: {error}"));
-        let code = wait(child, self.timeout);
+        let code = watch(child);
         let run_dir = self.state_dir.as_ref().map(|state| state.join(&run_id));
         let outcome = Outcome::new(shown, code.unwrap_or(-1), all(stdout), all(stderr), run_dir);
         let (limit, in_time) = (self.timeout, code.is_some());

@@ -90,6 +90,11 @@ pub fn flush_file_system(directory: &Fd) -> Result<(), Failure> {
     syncfs(directory.as_fd()).map_err(|errno| directory.failure("syncfs", errno))
 }
 
+/// Writes over a file of ours from its beginning on.
+pub fn overwrite(file: &Fd, content: &[u8]) -> Result<(), Failure> {
+    write_at(file, content, 0)
+}
+
 /// Appends to a file of ours.
 pub fn append(file: &Fd, content: &[u8]) -> Result<(), Failure> {
     let end = crate::fs::attributes::of_fd(file)?.size;

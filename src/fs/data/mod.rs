@@ -22,7 +22,7 @@ mod verify;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use self::calls::{append, flush, flush_file_system, read_all, set_size};
+pub use self::calls::{append, flush, flush_file_system, overwrite, read_all, set_size};
 pub use self::compare::same_content;
 pub use self::digest::{Digest, Hashing};
 pub use self::engines::Engine;

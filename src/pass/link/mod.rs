@@ -479,7 +479,7 @@ fn link(context: &Context, leader: &TreePath, inode: Identity, member: &Member) 
     };
     names::link(&leader, &pair.target, place.name(&name))?;
     put_in_place(&pair, &place, &name).inspect_err(|_| {
-        let _ = names::remove(&pair.target, place.name(&name));
+        pair.take_away(place.name(&name));
     })
 }
 

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use crate::counters::Number;
 use crate::fault::Failure;
 use crate::fs::{attributes, data, open};
-use crate::pass::{chunk, frozen};
+use crate::pass::{Context, chunk, frozen};
 use crate::tree::decide::{self, Action, CtimeRule, Known, must_look_at_xattrs};
 use crate::tree::{Attributes, Kind};
 
@@ -26,13 +26,12 @@ pub fn decide(
     if matches!(action, Action::Keep | Action::Repair(_)) && known.same_content.is_none() {
         frozen::look_at_pair(work.context, (source, target), || work.pair.path(entry.name), work.effects);
     }
-    let has_changed = policy.ctime == CtimeRule::Content
-        && matches!(action, Action::Keep | Action::Repair(_))
-        && source.kind == Kind::File
-        && known.same_content.is_none()
-        && source.size > 0
-        && must_look_at_xattrs(policy, source, target);
-    if action != Action::LookAtContent && !has_changed {
+    let is_believed = !matches!(action, Action::Keep | Action::Repair(_))
+        || source.kind != Kind::File
+        || known.same_content.is_some()
+        || source.size == 0
+        || !may_be_another(work.context, source, target);
+    if action != Action::LookAtContent && is_believed {
         return Ok(Some(action));
     }
     if chunk::is_cut(work.context, entry.kind, source.size) {
@@ -41,6 +40,12 @@ pub fn decide(
     }
     let known = Known { same_content: Some(is_same(work, entry, source, target)?), ..known };
     Ok(Some(decide::decide(&work.context.policy, source, Some(target), known)))
+}
+
+/// Whether files of one size and time may differ all the same.
+fn may_be_another(context: &Context, source: &Attributes, target: &Attributes) -> bool {
+    let asked = context.policy.ctime == CtimeRule::Content && must_look_at_xattrs(&context.policy, source, target);
+    asked || context.doubts(target)
 }
 
 /// Whether both files hold the same bytes. Another inode under either name is another content: the

@@ -360,7 +360,8 @@ fn make_directory(work: &Work<'_>, name: &CStr, in_the_way: Option<&Attributes>)
     let swapped =
         names::remove(&work.pair.target, name).and_then(|()| names::rename(&work.pair.target, &temporary, name));
     if swapped.is_err() {
-        let _ = names::remove_directory(&work.pair.target, &temporary);
+        // That it could not be is noted for the next run.
+        let _ = work.context.temporaries.take_directory_away(&work.pair.target, &temporary);
     }
     swapped
 }

@@ -10,7 +10,7 @@ use super::place::{Place, put_in_place};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::data::{self, Copied, Ends};
-use crate::fs::{Fd, attributes, names, open, xattr};
+use crate::fs::{Fd, attributes, open, xattr};
 use crate::pass::changes;
 use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
@@ -245,7 +245,7 @@ pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attri
         Ok(both) => both,
         Err(failure) => {
             // Nobody's: its temporary name is ours alone.
-            let _ = names::remove(&work.pair.target, place.name(entry.name));
+            work.pair.take_away(place.name(entry.name));
             return failed(work, entry, failure);
         }
     };
@@ -292,10 +292,11 @@ fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
 
 /// Removes the draft's name, if the draft still has it.
 fn remove_own(pair: &Pair<'_>, draft: &Draft) {
-    let ours = attributes::of_fd(&draft.target).ok();
-    let there = attributes::of_name(&pair.target, draft.at()).ok();
-    if ours.is_some() && ours.map(|ours| ours.identity) == there.map(|there| there.identity) {
-        let _ = names::remove(&pair.target, draft.at());
+    let ours = attributes::of_fd(&draft.target);
+    let there = attributes::of_name(&pair.target, draft.at());
+    match (&ours, &there) {
+        (Ok(ours), Ok(there)) if ours.identity == there.identity => pair.take_away(draft.at()),
+        _ => [ours, there].iter().for_each(|look| pair.note(look)),
     }
 }
 
@@ -385,14 +386,14 @@ fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CStri
     let is_replacement = place.is_temporary();
     let ours = if is_replacement { attributes::of_fd(&target).ok() } else { None };
     if let Err(failure) = target.close() {
-        let _ = names::remove(&pair.target, place.name(&name));
+        pair.take_away(place.name(&name));
         return Err((kind, name, failure));
     }
     match put_in_place(pair, &place, &name) {
         Ok(true) => {}
         Ok(false) => return Ok((kind, name, outcome, false)),
         Err(failure) => {
-            let _ = names::remove(&pair.target, place.name(&name));
+            pair.take_away(place.name(&name));
             return Err((kind, name, failure));
         }
     }

@@ -47,8 +47,10 @@ pub fn make(work: &mut Work<'_>, name: &CStr, source: &Attributes, place: &Place
         Ok(false) => Ok(Made::Conflict),
         Err(failure) => {
             // Half-made, so it goes again; a name of another's that took its place stays.
-            if fresh(work, at, source).is_ok() {
-                let _ = names::remove(&work.pair.target, at);
+            let there = fresh(work, at, source);
+            work.pair.note(&there);
+            if there.is_ok() {
+                work.pair.take_away(at);
             }
             Err(failure)
         }

@@ -64,7 +64,7 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
         && let Err(failure) = names::remove_directory(&pair.target, name)
     {
         if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST) {
-            names::remove(&pair.target, temporary)?;
+            pair.take_away(temporary);
             return Ok(false);
         }
         if failure.errno != Errno::ENOENT as i32 {

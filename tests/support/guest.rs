@@ -1,0 +1,102 @@
+//! A machine whose power can be taken away: qemu with a kernel of its own, killed with SIGKILL. What the guest had
+//! not written to its disk is lost; what it had written is in the image.
+
+use super::needs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long a guest may take to boot, and to mirror the tree when nobody takes its power away.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The kernel and the initramfs that all guests boot.
+pub struct Guest {
+    directory: PathBuf,
+}
+
+/// A guest that mirrors.
+pub struct Powered {
+    qemu: Child,
+    lines: mpsc::Receiver<String>,
+    begun: Instant,
+}
+
+impl Guest {
+    /// Builds it around the program under test.
+    pub fn build() -> Guest {
+        ["qemu-system-x86_64", "busybox", "cpio"].iter().for_each(needs::program);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("power");
+        let script = needs::repository_file("tests/power/guest.sh");
+        needs::run_ok(Command::new("bash").arg(script).arg(needs::pmirror()).arg(&directory));
+        Guest { directory }
+    }
+
+    /// Boots it, and waits until it begins to mirror. `words` go to its init, as NAME=VALUE.
+    pub fn boot(&self, source: &Path, target: &Path, words: &[String]) -> Powered {
+        let words: String = words.iter().map(|word| format!(" power.{word}")).collect();
+        let drive = |path: &Path, more: &str| format!("file={},format=raw,if=virtio,{more}", path.display());
+        let mut qemu = Command::new("qemu-system-x86_64");
+        // Emulated: the same everywhere, also in a machine that is virtual itself.
+        qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+        qemu.args(["-nographic", "-no-reboot", "-net", "none"]);
+        qemu.arg("-kernel").arg(self.directory.join("kernel"));
+        qemu.arg("-initrd").arg(self.directory.join("initramfs"));
+        qemu.arg("-append").arg(format!("console=ttyS0 quiet panic=-1{words}"));
+        qemu.arg("-drive").arg(drive(source, "readonly=on"));
+        qemu.arg("-drive").arg(drive(target, "cache=writeback"));
+        let mut qemu = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (console, (send, lines)) = (BufReader::new(qemu.stdout.take().unwrap()), mpsc::channel());
+        std::thread::spawn(move || {
+            // A line that is cut off in the middle of a letter is none.
+            console
+                .split(b'\n')
+                .map_while(Result::ok)
+                .for_each(|line| drop(send.send(String::from_utf8_lossy(&line).into())));
+        });
+        let mut powered = Powered { qemu, lines, begun: Instant::now() };
+        powered.wait_for("POWER begins");
+        powered.begun = Instant::now();
+        powered
+    }
+}
+
+impl Powered {
+    fn wait_for(&mut self, words: &str) -> String {
+        let mut seen = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if line.contains(words) {
+                return line;
+            }
+            seen.push(line);
+        }
+        let _ = self.qemu.kill();
+        panic!("the guest never said {words:?}:\n{}", seen.join("\n"));
+    }
+
+    /// How long it mirrors when it may end.
+    pub fn runs_to_its_end(mut self) -> Duration {
+        let line = self.wait_for("POWER ended");
+        let seconds = self.begun.elapsed();
+        self.cut();
+        assert!(line.contains("POWER ended 0"), "{line}");
+        seconds
+    }
+
+    /// Takes the power away so long after it began to mirror. Whether it had ended well before.
+    pub fn runs_for(mut self, time: Duration) -> bool {
+        std::thread::sleep(time.saturating_sub(self.begun.elapsed()));
+        self.cut();
+        let lines: Vec<String> = self.lines.iter().collect();
+        let ended = lines.iter().find(|line| line.contains("POWER ended"));
+        assert!(ended.is_none_or(|line| line.contains("POWER ended 0")), "{}", lines.join("\n"));
+        ended.is_some()
+    }
+
+    fn cut(&mut self) {
+        self.qemu.kill().unwrap();
+        self.qemu.wait().unwrap();
+    }
+}

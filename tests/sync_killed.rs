@@ -1,0 +1,165 @@
+//! SIGKILL of any rank, or of all, at any moment, again and again: no torn file is taken for done, what was
+//! there stays until the new is complete, and the same command goes on to its end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+use support::crash::Before;
+use support::random::{self, Dice};
+use support::*;
+
+const IN_A_ROW_MAX: u64 = 3;
+/// A run that takes a lock over waits so long whether another does so too.
+const TAKE_OVER_MS: u64 = 300;
+/// Rounds at once: most of a round is such waiting.
+const AT_ONCE: u64 = 6;
+
+/// A source of everything, and a target that has a part of it, some of that changed.
+fn build(seed: u64, pair: &Pair) {
+    let mut dice = Dice::new(seed);
+    let tree = RandomTree::new(seed, 60).linked();
+    tree.build(&pair.source());
+    let part = dice.pick(&[0, 20, 60]);
+    RandomTree { entries: part, ..tree }.build(&pair.target());
+    for _ in 0..part / 3 {
+        random::change(&pair.target(), &pair.target_now(), &mut dice);
+    }
+    // Another content under the size and the time of the source is believed, as everywhere.
+    for path in Before::torn(&pair.source_now(), &pair.target_now()) {
+        pair.target().entry(&path).mtime(1, 1);
+    }
+    for (name, on_target) in [("large", false), ("large, to be replaced", true)] {
+        let bytes = dice.bytes(900_000);
+        pair.source().file(name, bytes).mtime(1_000_000_000, 7);
+        if on_target {
+            pair.target().file(name, dice.bytes(300_000));
+        }
+    }
+    pair.source().file("read only/deep/file", "content");
+    for path in ["read only/deep/file", "read only/deep", "read only"] {
+        pair.source().entry(path).mode(0o555).mtime(1_000_000_000, 8);
+    }
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    All,
+    Rank(u64),
+}
+
+impl Victim {
+    /// Kills so many milliseconds after a rank has started.
+    fn killer(self, milliseconds: u64) -> Vec<String> {
+        let end = format!("timeout -s KILL {}.{:03}", milliseconds / 1000, milliseconds % 1000);
+        let script = match self {
+            Victim::All => format!("exec {end} \"$@\""),
+            Victim::Rank(rank) => format!("[ $OMPI_COMM_WORLD_RANK = {rank} ] || exec \"$@\"; exec {end} \"$@\""),
+        };
+        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    }
+}
+
+/// What was seen of all kills: a test of kills that all came too late would prove nothing.
+#[derive(Default)]
+struct Seen {
+    kills: AtomicU32,
+    halves: AtomicU32,
+    ends: AtomicU32,
+}
+
+impl Seen {
+    fn count(&self, pair: &Pair, code: i32, before: usize) {
+        let counter = |counter: &AtomicU32| counter.fetch_add(1, Ordering::Relaxed);
+        counter(&self.kills);
+        if code == 0 {
+            counter(&self.ends);
+        } else if Snapshot::paths(pair.target_path()).len() != before {
+            counter(&self.halves);
+        }
+    }
+
+    fn tell(self) -> (u32, u32) {
+        let [kills, halves, ends] = [self.kills, self.halves, self.ends].map(AtomicU32::into_inner);
+        println!("{kills} kills: {halves} left a target that had begun to change, {ends} came after the end");
+        (kills, halves)
+    }
+}
+
+/// One round: killed up to three times in a row, then run to its end. Returns how many kills that were.
+fn round(seed: u64, ranks: Ranks, usual_ms: u64, seen: &Seen) -> u64 {
+    let pair = Pair::new();
+    build(seed, &pair);
+    let mut dice = Dice::new(seed ^ 0x5eed);
+    let deletes = dice.once_in(2);
+    let before = Before::look(&pair, deletes);
+    let options: &[&str] =
+        if deletes { &["--delete", "--max-delete", "100%", "--hold-threshold", "100%"] } else { &[] };
+    let sync = pair.sync().args(&["--chunk-size", "64K", "--threads", "2"]).args(options).ranks(ranks);
+    let kills = 1 + dice.below(IN_A_ROW_MAX);
+    for _ in 0..kills {
+        let is_locked = pair.target_path().join(".pmirror/lock").exists();
+        let after_ms = dice.below(usual_ms) + if is_locked { TAKE_OVER_MS } else { 0 };
+        let victim = match ranks {
+            Ranks::Mpirun(ranks) if dice.once_in(2) => Victim::Rank(dice.below(ranks.into())),
+            _ => Victim::All,
+        };
+        let killer = victim.killer(after_ms);
+        let killer: Vec<&str> = killer.iter().map(String::as_str).collect();
+        let had = Snapshot::paths(pair.target_path()).len();
+        let run = sync.clone().wrapped_by(&killer).run_unchecked();
+        println!("seed {seed}: {victim:?} killed after {after_ms} ms, exit code {}", run.code);
+        seen.count(&pair, run.code, had);
+        run.context(|| assert!(![1, 70].contains(&run.code), "it was not killed"));
+        run.context(|| before.assert_nothing_lost(&pair));
+    }
+    before.assert_went_on(&pair, sync.run_unchecked());
+    kills
+}
+
+/// How long such a run takes here and now.
+fn usual_ms(ranks: Ranks) -> u64 {
+    let pair = Pair::new();
+    build(1, &pair);
+    let sync = pair.sync().args(&["--chunk-size", "64K", "--threads", "2"]).ranks(ranks);
+    sync.run().exits(0);
+    std::fs::remove_dir_all(pair.target_path()).unwrap();
+    let started = Instant::now();
+    sync.run_unchecked().exits(0);
+    u64::try_from(started.elapsed().as_millis()).unwrap().max(20)
+}
+
+/// Rounds of these seeds, several at once, until there were so many kills.
+fn rounds(seeds: Range<u64>, kills_min: u32, ranks: Ranks) -> (u32, u32) {
+    let (usual_ms, seen) = (usual_ms(ranks), Seen::default());
+    println!("a run takes {usual_ms} ms");
+    std::thread::scope(|scope| {
+        for turn in 0..AT_ONCE {
+            let (seeds, seen) = (seeds.clone(), &seen);
+            scope.spawn(move || {
+                let mine = seeds.skip(turn as usize).step_by(AT_ONCE as usize);
+                for seed in mine.take_while(|_| seen.kills.load(Ordering::Relaxed) < kills_min) {
+                    round(seed, ranks, usual_ms, seen);
+                }
+            });
+        }
+    });
+    seen.tell()
+}
+
+#[test]
+fn a_run_killed_at_any_moment_loses_nothing_and_goes_on() {
+    let (kills, halves) = rounds(1000..2000, 170, Ranks::One);
+    assert!(kills >= 170 && halves >= kills / 5, "{halves} of {kills} kills met a run at work");
+}
+
+#[test]
+fn a_run_of_several_ranks_of_which_one_or_all_are_killed_loses_nothing_and_goes_on() {
+    let (kills, halves) = rounds(3000..4000, 30, Ranks::Mpirun(3));
+    assert!(kills >= 30 && halves >= kills / 10, "{halves} of {kills} kills met a run at work");
+}
