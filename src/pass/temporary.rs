@@ -73,6 +73,11 @@ impl Temporaries {
         self.leaves_behind.load(Ordering::Relaxed)
     }
 
+    /// This attempt.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
     /// There were runs on this target that died.
     pub fn may_find_left_overs(&self) -> bool {
         !self.dead.is_empty()

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::agree::{Roster, agree, from_root};
 use super::begin::{self, Begun};
+use super::lock::Points;
 use super::resume::Resumed;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Archive, Author, Checkpointing, Engine, Extent, ListSettings, Setup, StopSign};
+use crate::engine::{Archive, Author, Checkpointing, DurablePoints, Engine, Extent, ListSettings, Setup, StopSign};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
@@ -117,10 +118,13 @@ impl<'c> Crew<'c> {
     /// What checkpoints are taken with. The first attempt begins with none, whatever a dead run with this id left.
     fn checkpoints(
         &self,
-        run: &RunDirectory,
+        begun: &Begun,
         comm: &mut dyn Comm,
         resumed: Option<&Resumed>,
     ) -> Result<Checkpointing, Error> {
+        let run = &begun.run_directory;
+        let points = begun.held.as_ref().map(|(_, lock)| Points::new(lock, &begun.context.trees.target)).transpose();
+        let durable = agree(comm, &self.roster, points.as_ref().map(|_| ()).map_err(Clone::clone)).and(points)?;
         let known = resumed.map(|resumed| (resumed.manifest.number, resumed.manifest.cut));
         let (number, last) = from_root(comm, &self.roster, || {
             let (number, last) = known.unwrap_or((begin::random(), Cut::default()));
@@ -140,7 +144,7 @@ impl<'c> Crew<'c> {
             seconds: self.history.seconds,
             last,
             flushes: self.roster.leads_node(),
-            durable: None,
+            durable: durable.map(|points| Box::new(points) as Box<dyn DurablePoints>),
         })
     }
 
@@ -162,7 +166,7 @@ impl<'c> Crew<'c> {
         comm: &'e mut dyn Comm,
         resumed: Option<&Resumed>,
     ) -> Result<Engine<'e>, Error> {
-        let checkpoints = self.checkpoints(&begun.run_directory, comm, resumed)?;
+        let checkpoints = self.checkpoints(begun, comm, resumed)?;
         let setup = self.setup(begun.run_directory.clone(), checkpoints, begun.root.source.inode);
         match Engine::start(comm, Arc::clone(&begun.context), setup) {
             Ok(mut engine) => agree(engine.comm(), &self.roster, Ok(())).map(|_| engine),

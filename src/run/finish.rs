@@ -36,7 +36,6 @@ pub struct Walked {
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
     let Walked { passed: Passed { ended, has_walked }, story, finished, mut clock } = walked;
     let Finished { mut counters, mut faults, abandoned, root_outcome, error } = finished;
-    let judged = story.judged;
     if !crew.goes_on() {
         abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
     }
@@ -64,8 +63,10 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             path_list::remove(&run_directory);
         }
         if let Some((private, lock)) = begun.held {
-            let is_whole = ended == Ended::Quiet && has_looked && context.looks_everywhere();
-            let ending = match (is_flushed, leaves_behind, is_whole) {
+            // A run that goes on comes only to what was left to do: what died before left more than that.
+            let sees_all = crew.history.attempt == 1 || lock.dead().iter().all(|dead| story.suspended.contains(dead));
+            let is_whole = ended == Ended::Quiet && has_looked && context.looks_everywhere() && sees_all;
+            let ending = match (is_flushed, leaves_behind || crew.goes_on(), is_whole) {
                 (false, ..) => Ending::Unflushed,
                 (true, true, _) => Ending::Littered,
                 (true, false, false) => Ending::Partly,
@@ -89,6 +90,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let is_over = ended == Ended::Quiet && error.is_none();
+    let judged = story.judged;
     let found = Found { counters, faults, ended, error, judged, written_to };
     let conclusion = list_and_sum_up(comm, &recorder, found, context.itemizes, clock);
     if crew.is_root() && is_over {

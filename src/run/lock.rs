@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::holder::Holder;
+use crate::engine::DurablePoints;
 use crate::fault::{Error, Failure};
 use crate::fs::private::Private;
 use crate::fs::{Fd, attributes, data};
@@ -38,7 +39,7 @@ pub enum Ending {
 }
 
 /// The lock, held.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lock {
     holder: Holder,
     /// When it was taken, by the target's clock.
@@ -135,6 +136,31 @@ impl Lock {
         // Else, should the power go now, the next run thinks that this one died: it reads more, and no harm is done.
         let _ = private.flush_names();
         Ok(())
+    }
+}
+
+/// The durable points of a run, for its checkpoints.
+pub struct Points {
+    private: Private,
+    lock: Lock,
+    begun: Option<Time>,
+}
+
+impl Points {
+    /// Those that a lock on this target tells.
+    pub fn new(lock: &Lock, target: &Fd) -> Result<Self, Error> {
+        Ok(Self { private: Private::open(target).map_err(unusable)?, lock: lock.clone(), begun: None })
+    }
+}
+
+impl DurablePoints for Points {
+    fn begin(&mut self) -> Result<(), Error> {
+        self.begun = Some(self.lock.durable_point_begins()?);
+        Ok(())
+    }
+
+    fn reached(&mut self) -> Result<(), Error> {
+        self.begun.take().map_or(Ok(()), |point| self.lock.durable_point_reached(&self.private, point))
     }
 }
 
@@ -272,7 +298,8 @@ mod tests {
     use crate::fault::Side;
     use crate::fs::roots::Root;
 
-    struct Target(tempfile::TempDir, Root);
+    /// The directory goes with it.
+    struct Target(#[allow(dead_code)] tempfile::TempDir, Root);
 
     impl Target {
         fn new() -> Self {

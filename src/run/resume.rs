@@ -90,6 +90,8 @@ pub fn goes_on(ended: Ended) -> bool {
 /// All ranks have stopped, nothing is on its way: each writes its part, each node makes durable what it wrote to the
 /// target, and then rank 0 puts the checkpoint in force.
 pub fn suspend(run: &mut Run<'_, '_>) -> Result<(), Error> {
+    run.story.suspended.push(run.begun.context.temporaries.attempt());
+    run.tell_story();
     let (engine, crew) = (&mut *run.engine, run.crew);
     let last = engine.last_cut();
     let cuts = agree(engine.comm(), &crew.roster, Ok(last))?;

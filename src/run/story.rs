@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::begin::Begun;
 use super::prune::Judged;
 use crate::config::Config;
+use crate::pass::temporary::Attempt;
 use crate::tree::listed::Extent;
 use crate::tree::{Identity, Time};
 
@@ -42,6 +43,8 @@ pub struct Story {
     pub frozen: Option<Time>,
     /// What of `--files-from` is listed, if only that is looked at.
     pub list: Option<Extent>,
+    /// Attempts that ended in order: what they left on DST is what the checkpoint knows, and nothing else.
+    pub suspended: Vec<Attempt>,
     /// Where the run is.
     pub stage: Stage,
     /// What the guards said, once they have.
@@ -59,6 +62,7 @@ impl Story {
             roots: [(source, begun.fs_types.0), (target, begun.fs_types.1)],
             frozen: begun.context.frozen,
             list: begun.listed,
+            suspended: Vec::new(),
             stage: Stage::Walk,
             judged: None,
         }
