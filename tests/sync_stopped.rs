@@ -167,11 +167,25 @@ fn a_signal_to_one_rank_stops_all() {
     }
 }
 
+/// Runs a copy of ten seconds that is to stop after so many, on a pair of its own. How long the ranks need to
+/// start is the machine's business: they get more if the time was up before.
+fn stopped_after_seconds(sync: impl Fn(&Pair, i64) -> Pmirror) -> (Pair, Outcome) {
+    for seconds in [1, 3, 8] {
+        let pair = pair();
+        let stopped = sync(&pair, seconds).args(&["--threads", "2", "--ops-limit", "60/s", "-v"]).run_unchecked();
+        if stopped.summary.is_some() {
+            return (pair, stopped.exits(75));
+        }
+        says(&stopped, "nothing was done");
+    }
+    panic!("the ranks were never started in time");
+}
+
 #[test]
 fn a_run_stops_at_the_time_that_was_named() {
     for ranks in [Ranks::One, Ranks::Mpirun(3)] {
-        let pair = pair();
-        let stopped = slow(&pair).ranks(ranks).args(&["--stop-at", "+1s", "-v"]).run().exits(75);
+        let at = |seconds| format!("--stop-at=+{seconds}s");
+        let (pair, stopped) = stopped_after_seconds(|pair, seconds| pair.sync().ranks(ranks).arg(at(seconds)));
         says(&stopped, "(--stop-at)");
         assert_goes_on(&pair, &stopped);
     }
@@ -212,10 +226,10 @@ fn in_seconds(seconds: i64) -> jiff::Timestamp {
 
 #[test]
 fn a_run_stops_before_its_allocation_ends() {
-    let pair = pair();
-    let end = in_seconds(31).as_second().to_string();
-    let in_job = slow(&pair).env("SLURM_JOB_ID", "7").env("SLURM_JOB_END_TIME", end);
-    let stopped = in_job.args(&["--grace", "30s", "-v"]).run().exits(75);
+    let (pair, stopped) = stopped_after_seconds(|pair, seconds| {
+        let end = in_seconds(30 + seconds).as_second().to_string();
+        pair.sync().arg("--grace=30s").env("SLURM_JOB_ID", "7").env("SLURM_JOB_END_TIME", end)
+    });
     says(&stopped, "30 s before the end of the allocation");
     assert_goes_on(&pair, &stopped);
 }
@@ -228,15 +242,16 @@ fn with_squeue(pair: &Pair, script: &str) -> Pmirror {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", program.parent().unwrap().display());
-    slow(pair).env("SLURM_JOB_ID", "7").env("PATH", path).arg("-v")
+    pair.sync().env("SLURM_JOB_ID", "7").env("PATH", path)
 }
 
 #[test]
 fn older_slurm_is_asked_when_the_allocation_ends() {
-    let pair = pair();
-    let end = in_seconds(31).to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    let script = format!("[ \"$*\" = '-h -j 7 -o %e' ] && echo {end}");
-    let stopped = with_squeue(&pair, &script).args(&["--grace", "30s"]).run().exits(75);
+    let (pair, stopped) = stopped_after_seconds(|pair, seconds| {
+        let end = in_seconds(30 + seconds).to_zoned(jiff::tz::TimeZone::system());
+        let script = format!("[ \"$*\" = '-h -j 7 -o %e' ] && echo {}", end.strftime("%Y-%m-%dT%H:%M:%S"));
+        with_squeue(pair, &script).arg("--grace=30s")
+    });
     says(&stopped, "30 s before the end of the allocation");
     assert_goes_on(&pair, &stopped);
 }
@@ -246,7 +261,7 @@ fn a_slurm_that_does_not_answer_holds_nothing_up() {
     for (script, said) in [("exec sleep 12", ""), ("exit 1", "is not known"), ("echo N/A", "squeue says 'N/A'")] {
         let pair = pair();
         let began = Instant::now();
-        let run = with_squeue(&pair, script).run().exits(0);
+        let run = with_squeue(&pair, script).args(&["--ops-limit", "200/s", "-v"]).run().exits(0);
         assert!(began.elapsed() < Duration::from_secs(20), "the run waited for squeue");
         says(&run, said);
         pair.assert_mirrored();
