@@ -73,17 +73,23 @@ fn look(asked: &Retry, present: &Started, environment: &Environment) -> Result<F
     refuse_others(&before, &run_id)?;
     say_what_is_left_out(&before, &ending, &run_id);
     let under: Result<Vec<Word>, Error> = asked.under.iter().map(|path| below_source(path, &before)).collect();
-    let absolute = |path: &Path| [operator::working_directory().unwrap_or_default(), bytes(path)].join(&b'/');
-    let state = if state_dir.is_absolute() { bytes(&state_dir) } else { absolute(&state_dir) };
+    let state = absolute(&state_dir);
     let of = RetryOf { run_id, state_dir: Word(state.clone()), errnos: asked.errno.clone(), under: under? };
     let mut started = before.again(NOT_AGAIN, present);
     // The new run lies beside the other, unless it is told otherwise.
     if asked.run.state_dir.is_none() {
-        started.options.push(Word([b"--state-dir=", state.as_slice()].concat()));
+        started.set("--state-dir", &state);
     }
     let any = failed::count(&of)? > 0;
     started.retry = Some(of);
     Ok(Found { started, any })
+}
+
+fn absolute(path: &Path) -> Vec<u8> {
+    match operator::working_directory().filter(|_| !path.is_absolute()) {
+        Some(directory) => [directory, bytes(path)].join(&b'/'),
+        None => bytes(path),
+    }
 }
 
 fn bytes(path: &Path) -> Vec<u8> {
