@@ -187,14 +187,20 @@ impl Started {
         // These two exclude each other.
         let is_told_otherwise = |name: &[u8]| matches!(name, b"--quiet" | b"--verbose");
         let says_how_much = gives(b"--quiet") || gives(b"--verbose");
-        let stays = |word: &&Word| {
-            let name = word.option();
-            !without.iter().any(|option| option.as_bytes() == name)
-                && !gives(name)
-                && !(says_how_much && is_told_otherwise(name))
+        let goes = |name: &[u8]| {
+            without.iter().any(|option| option.as_bytes() == name)
+                || gives(name)
+                || says_how_much && is_told_otherwise(name)
         };
+        let stays = |word: &&Word| !goes(word.option());
         let options = self.options.iter().filter(stays).cloned().chain(new.iter().cloned()).collect();
         Self { options, arguments: present.arguments.clone(), ..self.clone() }
+    }
+
+    /// Gives an option another value.
+    pub fn set(&mut self, option: &str, value: &[u8]) {
+        self.options.retain(|word| word.option() != option.as_bytes());
+        self.options.push(Word([option.as_bytes(), b"=", value].concat()));
     }
 
     /// The command line that it stands for, whatever the environment is now.

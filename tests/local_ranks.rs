@@ -374,7 +374,7 @@ fn items_beyond_the_memory_bound_go_to_the_run_directory_and_come_back() {
     assert_eq!(summary.entries["directory"]["created"], 1_500);
     pair.assert_mirrored();
     let left: Vec<_> = std::fs::read_dir(pair.state_path().join("spill")).unwrap().flatten().collect();
-    assert_eq!(left.len(), 1, "only the summary is left: {left:?}");
+    assert_eq!(left.len(), 2, "only the summary and the command are left: {left:?}");
 }
 
 #[test]
@@ -397,7 +397,7 @@ fn hard_links_beyond_the_memory_bound_go_to_the_run_directory_and_come_back() {
     assert_same_links(pair.source_path(), pair.target_path());
     assert_eq!(summary.links.groups, 300);
     let left: Vec<_> = std::fs::read_dir(pair.state_path().join("spill")).unwrap().flatten().collect();
-    assert_eq!(left.len(), 1, "only the summary is left: {left:?}");
+    assert_eq!(left.len(), 2, "only the summary and the command are left: {left:?}");
     let again = sync(&config(&pair, "again"), 2, 0);
     assert_eq!(again.entries["file"]["same"], 1_500);
 }

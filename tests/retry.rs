@@ -128,7 +128,8 @@ fn errors_and_paths_choose_what_is_done_again() {
     let retry = || Pmirror::new().retry(pair.source_path(), target.path(), "first").state_dir(pair.state_path());
     retry().args(&["--errno=ENOSPC"]).run_unchecked().exits(0).says("nothing of run first");
     retry().args(&["--errno", "EDQUOT", "--under", "b"]).run().exits(0).counts("file", &[("created", 1)]);
-    assert_eq!(pair.target_now().has("b/quota"), true);
+    let has = |path| pair.target_now().has(path);
+    assert_eq!((has("b/quota"), has("a/quota"), has("b/broken")), (true, false, false));
     let below = format!("--under={}/a", pair.source_path().display());
     retry().arg(below).run().exits(0).counts("file", &[("created", 1)]);
     retry().args(&["--errno=eio"]).run().exits(0).counts("file", &[("created", 1)]);

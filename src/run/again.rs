@@ -109,11 +109,18 @@ fn look(asked: &Retry, present: &Started, environment: &Environment) -> Result<F
     let mut started = before.again(NOT_AGAIN, present);
     // The new run lies beside the other, unless it is told otherwise.
     if asked.run.state_dir.is_none() {
-        started.options.push(Word([b"--state-dir=", state.as_slice()].concat()));
+        started.set("--state-dir", &state);
     }
     let any = failed::count(&of)? > 0;
     started.retry = Some(of);
     Ok(Found { started, any })
+}
+
+fn absolute(path: &Path) -> Vec<u8> {
+    match operator::working_directory().filter(|_| !path.is_absolute()) {
+        Some(directory) => [directory, bytes(path)].join(&b'/'),
+        None => bytes(path),
+    }
 }
 
 fn bytes(path: &Path) -> Vec<u8> {

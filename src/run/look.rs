@@ -103,7 +103,7 @@ pub fn make_run_directory(crew: &Crew<'_>, comm: &mut dyn Comm, run_directory: &
     })?;
     let seen = agree(comm, roster, find_in_state(run_directory, Attempt(nonce)));
     let kept = from_root(comm, roster, || if seen.is_ok() { crew.config.started.save(run_directory) } else { Ok(()) });
-    let seen = seen.and_then(|_| kept);
+    let seen = seen.and(kept);
     remove_from_state(run_directory, comm.rank(), seen.is_err());
     seen
 }
