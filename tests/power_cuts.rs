@@ -260,7 +260,7 @@ fn image(top: &Path, name: &str, make: &[&str], fill: impl FnOnce(&Tree)) -> Pat
     file
 }
 
-const FILES: u64 = 240;
+const FILES: u64 = 160;
 
 fn name(number: u64) -> String {
     format!("d{}/{number}", number % 12)
@@ -279,5 +279,5 @@ fn grow(tree: &Tree, seed: u64) {
         tree.file(format!("large{number}"), dice.bytes(3 << 20)).mtime(1_100_000_000, 7);
     }
     tree.dir("random");
-    RandomTree { seed, entries: 80, hard_links: true }.build(&Tree::at(tree.path("random")));
+    RandomTree { seed, entries: 60, hard_links: true }.build(&Tree::at(tree.path("random")));
 }
