@@ -77,9 +77,8 @@ pub fn resume(
     let started = from_root(comm, &roster, || {
         let (state_dir, run_id) = locate(&asked.of, asked.run.state_dir.as_deref(), environment)?;
         let mut started = Started::load(&RunDirectory::new(&state_dir, &run_id))?.again(NOT_LATER, present);
-        let state = absolute(&state_dir);
-        started.options.push(Word([b"--state-dir=", state.as_slice()].concat()));
-        started.options.push(Word([b"--run-id=", run_id.as_bytes()].concat()));
+        started.set("--state-dir", &absolute(&state_dir));
+        started.set("--run-id", run_id.as_bytes());
         Ok(started)
     })?;
     let config = Config::of(started.command_line()?, started, environment)?;
@@ -88,13 +87,6 @@ pub fn resume(
 
 /// Options of an attempt that the next one has anew, if at all.
 const NOT_LATER: &[&str] = &["--run-id", "--state-dir", "--stop-at"];
-
-fn absolute(path: &Path) -> Vec<u8> {
-    if path.is_absolute() {
-        return bytes(path);
-    }
-    [operator::working_directory().unwrap_or_default(), bytes(path)].join(&b'/')
-}
 
 fn look(asked: &Retry, present: &Started, environment: &Environment) -> Result<Found, Error> {
     let (state_dir, run_id) = locate(&asked.of, asked.run.state_dir.as_deref(), environment)?;

@@ -9,7 +9,7 @@ use crate::tree::{Doubt, Time};
 /// What the lock says of its holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The last durable point, see `Stamp`. First of all, so that it lies in the file's first sector, and always
+    /// The last durable point, see `stamp`. First of all, so that it lies in the file's first sector, and always
     /// of one length: it alone is written over.
     #[serde(default)]
     durable: String,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::holder::Holder;
 use crate::engine::DurablePoints;
 use crate::fault::{Error, Failure};
@@ -13,7 +15,6 @@ use crate::fs::private::Private;
 use crate::fs::{Fd, attributes, data};
 use crate::pass::temporary::Attempt;
 use crate::tree::{Doubt, Time};
-use nix::errno::Errno;
 
 const LOCK: &CStr = c"lock";
 
@@ -298,24 +299,27 @@ mod tests {
     use crate::fault::Side;
     use crate::fs::roots::Root;
 
-    /// The directory goes with it.
-    struct Target(#[allow(dead_code)] tempfile::TempDir, Root);
+    /// A target, which goes with its directory.
+    struct Target {
+        root: Root,
+        _directory: tempfile::TempDir,
+    }
 
     impl Target {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = std::ffi::CString::new(directory.path().as_os_str().as_encoded_bytes()).unwrap();
             let root = Root::open(Side::Target, &path).unwrap();
-            Self(directory, root)
+            Self { root, _directory: directory }
         }
 
         fn take(&self, holder: Holder) -> Result<(Private, Lock), Error> {
             let uid = nix::unistd::geteuid().as_raw();
-            Lock::take(|| Private::make(&self.1.fd, uid).map_err(unusable), holder)
+            Lock::take(|| Private::make(&self.root.fd, uid).map_err(unusable), holder)
         }
 
         fn read(&self) -> Option<Holder> {
-            let private = Private::open(&self.1.fd).ok()?;
+            let private = Private::open(&self.root.fd).ok()?;
             Holder::from_bytes(&private.read(LOCK).ok()?)
         }
     }

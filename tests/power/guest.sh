@@ -29,7 +29,7 @@ main() {
     strip -o "$root/bin/pmirror" "$pmirror"
     copy_mpi "$root"
     copy_libraries "$root"
-    (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$directory/initramfs"
+    (cd "$root" && find . | cpio -o -H newc --quiet) >"$directory/initramfs" # an emulated processor is slow to unpack
     rm -rf "$root"
 }
 
