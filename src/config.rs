@@ -45,6 +45,8 @@ pub struct Config {
     pub run_id: String,
     /// Time between two lines of progress in a log.
     pub progress: Duration,
+    /// What takes longer than that has no answer; `None`: it is waited for.
+    pub op_timeout: Option<Duration>,
     /// Print the summary as JSON.
     pub json: bool,
     /// Print neither progress nor summary.
@@ -306,7 +308,7 @@ impl Config {
         environment: &Environment,
         arguments: Vec<String>,
     ) -> Result<Self, Error> {
-        let RunOptions { threads, state_dir, run_id, progress, json, verbose, quiet } = run;
+        let RunOptions { threads, state_dir, run_id, progress, op_timeout, json, verbose, quiet } = run;
         let progress = progress.unwrap_or(PROGRESS_SECONDS);
         let word = command.word();
         Ok(Self {
@@ -320,6 +322,7 @@ impl Config {
             state_dir: state_dir.unwrap_or_else(|| default_state_dir(environment)),
             run_id: run_id.unwrap_or_else(|| default_run_id(word, environment)),
             progress: Duration::from_secs(u64::from(progress)),
+            op_timeout: Some(op_timeout).filter(|time| !time.is_zero()),
             json,
             quiet,
             verbose,

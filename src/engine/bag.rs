@@ -197,7 +197,7 @@ fn lost(name: &str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{DirectoryItem, Identity, TreePath};
+    use crate::tree::{DirectoryItem, Identity, Parked, TreePath};
     use proptest::prelude::*;
 
     fn item(n: usize) -> Item {
@@ -207,6 +207,7 @@ mod tests {
             target: None,
             mount: 0,
             made: false,
+            parked: Parked::NEVER,
         })
     }
 

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rayon::ThreadPool;
-
 use super::bag::{Bag, Spill};
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
 use super::letters;
+use super::overseer::{self, Overseer};
 use super::remark_log::RemarkLog;
 use super::state::{Shared, State};
-use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
@@ -26,9 +24,6 @@ use crate::sched::{Envelope, Epoch, Rank, Report, Scheduler, Settings, Stop};
 use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Identity, Item};
 use crate::wire;
-
-/// A worker that has been in one operation for so long lends its permit to a spare one.
-const HUNG_AFTER: Duration = Duration::from_secs(30);
 
 /// Shortest and longest sleep of the main thread between two looks at the network, which can not
 /// wake it.
@@ -57,6 +52,8 @@ pub struct Setup {
     pub run_directory: RunDirectory,
     /// How differences are listed.
     pub list: ListSettings,
+    /// What takes longer has no answer; `None`: it is waited for.
+    pub op_timeout: Option<Duration>,
     /// Set by a signal.
     pub interrupted: Arc<AtomicBool>,
     /// For the choice of victims.
@@ -76,11 +73,10 @@ pub enum Ended {
 pub struct Engine<'c> {
     comm: &'c mut dyn Comm,
     shared: Arc<Shared>,
-    pool: Option<ThreadPool>,
+    overseer: Overseer,
     interrupted: Arc<AtomicBool>,
     started: Instant,
     sleep: Duration,
-    next_look_at_workers: Instant,
 }
 
 impl<'c> Engine<'c> {
@@ -92,7 +88,7 @@ impl<'c> Engine<'c> {
     ) -> Result<Self, (Error, &'c mut dyn Comm)> {
         let (me, ranks) = (comm.rank(), comm.ranks());
         let signs = Arc::new(Signs::default());
-        let all = setup.threads + workers::SPARE;
+        let all = overseer::workers_max(setup.threads);
         let watches: Arc<Vec<Watch>> = Arc::new((0..all).map(|_| Watch::new(Arc::clone(&signs))).collect());
         let limits = [setup.limits.bytes, setup.limits.operations];
         let settings = Settings { limits, ..Settings::default() };
@@ -111,13 +107,12 @@ impl<'c> Engine<'c> {
             watches,
             signs,
         });
-        let pool = match workers::start(&shared) {
-            Ok(pool) => Some(pool),
+        let overseer = match Overseer::start(&shared, setup.op_timeout) {
+            Ok(overseer) => overseer,
             Err(error) => return Err((error, comm)),
         };
-        let now = Instant::now();
         let interrupted = setup.interrupted;
-        Ok(Self { comm, shared, pool, interrupted, started: now, sleep: SLEEP_MIN, next_look_at_workers: now })
+        Ok(Self { comm, shared, overseer, interrupted, started: Instant::now(), sleep: SLEEP_MIN })
     }
 
     /// Runs a pass with this rank's own first items until no rank has any left. `observe` sees what
@@ -214,7 +209,7 @@ impl<'c> Engine<'c> {
         if let Some(report) = news {
             observe(&report);
         }
-        self.look_at_workers();
+        self.overseer.look();
         self.rest(active, wake)
     }
 
@@ -252,21 +247,6 @@ impl<'c> Engine<'c> {
             drop(waited);
         }
         false
-    }
-
-    /// Lends the permits of workers that hang.
-    fn look_at_workers(&mut self) {
-        if Instant::now() < self.next_look_at_workers {
-            return;
-        }
-        self.next_look_at_workers = Instant::now() + Duration::from_secs(1);
-        let hung = self.shared.watches.iter().filter(|watch| watch.age().is_some_and(|age| age > HUNG_AFTER)).count();
-        let hung = u32::try_from(hung).unwrap_or(workers::SPARE).min(workers::SPARE);
-        let mut state = self.shared.lock();
-        if hung > state.hung {
-            self.shared.work.notify_all();
-        }
-        state.hung = hung;
     }
 
     /// The groups of one tree's inodes with several names have their turn.
@@ -351,15 +331,16 @@ impl<'c> Engine<'c> {
         &self.shared.context
     }
 
-    /// Ends the workers. Returns what was counted, the faults by cause, and why the run gave up.
-    pub fn finish(mut self) -> Finished {
+    /// Ends the workers, but for those that hang: they end with the process. Returns what was counted, the faults by cause, and why the run gave up.
+    pub fn finish(self) -> Finished {
         let abandoned = {
             let mut state = self.shared.lock();
             state.closing = true;
             self.shared.work.notify_all();
             state.abandon()
         };
-        drop(self.pool.take());
+        let leaves_behind = self.overseer.has_disowned();
+        drop(self.overseer);
         self.comm.finish();
         let mut state = self.shared.lock();
         let spilled = [&state.desk.bag, &state.deferred, &state.plan, &state.again].map(Bag::spilled).iter().sum();
@@ -378,7 +359,7 @@ impl<'c> Engine<'c> {
         if let Err(broken) = self.shared.remarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close() {
             error.get_or_insert(broken);
         }
-        Finished { counters: state.desk.counters.clone(), faults, abandoned, error }
+        Finished { counters: state.desk.counters.clone(), faults, abandoned, leaves_behind, error }
     }
 }
 
@@ -391,6 +372,8 @@ pub struct Finished {
     pub faults: Vec<(FaultGroup, u64)>,
     /// Large files that were under way when the run was stopped, of which this rank is the owner.
     pub abandoned: Vec<ChunkedFile>,
+    /// Items were taken from workers, which may have left temporary names.
+    pub leaves_behind: bool,
     /// Why the run gave up.
     pub error: Option<Error>,
 }

@@ -8,6 +8,7 @@ mod fault_log;
 mod letters;
 mod links;
 mod main_thread;
+mod overseer;
 mod part_file;
 mod remark_log;
 mod removals;

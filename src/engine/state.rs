@@ -102,10 +102,14 @@ pub struct State {
     pub error: Option<Error>,
     /// The workers are to end.
     pub closing: bool,
+    /// What each worker has, by its number.
+    pub running: Vec<Option<Item>>,
     /// Workers that have an item.
     pub busy: u32,
     /// Workers among them that have been in one operation for long: their permits are lent out.
     pub hung: u32,
+    /// Workers that hang in an operation still, though their items were taken from them.
+    pub lost: u32,
     ranks: u32,
 }
 
@@ -173,6 +177,7 @@ impl State {
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
         let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
         let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, context, rank };
+        let running = vec![None; desk.watches.len()];
         Self {
             scheduler,
             desk,
@@ -191,14 +196,37 @@ impl State {
             spill: part("links"),
             error: None,
             closing: false,
+            running,
             busy: 0,
             hung: 0,
+            lost: 0,
             ranks,
         }
     }
 
-    /// Takes in what a worker made of an item, in one step.
-    pub fn take_in(&mut self, effects: Effects, error: Option<Error>) {
+    /// Takes an item for a worker, if there is any.
+    pub fn take_item(&mut self, worker: usize) -> Option<Item> {
+        let item = self.scheduler.take_item(&mut self.desk)?;
+        if let Some(running) = self.running.get_mut(worker) {
+            *running = Some(item.clone());
+        }
+        self.busy += 1;
+        Some(item)
+    }
+
+    /// After a stop: a worker that hangs is not waited for. What it has is left as it was, for the next run.
+    pub fn abandon_running(&mut self, worker: usize) {
+        let items: Vec<Item> = self.running.get_mut(worker).and_then(Option::take).into_iter().collect();
+        self.lost += 1;
+        self.take_in(worker, Effects { items, ..Effects::default() }, None);
+    }
+
+    /// Takes in what a worker made of its item, or what is to stand for that, in one step.
+    pub fn take_in(&mut self, worker: usize, effects: Effects, error: Option<Error>) {
+        if let Some(running) = self.running.get_mut(worker) {
+            *running = None;
+        }
+        self.busy -= 1;
         let Effects { items, deferred, notes, counters, planned, losses, gone, again, .. } = effects;
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {

@@ -1,5 +1,6 @@
 //! The workers of a rank: each takes an item, has the pass process it, and brings back its effects.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,18 +11,15 @@ use super::state::{Shared, State};
 use crate::counters::Number;
 use crate::fault::Error;
 
-/// Workers beyond the permitted number, which wait until another hangs.
-pub const SPARE: u32 = 4;
-
-/// Starts all workers.
-pub fn start(shared: &Arc<Shared>) -> Result<ThreadPool, Error> {
-    let workers = shared.watches.len();
+/// Starts workers, by their numbers.
+pub fn start(shared: &Arc<Shared>, numbers: Range<usize>) -> Result<ThreadPool, Error> {
+    let (first, workers) = (numbers.start, numbers.len());
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
-        .thread_name(|index| format!("worker-{index}"))
+        .thread_name(move |index| format!("worker-{}", first + index))
         .build()
         .map_err(|error| Error::Fatal(format!("{workers} worker threads can not be started: {error}")))?;
-    for index in 0..workers {
+    for index in numbers {
         let shared = Arc::clone(shared);
         pool.spawn(move || work(&shared, index));
     }
@@ -30,15 +28,11 @@ pub fn start(shared: &Arc<Shared>) -> Result<ThreadPool, Error> {
 
 fn work(shared: &Shared, index: usize) {
     let Some(watch) = shared.watches.get(index) else { return };
+    watch.belongs_to_this_thread();
     let mut state = shared.lock();
     while !state.closing {
         let permitted = state.busy < shared.threads + state.hung;
-        let item = if permitted {
-            let state = &mut *state;
-            state.scheduler.take_item(&mut state.desk)
-        } else {
-            None
-        };
+        let item = if permitted { state.take_item(index) } else { None };
         let Some(item) = item else {
             if permitted && state.busy > 0 {
                 shared.signs.hungry.store(true, Ordering::Relaxed);
@@ -46,19 +40,24 @@ fn work(shared: &Shared, index: usize) {
             state = shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
             continue;
         };
-        state.busy += 1;
+        watch.start();
         drop(state);
 
         let started = Instant::now();
         let mut effects = shared.context.process(item, watch);
+        if watch.is_disowned() {
+            // What it would bring is in the books already, in another way.
+            state = shared.lock();
+            state.lost -= 1;
+            continue;
+        }
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         effects.count(Number::Items, 1);
         effects.count(Number::BusyNanoseconds, busy);
         let error = shared.log(&effects);
 
         state = shared.lock();
-        state.busy -= 1;
-        state.take_in(effects, error);
+        state.take_in(index, effects, error);
         // Who asked is served from what this item left.
         shared.signs.hungry.store(state.desk.bag.is_empty() && state.busy > 0, Ordering::Relaxed);
         wake_others(shared, &state);

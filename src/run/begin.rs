@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
-use super::lock::{Holder, Lock};
+use super::lock::{Holder, Lock, Leaves};
 use super::{guard, look};
 use crate::comm::Comm;
 use crate::config::Config;
@@ -27,7 +27,7 @@ use crate::tree::decide::Abilities;
 use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
-use crate::tree::{DirectoryItem, Item, Time, TreePath};
+use crate::tree::{DirectoryItem, Item, Parked, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
 const NONCE_IN_STATE: &str = "nonce";
@@ -88,6 +88,7 @@ impl Ready {
             target: Some(target.attributes.identity),
             mount: 0,
             made: self.made,
+            parked: Parked::NEVER,
         };
         let (source_key, target_key) = (source.key(), target.key());
         let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
@@ -342,7 +343,7 @@ fn share_target(
         Ok((abilities, dead)) => Ok((held, abilities, dead)),
         Err(error) => {
             if let Some((private, lock)) = held {
-                super::end::give_back(private, lock, &target.fd, false);
+                super::end::give_back(private, lock, &target.fd, Leaves::Older);
             }
             Err(error)
         }

@@ -78,7 +78,7 @@ fn conclude(
     (ended, finished): (Ended, Finished),
     mut clock: Clock,
 ) -> Conclusion {
-    let Finished { mut counters, faults, abandoned: _, error } = finished;
+    let Finished { mut counters, faults, error, .. } = finished;
     clock.lap();
     // All ranks have written their parts before rank 0 joins them.
     let written = agree(comm, &crew.roster, error.map_or(Ok(()), Err));

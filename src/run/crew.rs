@@ -61,6 +61,7 @@ impl<'c> Crew<'c> {
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
+            op_timeout: self.config.op_timeout,
             interrupted: Arc::clone(&self.interrupted),
             seed,
         }

@@ -5,15 +5,15 @@ use crate::engine::Ended;
 use crate::fault::{Error, Failure};
 use crate::fs::Fd;
 use crate::fs::private::Private;
-use crate::run::lock::Lock;
+use crate::run::lock::{Leaves, Lock};
 use crate::sched::Stop;
 use crate::tree::{Fate, Kept, Outcome};
 
 /// Gives the lock back and removes the private directory if nothing else lies there. A run that dies keeps
 /// its lock: the next one learns from it whose temporary names to sweep, and passes that on unless it
-/// looked everywhere (`is_whole`).
-pub fn give_back(private: Private, lock: Lock, target: &Fd, is_whole: bool) {
-    let released = private.remove(c"nonce").and_then(|()| lock.release(&private, is_whole));
+/// looked everywhere.
+pub fn give_back(private: Private, lock: Lock, target: &Fd, leaves: Leaves) {
+    let released = private.remove(c"nonce").and_then(|()| lock.release(&private, leaves));
     // What can not be removed is swept by the next run; the mirror is complete all the same.
     let _: Result<(), Failure> = released.and_then(|()| private.remove_from(target));
 }

@@ -1,23 +1,27 @@
 //! The end of a run over a target: make all durable, settle the root, sum up, print what was changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::agree::agree;
 use super::begin::Begun;
+use super::bounded::within;
 use super::clock::Clock;
 use super::crew::Crew;
 use super::frame::Passed;
+use super::lock::Leaves;
 use super::record::{Found, Recorder};
 use super::{Conclusion, end, known, lists};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{DifferenceLog, Ended, Finished, RemarkLog};
-use crate::fault::Error;
+use crate::fault::{Error, Failure, Fault, Side};
 use crate::fs::{data, path_list};
+use crate::pass::park::PARKED;
 use crate::pass::{Context, Effects, Watch, chunk, settle};
 use crate::report::differences::Manner;
 use crate::sched::Rank;
-use crate::tree::{DirectoryItem, Kind, Outcome};
+use crate::tree::{ChunkedFile, DirectoryItem, Kind, Outcome, TreePath};
 
 /// What the passes left.
 pub struct Walked {
@@ -32,15 +36,18 @@ pub struct Walked {
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
     let Walked { passed: Passed { ended, root_outcome, has_walked, judged }, finished, mut clock } = walked;
-    let Finished { mut counters, faults, abandoned, error } = finished;
-    abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
+    let Finished { mut counters, faults, abandoned, leaves_behind, error } = finished;
+    let limit = crew.config.op_timeout;
+    discard(limit, &begun.context, abandoned);
     clock.lap();
     let mine = error.map_or_else(|| flush(&crew, &begun.context), Err);
     let error = agree(comm, &crew.roster, mine).err();
     clock.seconds.flush = clock.lap();
 
-    let known: Vec<Option<Outcome>> = agree(comm, &crew.roster, Ok(root_outcome)).unwrap_or_default();
-    let root_outcome = known.into_iter().flatten().next();
+    let known: Vec<(Option<Outcome>, bool)> =
+        agree(comm, &crew.roster, Ok((root_outcome, leaves_behind))).unwrap_or_default();
+    let leaves_behind = known.iter().any(|&(_, leaves)| leaves);
+    let root_outcome = known.into_iter().find_map(|(outcome, _)| outcome);
     let pair = known::pair_of(&begun);
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let (mut root_faults, mut listed) = (Vec::new(), Ok(()));
@@ -48,10 +55,18 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         path_list::remove(&run_directory);
         if let Some((private, lock)) = begun.held {
             let is_whole = ended == Ended::Quiet && error.is_none() && context.looks_everywhere();
-            end::give_back(private, lock, &context.trees.target, is_whole);
+            let older = if is_whole { Leaves::Nothing } else { Leaves::Older };
+            let leaves = if leaves_behind { Leaves::Own } else { older };
+            let context = Arc::clone(&context);
+            // A lock that stays is a dead run's when this process has ended.
+            let _ = within(limit, move || end::give_back(private, lock, &context.trees.target, leaves));
         }
-        let effects =
-            if has_walked { root(&context, &begun.root, root_outcome, error.is_some()) } else { Effects::default() };
+        let effects = if has_walked {
+            let (context, item, has_failed) = (Arc::clone(&context), begun.root.clone(), error.is_some());
+            within(limit, move || root(&context, &item, root_outcome, has_failed)).unwrap_or_else(root_parked)
+        } else {
+            Effects::default()
+        };
         counters.merge(&effects.counters);
         root_faults = effects.faults;
         let last = Rank(u32::try_from(crew.roster.hosts.len()).unwrap_or(u32::MAX));
@@ -99,7 +114,7 @@ pub fn list_and_sum_up(
 /// The run ends before anything was done: the next one need not think that it died.
 pub fn give_up(begun: Begun, error: Error) -> Conclusion {
     if let Some((private, lock)) = begun.held {
-        end::give_back(private, lock, &begun.context.trees.target, false);
+        end::give_back(private, lock, &begun.context.trees.target, Leaves::Older);
     }
     error.into()
 }
@@ -107,14 +122,43 @@ pub fn give_up(begun: Begun, error: Error) -> Conclusion {
 const CHANGES: &str = "changes.jsonl";
 
 /// Once on each node: what it wrote is made durable.
-fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {
+fn flush(crew: &Crew<'_>, context: &Arc<Context>) -> Result<(), Error> {
     if context.dry_run || !crew.roster.leads_node() {
         return Ok(());
     }
-    data::flush_file_system(&context.trees.target).map_err(|failure| {
-        let errno = nix::errno::Errno::from_raw(failure.errno);
-        Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
-    })
+    let (limit, context) = (crew.config.op_timeout, Arc::clone(context));
+    let lost = |why: String| Error::Fatal(format!("what was written to DST may be lost: syncfs: {why}"));
+    match within(limit, move || data::flush_file_system(&context.trees.target)) {
+        None => Err(lost(format!(
+            "no answer for {} s (--op-timeout); run the same command again when DST answers",
+            limit.unwrap_or_default().as_secs()
+        ))),
+        Some(flushed) => flushed.map_err(|failure| {
+            let errno = nix::errno::Errno::from_raw(failure.errno);
+            lost(format!("{} ({errno})", errno.desc()))
+        }),
+    }
+}
+
+/// Takes away what a stopped run has of large files.
+fn discard(limit: Option<Duration>, context: &Arc<Context>, abandoned: Vec<ChunkedFile>) {
+    if !abandoned.is_empty() {
+        let context = Arc::clone(context);
+        // What has no answer is swept by a later run.
+        let _ = within(limit, move || abandoned.iter().for_each(|file| chunk::discard(&context, file)));
+    }
+}
+
+/// The root was not settled, as it had no answer.
+fn root_parked() -> Effects {
+    let mut effects = Effects::default();
+    effects.count(Number::Listed, 1);
+    effects.count(Number::Parked, 1);
+    effects.see(Kind::Directory);
+    let (side, operation, errno) = (Side::Target, "settle", nix::errno::Errno::ETIMEDOUT as i32);
+    effects.end(Kind::Directory, Outcome::Failed);
+    effects.fault(Fault { note: PARKED, ..Fault::of(TreePath::root(), Failure { side, operation, errno }) });
+    effects
 }
 
 /// The root is settled last, when nothing of ours is in it any more. Nothing lists it, so it is seen here.

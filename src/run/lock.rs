@@ -51,6 +51,17 @@ pub struct Holder {
     released: bool,
 }
 
+/// What a run leaves for the next one to sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// Nothing: it has looked everywhere.
+    Nothing,
+    /// What dead runs left may still be there.
+    Older,
+    /// Temporary names of its own too: it could not wait for some of its workers.
+    Own,
+}
+
 /// The lock, held.
 #[derive(Debug)]
 pub struct Lock {
@@ -100,16 +111,20 @@ impl Lock {
     }
 
     /// Gives the lock back. It stays if another run has taken it meanwhile. After a dead run it also stays
-    /// until a run has looked everywhere (`is_whole`), so that the next one knows what to sweep.
-    pub fn release(self, private: &Private, is_whole: bool) -> Result<(), Failure> {
+    /// until a run has looked everywhere, so that the next one knows what to sweep.
+    pub fn release(self, private: &Private, leaves: Leaves) -> Result<(), Failure> {
         self.released.store(true, Ordering::Relaxed);
         if private.read(LOCK).is_ok_and(|content| content != self.holder.to_bytes()) {
             return Ok(());
         }
-        if is_whole || self.dead.is_empty() {
+        let mut dead = if leaves == Leaves::Nothing { Vec::new() } else { self.holder.dead.clone() };
+        if leaves == Leaves::Own && !self.holder.makes_none {
+            dead.push(self.holder.attempt);
+        }
+        if dead.is_empty() {
             return private.remove(LOCK);
         }
-        let holder = Holder { released: true, ..self.holder };
+        let holder = Holder { released: true, dead, ..self.holder };
         let mine = lock_of(&holder);
         private.create(&mine, &holder.to_bytes())?.close()?;
         private.rename(&mine, LOCK)

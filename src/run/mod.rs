@@ -2,6 +2,7 @@
 
 mod agree;
 mod begin;
+mod bounded;
 mod choose;
 mod clock;
 mod cmp;

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::sides::Sides;
 use super::{Look, entry};
 use crate::fs::path_list::PathList;
-use crate::pass::mirror::listed::{PART_BYTES, Part, abandon, cut, find, lost, no_list, only_what_is_listed};
+use crate::pass::mirror::listed::{
+    PART_BYTES, Part, abandon, cut, find, leave_alone, lost, no_list, only_what_is_listed,
+};
 use crate::pass::mirror::report;
 use crate::tree::Item;
 use crate::tree::listed::{Extent, Group, Groups};
@@ -61,6 +63,9 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
 fn one(look: &mut Look<'_>, sides: &Sides, list: &PathList, group: &Group) {
     let path = sides.item.path.join(&group.name);
+    if sides.item.parked.has(&group.name) {
+        return leave_alone(list, group, &path, look.effects);
+    }
     let Some(source) = find(list, group, &sides.source, &path, look.effects) else {
         return;
     };

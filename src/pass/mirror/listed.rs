@@ -137,6 +137,9 @@ fn work_on(
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
 fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     let name = group.name.as_c_str();
+    if work.pair.item.parked.has(name) {
+        return leave_alone(list, group, &work.pair.path(name), work.effects);
+    }
     let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
         return;
     };
@@ -144,7 +147,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
-    let on_target = !work.pair.item.made;
+    let on_target = !work.pair.item.made || work.pair.item.parked.is_retry();
     entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
@@ -189,6 +192,13 @@ pub fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Ex
     }
 }
 
+/// A name that is left alone stands in the books since an operation on it had no answer. What is listed
+/// below it shares its fate.
+pub fn leave_alone(list: &PathList, group: &Group, path: &TreePath, effects: &mut Effects) {
+    let failure = Failure { side: Side::Source, operation: "", errno: Errno::ETIMEDOUT as i32 };
+    miss_below(list, path, group.below, failure, effects);
+}
+
 const NOT_THERE: &str = "listed in --files-from, but not found";
 
 /// Paths below one missing directory that are listed as faults, each by itself; the effects of an item
@@ -198,8 +208,12 @@ const FAULTS_MAX: u64 = 1_000;
 /// A listed path that is not there has failed: the operator asked for it.
 fn miss(path: &TreePath, failure: Failure, effects: &mut Effects) {
     miss_in_books(effects);
-    let is_absent = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR);
-    effects.fault(Fault { note: if is_absent { NOT_THERE } else { "" }, ..Fault::of(path.clone(), failure) });
+    let note = match Errno::from_raw(failure.errno) {
+        Errno::ENOENT | Errno::ENOTDIR => NOT_THERE,
+        Errno::ETIMEDOUT => "not looked at: a directory above it was parked",
+        _ => "",
+    };
+    effects.fault(Fault { note, ..Fault::of(path.clone(), failure) });
 }
 
 fn miss_in_books(effects: &mut Effects) {

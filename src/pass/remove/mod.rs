@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-pub use self::doom::{count_seen, doom, planned};
+pub use self::doom::{NO_INODE, Victim, count_seen, doom, planned};
 use self::site::{Obstacle, Site};
 use super::{Context, Effects, Watch};
 use crate::fault::{Failure, Fault, Side};
@@ -130,7 +130,7 @@ fn rest(context: &Context, doomed: &Doomed, list: &mut DoomedNames, done: usize,
 }
 
 /// Tells the owner of the directory that a part of its names has had its turn.
-fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
+pub fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
     if doomed.goes() {
         let news = RemovalNews::Part { doomed: doomed.clone(), parts: list.parts, directories, stays };
         effects.notes.push(Note::Removal { path: doomed.path.clone(), news });
@@ -204,7 +204,7 @@ fn of_removal(failure: Failure) -> Obstacle {
 
 /// Removes a directory: all that it held has had its turn.
 pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch: &Watch, effects: &mut Effects) {
-    watch.begin("remove", &doomed.path, None);
+    watch.begin("rmdir", &doomed.path, None);
     // One that is held met its fate as a name of its parent; the root of a whole tree meets it at the end.
     if context.is_held(&doomed.path) || doomed.path.is_root() {
         return;
