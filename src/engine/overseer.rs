@@ -57,7 +57,16 @@ impl Overseer {
         let pools = vec![workers::start(shared, 0..started)?];
         let look_after = op_timeout.map_or(LOOK_AFTER, |timeout| (timeout / 4).min(LOOK_AFTER));
         let shared = Arc::clone(shared);
-        Ok(Self { shared, op_timeout, pools, started, look_after, looked: Instant::now(), stopped: None, has_disowned: false })
+        Ok(Self {
+            shared,
+            op_timeout,
+            pools,
+            started,
+            look_after,
+            looked: Instant::now(),
+            stopped: None,
+            has_disowned: false,
+        })
     }
 
     /// Looks at all workers, if it is time to.

@@ -39,8 +39,8 @@ fn look(fd: &Fd, name: &CStr, flags: rustix::fs::AtFlags) -> Result<Attributes, 
 
 /// The size in which a file is best written: a block, on Lustre a stripe. At least 1.
 pub fn block_bytes(fd: &Fd) -> Result<u64, Failure> {
-    let stat = uninterrupted(|| rustix::fs::fstat(fd.as_fd()).map_err(errno))
-        .map_err(|errno| fd.failure("fstat", errno))?;
+    let stat =
+        uninterrupted(|| rustix::fs::fstat(fd.as_fd()).map_err(errno)).map_err(|errno| fd.failure("fstat", errno))?;
     Ok(u64::try_from(stat.st_blksize).unwrap_or(1).max(1))
 }
 

@@ -21,6 +21,12 @@ use crate::tree::{
 /// What is said of a parked entry in the fault list.
 pub const PARKED: &str = "no answer within --op-timeout: parked";
 
+/// Names of a directory that are parked one by one. The kernel holds a directory's lock while one of its
+/// names is made, renamed or removed, so where that hangs the next name will, too.
+const NAMES_MAX: usize = 8;
+
+const NOT_LOOKED_AT: &str = "its remaining names were not looked at";
+
 /// Where a worker hangs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
@@ -38,6 +44,11 @@ impl Stuck {
     /// The entry.
     pub fn path(&self) -> TreePath {
         self.name.as_ref().map_or_else(|| self.directory.clone(), |name| self.directory.join(name))
+    }
+
+    /// Of the directory.
+    fn fault_of_rest(&self) -> Fault {
+        Fault { path: self.directory.clone(), ..self.fault(NOT_LOOKED_AT) }
     }
 
     fn fault(&self, note: &'static str) -> Fault {
@@ -66,16 +77,15 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
     let mut effects = Effects::default();
     effects.count(Number::Parked, 1);
     effects.fault(stuck.fault(PARKED));
-    let name = stuck.name.as_deref();
     match item {
         Item::Directory(item) => directory(item, stuck, &mut effects),
-        Item::Round { directory, round, rounds } => match name {
-            Some(_) => {
-                entry_failed(&mut effects);
-                effects.items.push(Item::Round { directory: without(directory, name), round, rounds });
+        Item::Round { directory, round, rounds } => {
+            // The name, or what else the round would have found.
+            names_unknown(Outcome::Failed, &mut effects);
+            if let Some(directory) = without(directory, stuck, &mut effects) {
+                effects.items.push(Item::Round { directory, round, rounds });
             }
-            None => names_unknown(Outcome::Failed, &mut effects),
-        },
+        }
         Item::Batch { directory, names } => batch(directory, &names, stuck, &mut effects),
         Item::Listed { directory, extent, settles } => listed(directory, extent, settles, stuck, &mut effects),
         Item::Settle { .. } => effects.end(Kind::Directory, Outcome::Failed),
@@ -83,10 +93,10 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
         // Its temporary name stays until the next run sweeps it.
         Item::Publish { .. } => effects.end(Kind::File, Outcome::Failed),
         Item::Link(group) => link(group, stuck, &mut effects),
-        Item::Again { directory, names } => again(directory, &names, name, &mut effects),
+        Item::Again { directory, names } => again(directory, &names, stuck, &mut effects),
         Item::Doom { path, proof, round, parked } => {
             let victim = remove::Victim { path, proof, round, parked };
-            doom(victim, name, rules, &mut effects);
+            doom(victim, stuck, rules, &mut effects);
         }
         Item::Remove { doomed, names } => removal(doomed, names, stuck, rules, &mut effects),
         Item::RemoveDirectory { doomed, .. } => {
@@ -100,40 +110,44 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
     effects
 }
 
-/// A name that no item has brought into the books yet: its type is not known here.
-fn entry_failed(effects: &mut Effects) {
-    names_unknown(Outcome::Failed, effects);
-}
-
-fn without(directory: DirectoryItem, name: Option<&CStr>) -> DirectoryItem {
-    let parked = directory.parked.and(name);
-    DirectoryItem { parked, ..directory }
+/// The directory without the name. `None`: it is the directory itself that hangs, or it seems to.
+fn without(directory: DirectoryItem, stuck: &Stuck, effects: &mut Effects) -> Option<DirectoryItem> {
+    let name = stuck.name.as_deref()?;
+    if directory.parked.count() >= NAMES_MAX {
+        effects.fault(stuck.fault_of_rest());
+        return None;
+    }
+    let parked = directory.parked.and(Some(name));
+    Some(DirectoryItem { parked, ..directory })
 }
 
 /// What was found of the directory so far is lost with the attempt, so it is walked again. Where only its
 /// own settling hangs that is done in rounds, which leave the directory as it is.
 fn directory(item: DirectoryItem, stuck: &Stuck, effects: &mut Effects) {
-    let name = stuck.name.as_deref();
-    if name.is_some() {
-        entry_failed(effects);
-        return effects.items.push(Item::Directory(without(item, name)));
+    if stuck.name.is_some() {
+        names_unknown(Outcome::Failed, effects);
     }
-    effects.end(Kind::Directory, Outcome::Failed);
-    if stuck.operation == "settle" {
+    if stuck.name.is_none() && stuck.operation == "settle" {
         // One alone would be held to the bound of a listing. Each of two holds what it finds.
-        let directory = without(item, None);
+        let directory = DirectoryItem { parked: item.parked.and(None), ..item };
         effects.items.extend((0..2).map(|round| Item::Round { directory: directory.clone(), round, rounds: 2 }));
+        return effects.end(Kind::Directory, Outcome::Failed);
+    }
+    match without(item, stuck, effects) {
+        Some(directory) => effects.items.push(Item::Directory(directory)),
+        None => effects.end(Kind::Directory, Outcome::Failed),
     }
 }
 
 /// The names of a batch are listed, but do not stand in the books as seen.
 fn batch(directory: DirectoryItem, names: &Names, stuck: &Stuck, effects: &mut Effects) {
-    match stuck.name.as_deref().and_then(|name| split(names, name)) {
+    let split = stuck.name.as_deref().and_then(|name| split(names, name));
+    match split.filter(|_| directory.parked.count() < NAMES_MAX) {
         Some((kind, rest)) => {
             effects.see(kind);
             effects.end(kind, Outcome::Failed);
-            if !rest.is_empty() {
-                effects.items.push(Item::Batch { directory: without(directory, None), names: rest });
+            if let Some(directory) = without(directory, stuck, effects).filter(|_| !rest.is_empty()) {
+                effects.items.push(Item::Batch { directory, names: rest });
             }
         }
         None => {
@@ -142,7 +156,7 @@ fn batch(directory: DirectoryItem, names: &Names, stuck: &Stuck, effects: &mut E
                 effects.see(kind);
                 effects.end(kind, Outcome::Failed);
             }
-            effects.fault(Fault { path: directory.path, ..stuck.fault("its remaining names were not looked at") });
+            effects.fault(stuck.fault_of_rest());
         }
     }
 }
@@ -158,25 +172,26 @@ fn split(names: &Names, name: &CStr) -> Option<(Kind, Names)> {
 }
 
 fn listed(directory: DirectoryItem, extent: Extent, settles: bool, stuck: &Stuck, effects: &mut Effects) {
-    let name = stuck.name.as_deref();
-    let is_settling = settles && stuck.operation == "settle";
-    match name {
-        Some(_) => entry_failed(effects),
-        None if settles => effects.end(Kind::Directory, Outcome::Failed),
-        None => entry_failed(effects),
+    if stuck.name.is_some() || !settles {
+        // The name, or what else the list has here.
+        names_unknown(Outcome::Failed, effects);
     }
-    if name.is_some() || is_settling {
-        let settles = settles && !is_settling;
-        effects.items.push(Item::Listed { directory: without(directory, name), extent, settles });
+    if stuck.name.is_none() && settles && stuck.operation == "settle" {
+        let directory = DirectoryItem { parked: directory.parked.and(None), ..directory };
+        effects.items.push(Item::Listed { directory, extent, settles: false });
+        return effects.end(Kind::Directory, Outcome::Failed);
+    }
+    match without(directory, stuck, effects) {
+        Some(directory) => effects.items.push(Item::Listed { directory, extent, settles }),
+        None if settles => effects.end(Kind::Directory, Outcome::Failed),
+        None => {}
     }
 }
 
 /// The owner counts the chunks, and must hear of each.
 fn chunks(file: &ChunkedFile, first: u32, count: u32, effects: &mut Effects) {
-    let ended = |chunk| Note::Chunk {
-        file: Box::new(file.clone()),
-        news: ChunkNews::Ended { chunk, fate: ChunkFate::Failed },
-    };
+    let ended =
+        |chunk| Note::Chunk { file: Box::new(file.clone()), news: ChunkNews::Ended { chunk, fate: ChunkFate::Failed } };
     effects.notes.extend((first..first.saturating_add(count)).map(ended));
 }
 
@@ -198,12 +213,12 @@ fn link(mut group: LinkGroup, stuck: &Stuck, effects: &mut Effects) {
 }
 
 /// These names stand in the books as seen already.
-fn again(directory: DirectoryItem, names: &Names, name: Option<&CStr>, effects: &mut Effects) {
-    match name.and_then(|name| split(names, name)) {
+fn again(directory: DirectoryItem, names: &Names, stuck: &Stuck, effects: &mut Effects) {
+    match stuck.name.as_deref().and_then(|name| split(names, name)) {
         Some((kind, rest)) => {
             effects.end(kind, Outcome::Failed);
             if !rest.is_empty() {
-                effects.items.push(Item::Again { directory: without(directory, None), names: rest });
+                effects.items.push(Item::Again { directory, names: rest });
             }
         }
         None => names.iter().for_each(|(_, listed)| effects.end(listed.kind.unwrap_or(Kind::Unknown), Outcome::Failed)),
@@ -212,11 +227,14 @@ fn again(directory: DirectoryItem, names: &Names, name: Option<&CStr>, effects: 
 
 /// A directory that can not be listed stays, with all that it holds. Where names are removed as they are
 /// listed, it is listed again without the one that hangs.
-fn doom(victim: remove::Victim, name: Option<&CStr>, rules: Rules<'_>, effects: &mut Effects) {
+fn doom(victim: remove::Victim, stuck: &Stuck, rules: Rules<'_>, effects: &mut Effects) {
     let remove::Victim { path, proof, round: (round, rounds), parked } = victim;
+    let name = stuck.name.as_deref();
     if name.is_some() {
         effects.counters.add(Slot::Planned(Kind::Unknown), 1);
         effects.remove(Kind::Unknown, Fate::Failed);
+    }
+    if name.is_some() && parked.count() < NAMES_MAX {
         return effects.items.push(Item::Doom { path, proof, round: (round, rounds), parked: parked.and(name) });
     }
     let (doomed, stays) = (Doomed { path, target: remove::NO_INODE, proof }, Some(Kept::HoldsFailed));
@@ -229,14 +247,17 @@ fn doom(victim: remove::Victim, name: Option<&CStr>, rules: Rules<'_>, effects: 
     if rules.plans { effects.planned.push(item) } else { effects.items.push(item) }
 }
 
-/// Names that the plan has. The directory stays in any case; its owner hears of it with the rest.
+/// Names that the plan has. The directory stays in any case; its owner hears of it with the rest. Where a
+/// second name hangs, it is the directory that does (`NAMES_MAX`).
 fn removal(doomed: Doomed, list: DoomedNames, stuck: &Stuck, rules: Rules<'_>, effects: &mut Effects) {
     let stays = list.stays.max(Some(Kept::HoldsFailed));
-    if stuck.operation == "rmdir" {
+    let is_second = list.stays == stays;
+    if stuck.operation == "rmdir" && !is_second {
         // All names are gone, and will be found so.
         return effects.items.push(Item::Remove { doomed, names: DoomedNames { stays, ..list } });
     }
-    let Some((kind, _)) = stuck.name.as_deref().and_then(|name| split(&list.names, name)) else {
+    let split = stuck.name.as_deref().and_then(|name| split(&list.names, name));
+    let Some((kind, _)) = split.filter(|(kind, _)| !is_second && *kind != Kind::Directory) else {
         return none_removed(&doomed, &list, rules, effects);
     };
     effects.remove(kind, Fate::Failed);
@@ -262,3 +283,6 @@ fn none_removed(doomed: &Doomed, list: &DoomedNames, rules: Rules<'_>, effects: 
     }
     remove::tell(doomed, list, directories, Some(Kept::HoldsFailed), effects);
 }
+
+#[cfg(test)]
+mod tests;

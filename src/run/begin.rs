@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
-use super::lock::{Holder, Lock, Leaves};
+use super::lock::{Holder, Leaves, Lock};
 use super::{guard, look};
 use crate::comm::Comm;
 use crate::config::Config;

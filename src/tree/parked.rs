@@ -36,9 +36,9 @@ impl Parked {
         self.0.as_ref().is_some_and(|names| names.iter().any(|(parked, _)| parked == name))
     }
 
-    /// Whether any name is left alone.
-    pub fn has_any(&self) -> bool {
-        self.0.as_ref().is_some_and(|names| !names.is_empty())
+    /// How many names are left alone.
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |names| names.len())
     }
 
     /// Bytes in memory, about.
@@ -59,8 +59,8 @@ mod tests {
     #[test]
     fn names_add_up() {
         let parked = Parked::NEVER.and(Some(c"a")).and(None).and(Some(c"b"));
-        assert!(parked.is_retry() && parked.has_any() && parked.has(c"a") && parked.has(c"b") && !parked.has(c"c"));
-        assert!(Parked::NEVER.and(None).is_retry() && !Parked::NEVER.and(None).has_any());
+        assert!(parked.is_retry() && parked.count() == 2 && parked.has(c"a") && parked.has(c"b") && !parked.has(c"c"));
+        assert!(Parked::NEVER.and(None).is_retry() && Parked::NEVER.and(None).count() == 0);
         assert!(!Parked::NEVER.is_retry() && !Parked::NEVER.has(c"a"));
     }
 }

@@ -67,7 +67,7 @@ pub fn doom(context: &Context, victim: &Victim, watch: &Watch, effects: &mut Eff
     };
     count_seen(context, path, (target_only.len() + left_out.len()) as u64, effects);
     let batches = planned(context, &site.directory, &doomed, target_only, rounds, effects);
-    let holds_parked = parked.has_any().then_some(Kept::HoldsFailed);
+    let holds_parked = (parked.count() > 0).then_some(Kept::HoldsFailed);
     let stays = (!left_out.is_empty()).then_some(Kept::Protected).max(holds_parked);
     let mut batches = batches.into_iter().map(|batch| DoomedNames { stays, ..batch });
     // Where nothing is to be judged first, this is the best moment: the directory is open.
