@@ -132,7 +132,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let mut done = 0;
     watch.begin("look", &pair.item.path, None);
     for (name, _) in names.iter() {
-        watch.next_name("look", name);
+        watch.next_name("look", name, Some(Kind::Directory));
         context.limits.entry(watch);
         one(context, pair, name, effects);
         done += 1;

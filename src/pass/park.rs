@@ -5,7 +5,6 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
-use super::mirror::names_unknown;
 use super::{Effects, remove};
 use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Side};
@@ -36,6 +35,8 @@ pub struct Stuck {
     pub directory: TreePath,
     /// The name in it; `None`: it is the directory itself.
     pub name: Option<CString>,
+    /// The type of the name, as far as the worker told.
+    pub kind: Kind,
     /// The tree of its last call.
     pub side: Side,
 }
@@ -81,7 +82,7 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
         Item::Directory(item) => directory(item, stuck, &mut effects),
         Item::Round { directory, round, rounds } => {
             // The name, or what else the round would have found.
-            names_unknown(Outcome::Failed, &mut effects);
+            one_failed(stuck.kind, &mut effects);
             if let Some(directory) = without(directory, stuck, &mut effects) {
                 effects.items.push(Item::Round { directory, round, rounds });
             }
@@ -110,6 +111,13 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
     effects
 }
 
+/// What no item has brought into the books yet.
+fn one_failed(kind: Kind, effects: &mut Effects) {
+    effects.count(Number::Listed, 1);
+    effects.see(kind);
+    effects.end(kind, Outcome::Failed);
+}
+
 /// The directory without the name. `None`: it is the directory itself that hangs, or it seems to.
 fn without(directory: DirectoryItem, stuck: &Stuck, effects: &mut Effects) -> Option<DirectoryItem> {
     let name = stuck.name.as_deref()?;
@@ -125,7 +133,7 @@ fn without(directory: DirectoryItem, stuck: &Stuck, effects: &mut Effects) -> Op
 /// own settling hangs that is done in rounds, which leave the directory as it is.
 fn directory(item: DirectoryItem, stuck: &Stuck, effects: &mut Effects) {
     if stuck.name.is_some() {
-        names_unknown(Outcome::Failed, effects);
+        one_failed(stuck.kind, effects);
     }
     if stuck.name.is_none() && stuck.operation == "settle" {
         // One alone would be held to the bound of a listing. Each of two holds what it finds.
@@ -174,7 +182,7 @@ fn split(names: &Names, name: &CStr) -> Option<(Kind, Names)> {
 fn listed(directory: DirectoryItem, extent: Extent, settles: bool, stuck: &Stuck, effects: &mut Effects) {
     if stuck.name.is_some() || !settles {
         // The name, or what else the list has here.
-        names_unknown(Outcome::Failed, effects);
+        one_failed(stuck.kind, effects);
     }
     if stuck.name.is_none() && settles && stuck.operation == "settle" {
         let directory = DirectoryItem { parked: directory.parked.and(None), ..directory };
@@ -231,8 +239,8 @@ fn doom(victim: remove::Victim, stuck: &Stuck, rules: Rules<'_>, effects: &mut E
     let remove::Victim { path, proof, round: (round, rounds), parked } = victim;
     let name = stuck.name.as_deref();
     if name.is_some() {
-        effects.counters.add(Slot::Planned(Kind::Unknown), 1);
-        effects.remove(Kind::Unknown, Fate::Failed);
+        effects.counters.add(Slot::Planned(stuck.kind), 1);
+        effects.remove(stuck.kind, Fate::Failed);
     }
     if name.is_some() && parked.count() < NAMES_MAX {
         return effects.items.push(Item::Doom { path, proof, round: (round, rounds), parked: parked.and(name) });

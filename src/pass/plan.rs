@@ -76,7 +76,7 @@ fn sub_directories(context: &Context, pair: &Pair<'_>, listings: &Listings, watc
         if listed.kind.is_none() && chosen::leaves_out(context, &pair.item.path, name, Kind::Directory) {
             continue;
         }
-        watch.next_name("look", name);
+        watch.next_name("look", name, Some(Kind::Directory));
         context.limits.entry(watch);
         let looked = attributes::of_name(&pair.source, name)
             .and_then(|source| Ok((source, attributes::of_name(&pair.target, name)?)));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::park::Stuck;
 use crate::fs::fence::{self, Fence};
-use crate::tree::TreePath;
+use crate::tree::{Kind, TreePath};
 
 /// One worker's operation, read by its rank's main thread.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ struct Running {
     operation: &'static str,
     directory: Vec<u8>,
     name: Vec<u8>,
+    /// The type of the name, where it is known.
+    kind: Option<Kind>,
     /// `None` while the worker has no item.
     since: Option<Instant>,
     /// The item was taken from the worker: what it says now is of no interest.
@@ -39,8 +41,8 @@ struct Running {
 }
 
 impl Running {
-    fn turn_to(&mut self, operation: &'static str, name: &[u8]) {
-        self.operation = operation;
+    fn turn_to(&mut self, operation: &'static str, name: &[u8], kind: Option<Kind>) {
+        (self.operation, self.kind) = (operation, kind);
         self.name.clear();
         self.name.extend_from_slice(name);
         self.since = (!self.disowned).then(Instant::now);
@@ -56,7 +58,7 @@ impl Watch {
     /// A worker that does nothing yet.
     pub fn new(signs: Arc<Signs>) -> Self {
         let (directory, name) = (Vec::new(), Vec::new());
-        let running = Running { operation: "", directory, name, since: None, disowned: false };
+        let running = Running { operation: "", directory, name, kind: None, since: None, disowned: false };
         Self { running: Mutex::new(running), signs, fence: Arc::default() }
     }
 
@@ -79,7 +81,7 @@ impl Watch {
     pub fn begin(&self, operation: &'static str, directory: &TreePath, name: Option<&CStr>) {
         let mut running = self.lock();
         running.turn_to_directory(directory.as_bytes());
-        running.turn_to(operation, name.map(CStr::to_bytes).unwrap_or_default());
+        running.turn_to(operation, name.map(CStr::to_bytes).unwrap_or_default(), None);
     }
 
     /// The worker turns to a name by its path.
@@ -87,12 +89,12 @@ impl Watch {
         let (directory, name) = path.split_last().unwrap_or_default();
         let mut running = self.lock();
         running.turn_to_directory(directory.as_bytes());
-        running.turn_to(operation, &name);
+        running.turn_to(operation, name, None);
     }
 
-    /// The worker turns to the next name of the same directory.
-    pub fn next_name(&self, operation: &'static str, name: &CStr) {
-        self.lock().turn_to(operation, name.to_bytes());
+    /// The worker turns to the next name of the same directory. `kind`: under which it stands in the books.
+    pub fn next_name(&self, operation: &'static str, name: &CStr, kind: Option<Kind>) {
+        self.lock().turn_to(operation, name.to_bytes(), kind);
     }
 
     /// A long operation moves on.
@@ -118,6 +120,7 @@ impl Watch {
             operation: running.operation,
             directory: TreePath::from(running.directory.as_slice()),
             name: CString::new(running.name.as_slice()).ok().filter(|name| !name.is_empty()),
+            kind: running.kind.unwrap_or(Kind::Unknown),
             side: self.fence.side(),
         })
     }

@@ -43,7 +43,7 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
         match groups.next() {
             Ok(None) => return,
             Ok(Some(group)) => {
-                look.watch.next_name("compare", &group.name);
+                look.watch.next_name("compare", &group.name, None);
                 look.context.limits.entry(look.watch);
                 one(look, sides, list, &group);
             }

@@ -109,7 +109,7 @@ fn work_on(
         match groups.next() {
             Ok(None) => break,
             Ok(Some(group)) => {
-                watch.next_name("copy", &group.name);
+                watch.next_name("copy", &group.name, None);
                 context.limits.entry(watch);
                 one(&mut work, list, &group);
             }

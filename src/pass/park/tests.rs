@@ -120,7 +120,7 @@ fn any_stuck() -> impl Strategy<Value = Stuck> {
     (words, proptest::option::of(0usize..14), select(vec![Side::Source, Side::Target])).prop_map(
         |(operation, name, side)| {
             let name = name.filter(|_| !matches!(operation, "open" | "list" | "settle" | "rmdir")).map(name_of);
-            Stuck { operation, directory: TreePath::from(&b"d"[..]), name, side }
+            Stuck { operation, directory: TreePath::from(&b"d"[..]), name, kind: Kind::File, side }
         },
     )
 }
@@ -211,7 +211,7 @@ proptest! {
 
 fn stuck_at(number: usize) -> Stuck {
     let directory = TreePath::from(&b"d"[..]);
-    Stuck { operation: "copy", directory, name: Some(name_of(number)), side: Side::Source }
+    Stuck { operation: "copy", directory, name: Some(name_of(number)), kind: Kind::File, side: Side::Source }
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn names_at(
     let mut so_far = Progress { stays: list.stays, ..Progress::default() };
     let was = list.was.iter().map(Some).chain(std::iter::repeat(None));
     for ((name, listed), was) in list.names.iter().zip(was) {
-        watch.next_name("remove", name);
+        watch.next_name("remove", name, listed.kind);
         context.limits.entry(watch);
         one(context, site, doomed, Name { name, kind: kind_of(listed.kind), was }, &mut so_far, effects);
         so_far.done += 1;
