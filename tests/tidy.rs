@@ -391,17 +391,13 @@ const CALLS: &[&str] = &[
     "set_fs_xattr",
 ];
 
-/// Whether the line calls one of `CALLS`, not defines it.
+/// Whether the line calls one of `CALLS`, and does not define it.
 fn makes_call(line: &str) -> bool {
-    let before = |start: usize| line[..start].chars().next_back();
-    let is_call = |call: &&str| {
-        let found = line.match_indices(&format!("{call}("));
-        found.into_iter().any(|(start, _)| {
-            before(start).is_none_or(|letter| !letter.is_alphanumeric() && letter != '_')
-                && !line[..start].ends_with("fn ")
-        })
-    };
-    CALLS.iter().any(|call| is_call(&call))
+    CALLS.iter().any(|call| {
+        let word = format!("{call}(");
+        let is_word = |start: usize| !line[..start].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+        line.match_indices(&word).any(|(start, _)| is_word(start) && !line[..start].ends_with("fn "))
+    })
 }
 
 #[test]
