@@ -26,7 +26,7 @@ impl Mounted {
         let pair = Pair::new();
         for directory in 0..6 {
             for file in 0..8 {
-                pair.source().file(&format!("rest/{directory}/{file}"), "content");
+                pair.source().file(format!("rest/{directory}/{file}"), "content");
             }
         }
         make(&pair);

@@ -396,7 +396,8 @@ fn makes_call(line: &str) -> bool {
     CALLS.iter().any(|call| {
         let word = format!("{call}(");
         let is_word = |start: usize| !line[..start].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
-        line.match_indices(&word).any(|(start, _)| is_word(start) && !line[..start].ends_with("fn "))
+        let is_ours = |start: usize| line[..start].ends_with("fn ") || line[..start].ends_with("calls::");
+        line.match_indices(&word).any(|(start, _)| is_word(start) && !is_ours(start))
     })
 }
 
