@@ -54,6 +54,8 @@ pub struct Config {
     pub job_end: JobEnd,
     /// A rank that is silent for so long ends the job.
     pub rank_timeout: Duration,
+    /// What takes longer than that has no answer; `None`: it is waited for.
+    pub op_timeout: Option<Duration>,
     /// Print the summary as JSON.
     pub json: bool,
     /// Print neither progress nor summary.
@@ -345,6 +347,7 @@ impl Config {
             stop_at,
             grace,
             rank_timeout,
+            op_timeout,
             json,
             verbose,
             quiet,
@@ -366,6 +369,7 @@ impl Config {
             grace,
             job_end: slurm::job_end(environment),
             rank_timeout,
+            op_timeout: Some(op_timeout).filter(|time| !time.is_zero()),
             json,
             quiet,
             verbose,

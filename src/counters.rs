@@ -75,6 +75,8 @@ pub enum Number {
     ContentsBytes,
     /// Left-overs of dead runs that were removed.
     Swept,
+    /// Operations that had no answer: their entries were parked.
+    Parked,
     /// Entries whose owner could not be set.
     OwnerUnset,
     /// Entries whose group could not be set.

@@ -4,7 +4,9 @@ use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::{Decode, Encode};
 
 use crate::sched::{Envelope, Message};
-use crate::tree::{Carried, ChunkTask, ChunkedFile, Doomed, Item, LinkNote, Note, Proof, RemovalNews, TreePath, names};
+use crate::tree::{
+    Carried, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Item, LinkNote, Note, Proof, RemovalNews, TreePath, names,
+};
 
 /// No message is longer. Loot is kept far below it; only a single item with a very long path or
 /// very many names comes near.
@@ -175,16 +177,22 @@ pub fn file_is_sound(file: &ChunkedFile) -> bool {
     !file.path.is_root() && path_is_sound(&file.path) && temporary_is_sound
 }
 
+fn directory_is_sound(directory: &DirectoryItem) -> bool {
+    path_is_sound(&directory.path) && directory.parked.is_valid()
+}
+
 /// The same for an item.
 pub fn is_sound(item: &Item) -> bool {
     match item {
         Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
-            path_is_sound(&directory.path)
+            directory_is_sound(directory)
         }
         Item::Batch { directory, names } | Item::Again { directory, names } => {
-            path_is_sound(&directory.path) && names.is_valid()
+            directory_is_sound(directory) && names.is_valid()
         }
-        Item::Doom { path, proof, round: (round, rounds) } => proof_is_sound(path, proof) && round < rounds,
+        Item::Doom { path, proof, round: (round, rounds), parked } => {
+            proof_is_sound(path, proof) && round < rounds && parked.is_valid()
+        }
         Item::Remove { doomed, names } => doomed_is_sound(doomed) && names.is_valid(),
         Item::RemoveDirectory { doomed, .. } => doomed_is_sound(doomed),
         Item::Chunks { file, first, count } => {
@@ -193,7 +201,7 @@ pub fn is_sound(item: &Item) -> bool {
         }
         Item::Publish { file, .. } => file_is_sound(file),
         Item::Link(group) => group.members.iter().all(path_is_sound),
-        Item::Listed { directory, extent, .. } => path_is_sound(&directory.path) && extent.start <= extent.end,
+        Item::Listed { directory, extent, .. } => directory_is_sound(directory) && extent.start <= extent.end,
     }
 }
 
@@ -204,7 +212,7 @@ mod tests {
     use crate::sched::{Cut, Epoch, Message};
     use crate::tree::item::{LinkKey, Turn};
     use crate::tree::names::Listed;
-    use crate::tree::{DirectoryItem, Identity, Kind, Names, TreePath};
+    use crate::tree::{Identity, Kind, Names, Parked};
     use proptest::prelude::*;
 
     fn item(path: &[u8]) -> Item {
@@ -214,6 +222,7 @@ mod tests {
             target: None,
             mount: 0,
             made: true,
+            parked: Parked::NEVER,
         };
         let mut names = Names::new();
         names.push(c"x", Listed { kind: None, on_target: true });
@@ -279,6 +288,15 @@ mod tests {
         };
         assert!(decode_items(&encode(&vec![listed(1, 1)])).is_ok());
         assert!(decode_items(&encode(&vec![listed(2, 1)])).is_err());
+    }
+
+    #[test]
+    fn a_name_left_alone_that_is_none_is_garbage() {
+        let Item::Batch { mut directory, .. } = item(b"a") else { return };
+        directory.parked = Parked::NEVER.and(Some(c"b"));
+        assert!(decode_items(&encode(&vec![Item::Directory(directory.clone())])).is_ok());
+        directory.parked = Parked::NEVER.and(Some(c"../b"));
+        assert!(decode_items(&encode(&vec![Item::Directory(directory)])).is_err());
     }
 
     #[test]

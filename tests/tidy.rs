@@ -359,6 +359,68 @@ fn no_file_names_a_directory_of_a_developers_machine() {
     assert_tidy(complaints);
 }
 
+/// System calls on the trees, as `nix` and `rustix` name them.
+const CALLS: &[&str] = &[
+    "openat",
+    "openat2",
+    "renameat",
+    "unlinkat",
+    "mkdirat",
+    "mknodat",
+    "symlinkat",
+    "linkat",
+    "readlinkat",
+    "fchown",
+    "fchownat",
+    "fchmod",
+    "fchmodat",
+    "futimens",
+    "utimensat",
+    "pread",
+    "pwrite",
+    "ftruncate",
+    "fdatasync",
+    "statx",
+    "fsetxattr",
+    "setxattr",
+    "fremovexattr",
+    "removexattr",
+    "ioctl_ficlone",
+    "copy_file_range",
+    "fs_xattr",
+    "set_fs_xattr",
+];
+
+/// Whether the line calls one of `CALLS`, and does not define it.
+fn makes_call(line: &str) -> bool {
+    CALLS.iter().any(|call| {
+        let word = format!("{call}(");
+        let is_word = |start: usize| !line[..start].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+        let is_ours = |start: usize| line[..start].ends_with("fn ") || line[..start].ends_with("calls::");
+        line.match_indices(&word).any(|(start, _)| is_word(start) && !is_ours(start))
+    })
+}
+
+#[test]
+fn calls_on_the_trees_are_made_behind_the_fence() {
+    // The operator's own files, and calls that have their own file as they are unsafe.
+    let others = ["src/fs/operator.rs", "src/fs/path_list.rs", "src/fs/sys.rs"];
+    let mut complaints = Vec::new();
+    for source in sources_below("src/fs/").into_iter().filter(|source| !others.contains(&source.path.as_str())) {
+        let lines: Vec<String> = source.code().lines().map(str::to_string).collect();
+        for (first, length) in functions(source.program()) {
+            let body = &lines[first - 1..(first - 1 + length).min(lines.len())];
+            let is_fenced = body.iter().any(|line| line.contains("uninterrupted(") || line.contains("fence::check("));
+            if !is_fenced && let Some(call) = body.iter().find(|line| makes_call(line)) {
+                let (path, call) = (&source.path, call.trim());
+                complaints
+                    .push(format!("{path}:{first}: `{call}`: make it through `uninterrupted`, which asks the fence"));
+            }
+        }
+    }
+    assert_tidy(complaints);
+}
+
 #[test]
 fn rules_name_modules_that_exist() {
     let modules: BTreeSet<String> = sources_below("src/").iter().map(|source| source.module().to_string()).collect();

@@ -261,6 +261,11 @@ pub struct RunOptions {
           env = "PMIRROR_RANK_TIMEOUT")]
     pub rank_timeout: Duration,
 
+    /// An operation on a file that has had no answer for so long, such as 90s, 10m or 2h, is given up:
+    /// its entry is parked, which is a failure, and the rest goes on. 0 or none: wait for ever.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = op_timeout, env = "PMIRROR_OP_TIMEOUT")]
+    pub op_timeout: Duration,
+
     /// Print the summary as JSON.
     #[arg(long, env = "PMIRROR_JSON")]
     pub json: bool,
@@ -329,10 +334,31 @@ fn run_id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Zero stands for ever.
+fn op_timeout(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "none") {
+        return Ok(Duration::ZERO);
+    }
+    let remedy = "say it in hours, minutes or seconds, at least 1s: 90s, 10m, 2h; or none";
+    let parsed: jiff::Span = text.trim().parse().map_err(|_| format!("no time: {remedy}"))?;
+    let parsed = parsed.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| remedy.to_owned())?;
+    Duration::try_from(parsed).ok().filter(|time| time.as_secs() > 0).ok_or_else(|| remedy.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_time_without_answer_has_a_unit() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("1m30s", 90), ("0", 0), ("none", 0)] {
+            assert_eq!(op_timeout(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "10", "-1m", "500ms", "1mo", "never", "0s"] {
+            assert!(op_timeout(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {

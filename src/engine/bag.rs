@@ -228,7 +228,7 @@ fn lost(name: &str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{DirectoryItem, Identity, TreePath};
+    use crate::tree::{DirectoryItem, Identity, Parked, TreePath};
     use proptest::prelude::*;
 
     fn item(n: usize) -> Item {
@@ -238,6 +238,7 @@ mod tests {
             target: None,
             mount: 0,
             made: false,
+            parked: Parked::NEVER,
         })
     }
 

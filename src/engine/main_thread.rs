@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rayon::ThreadPool;
-
 use super::bag::{Bag, Spill};
 use super::checkpoint::{Archive, Loader};
 use super::checkpoints::{Checkpointing, Checkpoints};
@@ -16,9 +14,9 @@ use super::fault_log::FaultGroup;
 use super::letters;
 use super::lists::{Author, Extent, Lists};
 use super::lost;
+use super::overseer::{self, Overseer};
 use super::state::{Shared, State};
 use super::stop_sign::StopSign;
-use super::workers;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
@@ -31,9 +29,6 @@ use crate::sched::{Cut, Envelope, Message, Rank, Report, Scheduler, Settings, St
 use crate::tree::guard::Losses;
 use crate::tree::{ChunkedFile, Identity, Item, Note, Outcome};
 use crate::wire;
-
-/// A worker that has been in one operation for so long lends its permit to a spare one.
-const HUNG_AFTER: Duration = Duration::from_secs(30);
 
 /// Shortest and longest sleep of the main thread between two looks at the network, which can not
 /// wake it.
@@ -70,6 +65,8 @@ pub struct Setup {
     pub stop_sign: StopSign,
     /// A rank that is silent for so long ends the job.
     pub rank_timeout: Duration,
+    /// What takes longer has no answer; `None`: it is waited for.
+    pub op_timeout: Option<Duration>,
     /// For the choice of victims.
     pub seed: u64,
 }
@@ -87,7 +84,7 @@ pub enum Ended {
 pub struct Engine<'c> {
     comm: &'c mut dyn Comm,
     shared: Arc<Shared>,
-    pool: Option<ThreadPool>,
+    overseer: Overseer,
     run_directory: RunDirectory,
     checkpoints: Checkpoints,
     stop_sign: StopSign,
@@ -97,7 +94,6 @@ pub struct Engine<'c> {
     hosts: Vec<String>,
     started: Instant,
     sleep: Duration,
-    next_look_at_workers: Instant,
 }
 
 impl<'c> Engine<'c> {
@@ -109,7 +105,7 @@ impl<'c> Engine<'c> {
     ) -> Result<Self, (Error, &'c mut dyn Comm)> {
         let (me, ranks) = (comm.rank(), comm.ranks());
         let signs = Arc::new(Signs::default());
-        let all = setup.threads + workers::SPARE;
+        let all = overseer::workers_max(setup.threads);
         let slots = match in_flight::slots(&setup.run_directory, me.0, all as usize) {
             Ok(slots) => slots.into_iter(),
             Err(error) => return Err((Error::Fatal(format!("the run directory can not be used: {error}")), comm)),
@@ -133,8 +129,8 @@ impl<'c> Engine<'c> {
             watches,
             signs,
         });
-        let pool = match workers::start(&shared) {
-            Ok(pool) => Some(pool),
+        let overseer = match Overseer::start(&shared, setup.op_timeout) {
+            Ok(overseer) => overseer,
             Err(error) => return Err((error, comm)),
         };
         let now = Instant::now();
@@ -143,7 +139,7 @@ impl<'c> Engine<'c> {
         Ok(Self {
             comm,
             shared,
-            pool,
+            overseer,
             run_directory,
             checkpoints,
             stop_sign: setup.stop_sign,
@@ -152,7 +148,6 @@ impl<'c> Engine<'c> {
             hosts: setup.hosts,
             started: now,
             sleep: SLEEP_MIN,
-            next_look_at_workers: now,
         })
     }
 
@@ -333,7 +328,7 @@ impl<'c> Engine<'c> {
         if let Some(lost) = self.vigil.look(now) {
             lost::end_job(self.comm, &self.hosts, lost);
         }
-        self.look_at_workers();
+        self.overseer.look();
         self.rest(active, wake)
     }
 
@@ -371,21 +366,6 @@ impl<'c> Engine<'c> {
             drop(waited);
         }
         false
-    }
-
-    /// Lends the permits of workers that hang.
-    fn look_at_workers(&mut self) {
-        if Instant::now() < self.next_look_at_workers {
-            return;
-        }
-        self.next_look_at_workers = Instant::now() + Duration::from_secs(1);
-        let hung = self.shared.watches.iter().filter(|watch| watch.age().is_some_and(|age| age > HUNG_AFTER)).count();
-        let hung = u32::try_from(hung).unwrap_or(workers::SPARE).min(workers::SPARE);
-        let mut state = self.shared.lock();
-        if hung > state.hung {
-            self.shared.work.notify_all();
-        }
-        state.hung = hung;
     }
 
     /// The groups of one tree's inodes with several names have their turn.
@@ -465,15 +445,16 @@ impl<'c> Engine<'c> {
         &self.shared.context
     }
 
-    /// Ends the workers. Returns what was counted, the faults by cause, and why the run gave up.
-    pub fn finish(mut self) -> Finished {
+    /// Ends the workers, but for those that hang: they end with the process. Returns what was counted, the faults by cause, and why the run gave up.
+    pub fn finish(self) -> Finished {
         let abandoned = {
             let mut state = self.shared.lock();
             state.closing = true;
             self.shared.work.notify_all();
             state.abandon()
         };
-        drop(self.pool.take());
+        let leaves_behind = self.overseer.has_disowned();
+        drop(self.overseer);
         in_flight::remove(&self.run_directory, self.comm.rank().0);
         self.comm.finish();
         let closed = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).close();
@@ -484,7 +465,7 @@ impl<'c> Engine<'c> {
         state.desk.counters.count(Number::ItemsSpilled, spilled);
         let error = state.error.take().or(closed.err());
         let faults = std::mem::take(&mut state.faults).into_iter().collect();
-        Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, error }
+        Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, leaves_behind, error }
     }
 }
 
@@ -499,6 +480,8 @@ pub struct Finished {
     pub abandoned: Vec<ChunkedFile>,
     /// What is to stand in the books for the root, on the rank that walked it.
     pub root_outcome: Option<Outcome>,
+    /// Items were taken from workers, which may have left temporary names.
+    pub leaves_behind: bool,
     /// Why the run gave up.
     pub error: Option<Error>,
 }

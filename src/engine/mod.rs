@@ -12,6 +12,7 @@ mod links;
 mod lists;
 mod lost;
 mod main_thread;
+mod overseer;
 mod part_file;
 mod remark_log;
 mod removals;

@@ -112,6 +112,8 @@ pub struct State {
     pub busy: u32,
     /// Workers among them that have been in one operation for long: their permits are lent out.
     pub hung: u32,
+    /// Workers that hang in an operation still, though their items were taken from them.
+    pub lost: u32,
     ranks: u32,
 }
 
@@ -214,11 +216,12 @@ impl State {
             closing: false,
             busy: 0,
             hung: 0,
+            lost: 0,
             ranks,
         }
     }
 
-    /// A worker takes an item, if there is any.
+    /// Takes an item for a worker, if there is any.
     pub fn take_item(&mut self, worker: usize) -> Option<Item> {
         let item = self.scheduler.take_item(&mut self.desk)?;
         if let Some(running) = self.running.get_mut(worker) {
@@ -228,7 +231,14 @@ impl State {
         Some(item)
     }
 
-    /// Takes in what a worker made of its item, in one step.
+    /// After a stop: a worker that hangs is not waited for. What it has is left as it was, for the next run.
+    pub fn abandon_running(&mut self, worker: usize) {
+        let items: Vec<Item> = self.running.get_mut(worker).and_then(Option::take).into_iter().collect();
+        self.lost += 1;
+        self.take_in(worker, Effects { items, ..Effects::default() }, Ok(Vec::new()));
+    }
+
+    /// Takes in what a worker made of its item, or what is to stand for that, in one step.
     fn take_in(&mut self, worker: usize, effects: Effects, listed: Result<Vec<FaultGroup>, Error>) {
         self.busy -= 1;
         if let Some(running) = self.running.get_mut(worker) {

@@ -1,5 +1,6 @@
 //! The workers of a rank: each takes an item, has the pass process it, and brings back its effects.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,18 +11,15 @@ use super::state::{Shared, State};
 use crate::counters::Number;
 use crate::fault::Error;
 
-/// Workers beyond the permitted number, which wait until another hangs.
-pub const SPARE: u32 = 4;
-
-/// Starts all workers.
-pub fn start(shared: &Arc<Shared>) -> Result<ThreadPool, Error> {
-    let workers = shared.watches.len();
+/// Starts workers, by their numbers.
+pub fn start(shared: &Arc<Shared>, numbers: Range<usize>) -> Result<ThreadPool, Error> {
+    let (first, workers) = (numbers.start, numbers.len());
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
-        .thread_name(|index| format!("worker-{index}"))
+        .thread_name(move |index| format!("worker-{}", first + index))
         .build()
         .map_err(|error| Error::Fatal(format!("{workers} worker threads can not be started: {error}")))?;
-    for index in 0..workers {
+    for index in numbers {
         let shared = Arc::clone(shared);
         pool.spawn(move || work(&shared, index));
     }
@@ -30,6 +28,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<ThreadPool, Error> {
 
 fn work(shared: &Shared, index: usize) {
     let Some(watch) = shared.watches.get(index) else { return };
+    watch.belongs_to_this_thread();
     let mut state = shared.lock();
     while !state.closing {
         let permitted = state.busy < shared.threads + state.hung;
@@ -41,10 +40,17 @@ fn work(shared: &Shared, index: usize) {
             state = shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
             continue;
         };
+        watch.start();
         drop(state);
 
         let started = Instant::now();
         let mut effects = shared.context.process(item, watch);
+        if watch.is_disowned() {
+            // What it would bring is in the books already, in another way.
+            state = shared.lock();
+            state.lost -= 1;
+            continue;
+        }
         let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         effects.count(Number::Items, 1);
         effects.count(Number::BusyNanoseconds, busy);

@@ -39,15 +39,16 @@ fn look(fd: &Fd, name: &CStr, flags: rustix::fs::AtFlags) -> Result<Attributes, 
 
 /// The size in which a file is best written: a block, on Lustre a stripe. At least 1.
 pub fn block_bytes(fd: &Fd) -> Result<u64, Failure> {
-    let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| fd.failure("fstat", errno(error)))?;
+    let stat =
+        uninterrupted(|| rustix::fs::fstat(fd.as_fd()).map_err(errno)).map_err(|errno| fd.failure("fstat", errno))?;
     Ok(u64::try_from(stat.st_blksize).unwrap_or(1).max(1))
 }
 
 /// The mount through which a directory was reached (Linux 5.8).
 pub fn mount_id(fd: &Fd) -> Result<u64, Failure> {
     let flags = rustix::fs::AtFlags::EMPTY_PATH;
-    let stat = rustix::fs::statx(fd.as_fd(), c"", flags, StatxFlags::MNT_ID)
-        .map_err(|error| fd.failure("statx", errno(error)))?;
+    let stat = uninterrupted(|| rustix::fs::statx(fd.as_fd(), c"", flags, StatxFlags::MNT_ID).map_err(errno))
+        .map_err(|errno| fd.failure("statx", errno))?;
     if !StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID) {
         return Err(fd.failure("statx", Errno::ENODATA));
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::fence;
 use crate::fault::{Failure, Side};
 
 /// An open descriptor. Dropping it closes it too, but says nothing of errors; std's `File` knows
@@ -43,6 +44,7 @@ impl Fd {
 
     /// Where /proc tells its path.
     pub(super) fn proc_path(&self) -> String {
+        fence::note(self.side);
         format!("/proc/self/fd/{}", self.fd.as_raw_fd())
     }
 
@@ -59,15 +61,18 @@ impl Fd {
 
 impl AsFd for Fd {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        fence::note(self.side);
         self.fd.as_fd()
     }
 }
 
-/// Calls again while a signal interrupts. Signals are blocked in all threads but one, so this is
-/// for file systems that give EINTR of their own.
+/// Makes a call, unless this worker's item was given to others (`fence`). Calls again while a signal
+/// interrupts. Signals are blocked in all threads but one, so this is for file systems that give EINTR of
+/// their own.
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     let tries_max = 1000;
     for _ in 0..tries_max {
+        fence::check()?;
         match call() {
             Err(Errno::EINTR) => {}
             result => return result,

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use rustix::fs::{FileType, RawDir};
 
 use super::fd::{Fd, errno};
+use super::fence;
 use crate::fault::Failure;
 use crate::tree::Kind;
 use crate::tree::names::is_name;
@@ -24,7 +25,9 @@ pub fn list(directory: &Fd, mut visit: impl FnMut(&CStr, Option<Kind>, u64)) -> 
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
     let mut interruptions = 0;
-    while let Some(entry) = entries.next() {
+    loop {
+        fence::check().map_err(|errno| directory.failure("getdents64", errno))?;
+        let Some(entry) = entries.next() else { return Ok(()) };
         let entry = match entry {
             Ok(entry) => entry,
             Err(rustix::io::Errno::INTR) if interruptions < INTERRUPTIONS_MAX => {
@@ -40,7 +43,6 @@ pub fn list(directory: &Fd, mut visit: impl FnMut(&CStr, Option<Kind>, u64)) -> 
             _ => return Err(directory.failure("getdents64", Errno::EBADMSG)),
         }
     }
-    Ok(())
 }
 
 fn kind(file_type: FileType) -> Option<Kind> {
@@ -61,6 +63,7 @@ pub fn first(directory: &Fd, count: usize, mut visit: impl FnMut(&CStr)) -> Resu
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
     let (mut left, mut interruptions) = (count, 0);
+    fence::check().map_err(|errno| directory.failure("getdents64", errno))?;
     while left > 0
         && let Some(entry) = entries.next()
     {

@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod data;
 pub mod fd;
+pub mod fence;
 pub mod in_flight;
 pub mod layout;
 pub mod list;

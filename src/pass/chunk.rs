@@ -154,7 +154,7 @@ fn is_same(
     watch: &Watch,
     effects: &mut Effects,
 ) -> Result<ChunkFate, Failure> {
-    watch.begin("compare", &file.path, None);
+    watch.begin_name("compare", &file.path);
     let Some(source) = open_source(context, file, chunk)? else {
         return Ok(ChunkFate::Changed);
     };
@@ -179,7 +179,7 @@ fn copy(
     watch: &Watch,
     effects: &mut Effects,
 ) -> Result<ChunkFate, Failure> {
-    watch.begin("copy", &file.path, None);
+    watch.begin_name("copy", &file.path);
     let Some(source) = open_source(context, file, chunk)? else {
         return Ok(ChunkFate::Changed);
     };
@@ -194,7 +194,7 @@ fn copy(
     }
     data::flush_range(&target, &range, &context.copying)?;
     if let (Some(hashing), Some(digest)) = (context.copying.hashing, &copied.digest) {
-        watch.begin("verify", &file.path, None);
+        watch.begin_name("verify", &file.path);
         if !data::reads_back(&target, range.clone(), hashing, digest, &mut |_| watch.alive())? {
             effects.fault(Fault {
                 path: file.path.clone(),
@@ -237,7 +237,7 @@ fn open_target(context: &Context, file: &ChunkedFile, temporary: &CStr) -> Resul
 /// All chunks have ended. A copy gets the second look at its source, metadata, times and final name; a
 /// comparison has its consequences.
 pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &Watch, effects: &mut Effects) {
-    watch.begin("publish", &file.path, None);
+    watch.begin_name("publish", &file.path);
     let path = file.path.clone();
     let (parent, name) = match parts(&path) {
         Ok(parts) => parts,

@@ -14,7 +14,7 @@ use crate::fault::{Failure, Side};
 use crate::fs::attributes;
 use crate::tree::decide::Skip;
 use crate::tree::names::Listed;
-use crate::tree::{Attributes, DirectoryItem, Item, Kind, Names, Outcome};
+use crate::tree::{Attributes, DirectoryItem, Item, Kind, Names, Outcome, Parked};
 
 /// Runs one item.
 pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effects) {
@@ -44,8 +44,8 @@ fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mu
             (None, false)
         }
     };
-    let outcome = outcome.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     watch.begin("settle", &pair.item.path, None);
+    let outcome = outcome.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     settle::now_or_later(context, pair, outcome, whole, effects);
 }
 
@@ -132,7 +132,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     let mut done = 0;
     watch.begin("look", &pair.item.path, None);
     for (name, _) in names.iter() {
-        watch.next_name("look", name);
+        watch.next_name("look", name, Some(Kind::Directory));
         context.limits.entry(watch);
         one(context, pair, name, effects);
         done += 1;
@@ -173,6 +173,7 @@ fn one(context: &Context, pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
             target: Some(target.identity),
             mount: pair.mount_of(name, &source),
             made: false,
+            parked: Parked::NEVER,
         })),
         Ok(None) => effects.miss(Kind::Directory, pair.path(name), Outcome::Failed, Side::Target, NO_TWIN),
         Err(failure) => effects.fail(Kind::Directory, pair.path(name), failure),

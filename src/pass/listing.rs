@@ -55,15 +55,16 @@ pub struct TooMany {
     pub rounds: u32,
 }
 
-/// Lists both sides of a pair and joins them. What this run made is empty: others keep out of 0700,
-/// and a name that is there all the same is met when it is to be created.
+/// Lists both sides of a pair and joins them. What this run made is empty, unless there was a try before:
+/// others keep out of 0700, and a name that is there all the same is met when it is to be created.
 pub fn both_listings(
     context: &Context,
     pair: &Pair<'_>,
     part: Part,
     effects: &mut Effects,
 ) -> Result<Listings, TooMany> {
-    let target = (!pair.item.made || context.resumed && !context.dry_run).then_some(&pair.target);
+    let is_empty = pair.item.made && !pair.item.parked.is_retry() && !context.resumed;
+    let target = (!is_empty && pair.has_target).then_some(&pair.target);
     listings(context, &pair.item, &pair.source, target, part, effects)
 }
 
@@ -85,7 +86,7 @@ pub fn listings(
     for directory in std::iter::once(source).chain(target) {
         let is_source = directory.side() == Side::Source;
         let visit = |name: &CStr, kind, _inode| {
-            if !part.has(name) || !is_source && private == Some(name) {
+            if !part.has(name) || !is_source && private == Some(name) || item.parked.has(name) {
                 return;
             }
             if join.bytes() > bytes_max {

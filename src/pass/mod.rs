@@ -18,6 +18,7 @@ mod listing;
 pub mod metadata;
 pub mod mirror;
 pub mod pair;
+pub mod park;
 pub mod plan;
 pub mod project;
 pub mod remove;
@@ -173,6 +174,11 @@ impl Context {
         self.held.get().is_some_and(|held| held.has(path))
     }
 
+    /// What closing the books of an item goes by.
+    pub fn park_rules(&self) -> park::Rules<'_> {
+        park::Rules { plans: self.planning.is_some(), held: self.held.get() }
+    }
+
     /// The target inode as the walk left it: a dry run takes no name away, but counts as if it had.
     pub fn without_gone(&self, target: Attributes) -> Attributes {
         let gone = self.gone.get().and_then(|gone| gone.get(&target.identity)).copied().unwrap_or(0);
@@ -183,7 +189,9 @@ impl Context {
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
         let mut effects = Effects::default();
         match item {
-            Item::Doom { path, proof, round } => remove::doom(self, &path, &proof, round, watch, &mut effects),
+            Item::Doom { path, proof, round, parked } => {
+                remove::doom(self, &remove::Victim { path, proof, round, parked }, watch, &mut effects);
+            }
             Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
             item if self.compares() => compare::process(self, item, watch, &mut effects),

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Context;
 use crate::fault::{Failure, Side};
 use crate::fs::{Fd, attributes, open, xattr};
-use crate::tree::{Attributes, DirectoryItem, Identity, Kind, TreePath};
+use crate::tree::{Attributes, DirectoryItem, Identity, Kind, Parked, TreePath};
 
 /// A directory of both trees.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl<'c> Pair<'c> {
     /// Opens both directories whatever their identity: for one name whose own identity is known.
     pub fn open_any(context: &'c Context, path: TreePath) -> Result<Self, Trouble> {
         let source = Identity { inode: 0, birth: None };
-        let item = DirectoryItem { path, source, target: None, mount: 0, made: false };
+        let item = DirectoryItem { path, source, target: None, mount: 0, made: false, parked: Parked::NEVER };
         Self::open_checked(context, item, false)
     }
 

@@ -14,7 +14,7 @@ use crate::fs::attributes;
 use crate::tree::decide::Skip;
 use crate::tree::names::Listed;
 use crate::tree::removal::{Absent, Lack};
-use crate::tree::{Attributes, DirectoryItem, Doomed, Item, Kind, Names, Outcome, Proof};
+use crate::tree::{Attributes, DirectoryItem, Doomed, Item, Kind, Names, Outcome, Parked, Proof};
 
 /// Runs one item of a walk that only plans.
 pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effects) {
@@ -53,6 +53,7 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
                 None => {}
             }
             sub_directories(context, &pair, &listings, watch, effects);
+            watch.begin("list", &item.path, None);
             sweep::left_overs(context, &pair, &listings.target_only, effects);
             sweep::left_overs(context, &pair, &listings.left_out, effects);
             // Nothing is missing on the source that was not listed to its end.
@@ -75,7 +76,7 @@ fn sub_directories(context: &Context, pair: &Pair<'_>, listings: &Listings, watc
         if listed.kind.is_none() && chosen::leaves_out(context, &pair.item.path, name, Kind::Directory) {
             continue;
         }
-        watch.next_name("look", name);
+        watch.next_name("look", name, Some(Kind::Directory));
         context.limits.entry(watch);
         let looked = attributes::of_name(&pair.source, name)
             .and_then(|source| Ok((source, attributes::of_name(&pair.target, name)?)));
@@ -120,6 +121,7 @@ fn sub_directory(
         target: Some(target.identity),
         mount: pair.mount_of(name, source),
         made: false,
+        parked: Parked::NEVER,
     }));
 }
 

@@ -63,6 +63,8 @@ pub struct Summary {
     pub target_only: u64,
     /// Left-overs of dead runs that were removed.
     pub swept: u64,
+    /// Operations that had no answer: their entries have failed.
+    pub parked: u64,
     /// Hard links.
     pub links: Links,
     /// What could not be set, by kind.

@@ -215,6 +215,10 @@ fn remarks(summary: &Summary) -> Option<String> {
         let inodes = plural(summary.links.split, "source inode", "source inodes");
         lines.push(format!("{inodes} became several on DST: see the fault list"));
     }
+    if summary.parked > 0 {
+        let operations = plural(summary.parked, "operation", "operations");
+        lines.push(format!("{operations} had no answer, so their entries were parked: see the fault list"));
+    }
     if summary.swept > 0 {
         lines.push(format!("{} of a dead run removed", plural(summary.swept, "left-over", "left-overs")));
     }

@@ -31,7 +31,7 @@ use crate::tree::filter::Filter;
 use crate::tree::listed::Extent;
 use crate::tree::path::escaped;
 use crate::tree::suspects::Suspects;
-use crate::tree::{DirectoryItem, Doubt, Item, Time, TreePath};
+use crate::tree::{DirectoryItem, Doubt, Item, Parked, Time, TreePath};
 
 const NONCE: &std::ffi::CStr = c"nonce";
 const NONCE_IN_STATE: &str = "nonce";
@@ -100,6 +100,7 @@ impl Ready {
             target: Some(target.attributes.identity),
             mount: 0,
             made: self.made,
+            parked: Parked::NEVER,
         };
         let (source_key, target_key) = (source.key(), target.key());
         let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };

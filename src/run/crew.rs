@@ -111,6 +111,7 @@ impl<'c> Crew<'c> {
             checkpoints,
             stop_sign: self.stop_sign.clone(),
             rank_timeout: self.config.rank_timeout,
+            op_timeout: self.config.op_timeout,
             seed,
         }
     }

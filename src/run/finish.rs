@@ -1,9 +1,11 @@
 //! The end of a run over a target: make all durable, settle the root, sum up, print what was changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::agree::{agree, from_root};
 use super::begin::Begun;
+use super::bounded::within;
 use super::clock::Clock;
 use super::crew::Crew;
 use super::frame::Passed;
@@ -14,11 +16,12 @@ use super::{Conclusion, end, known, lists, resume};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{Ended, Finished};
-use crate::fault::Error;
+use crate::fault::{Error, Failure, Fault, Side};
 use crate::fs::{data, path_list};
+use crate::pass::park::PARKED;
 use crate::pass::{Context, Effects, Purpose, Watch, chunk, settle};
 use crate::report::differences::Manner;
-use crate::tree::{DirectoryItem, Kind, Outcome};
+use crate::tree::{ChunkedFile, DirectoryItem, Kind, Outcome, TreePath};
 
 /// What the passes left.
 pub struct Walked {
@@ -35,9 +38,10 @@ pub struct Walked {
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
     let Walked { passed: Passed { ended, has_walked }, story, finished, mut clock } = walked;
-    let Finished { mut counters, mut faults, abandoned, root_outcome, error } = finished;
+    let Finished { mut counters, mut faults, abandoned, root_outcome, leaves_behind, error } = finished;
+    let limit = crew.config.op_timeout;
     if !crew.goes_on() {
-        abandoned.iter().for_each(|file| chunk::discard(&begun.context, file));
+        discard(limit, &begun.context, abandoned);
     }
     clock.lap();
     let error = agree(comm, &crew.roster, error.map_or(Ok(()), Err)).err();
@@ -46,7 +50,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let error = error.or(flushed.err());
     clock.seconds.flush = clock.lap();
 
-    let leaves_behind = begun.context.temporaries.leaves_behind();
+    let leaves_behind = leaves_behind || begun.context.temporaries.leaves_behind();
     let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
     let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
     let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
@@ -72,10 +76,16 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
                 (true, false, false) => Ending::Partly,
                 (true, false, true) => Ending::Whole,
             };
-            end::give_back(private, lock, &context.trees.target, ending);
+            let context = Arc::clone(&context);
+            // A lock that stays is a dead run's when this process has ended.
+            let _ = within(limit, move || end::give_back(private, lock, &context.trees.target, ending));
         }
-        let effects =
-            if has_walked { root(&context, &begun.root, root_outcome, error.is_some()) } else { Effects::default() };
+        let effects = if has_walked {
+            let (context, item, has_failed) = (Arc::clone(&context), begun.root.clone(), error.is_some());
+            within(limit, move || root(&context, &item, root_outcome, has_failed)).unwrap_or_else(root_parked)
+        } else {
+            Effects::default()
+        };
         counters.merge(&effects.counters);
         listed = lists::of_root(&crew, &run_directory, &effects);
     }
@@ -148,11 +158,40 @@ fn make_durable(crew: &Crew<'_>, comm: &mut dyn Comm, begun: &Begun) -> Result<(
 }
 
 /// Once on each node: what it wrote is made durable.
-pub fn flush(crew: &Crew<'_>, context: &Context) -> Result<(), Error> {
+pub fn flush(crew: &Crew<'_>, context: &Arc<Context>) -> Result<(), Error> {
     if context.dry_run || !crew.roster.leads_node() {
         return Ok(());
     }
-    data::flush_file_system(&context.trees.target).map_err(data::may_be_lost)
+    let (limit, context) = (crew.config.op_timeout, Arc::clone(context));
+    match within(limit, move || data::flush_file_system(&context.trees.target)) {
+        Some(flushed) => flushed.map_err(data::may_be_lost),
+        None => Err(Error::Fatal(format!(
+            "what was written to DST may be lost: syncfs: no answer for {} s (--op-timeout); run the same command \
+             again when DST answers",
+            limit.unwrap_or_default().as_secs()
+        ))),
+    }
+}
+
+/// Takes away what a stopped run has of large files.
+fn discard(limit: Option<Duration>, context: &Arc<Context>, abandoned: Vec<ChunkedFile>) {
+    if !abandoned.is_empty() {
+        let context = Arc::clone(context);
+        // What has no answer is swept by a later run.
+        let _ = within(limit, move || abandoned.iter().for_each(|file| chunk::discard(&context, file)));
+    }
+}
+
+/// The root was not settled, as it had no answer.
+fn root_parked() -> Effects {
+    let mut effects = Effects::default();
+    effects.count(Number::Listed, 1);
+    effects.count(Number::Parked, 1);
+    effects.see(Kind::Directory);
+    let (side, operation, errno) = (Side::Target, "settle", nix::errno::Errno::ETIMEDOUT as i32);
+    effects.end(Kind::Directory, Outcome::Failed);
+    effects.fault(Fault { note: PARKED, ..Fault::of(TreePath::root(), Failure { side, operation, errno }) });
+    effects
 }
 
 /// The root is settled last, when nothing of ours is in it any more. Nothing lists it, so it is seen here.

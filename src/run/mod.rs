@@ -3,6 +3,7 @@
 mod again;
 mod agree;
 mod begin;
+mod bounded;
 mod choose;
 mod clock;
 mod cmp;

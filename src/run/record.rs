@@ -142,6 +142,7 @@ impl Recorder<'_> {
             verified: self.crew.config.copying.hashing.filter(|_| writes).map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
+            parked: number(Number::Parked),
             links: Links {
                 groups: number(Number::LinkGroups),
                 outside: number(Number::LinkGroupsOutside),

@@ -24,7 +24,7 @@ use crate::fs::tree_root::TreeRoot;
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Effects, Limits, Temporaries};
 use crate::report::Progress;
-use crate::tree::{DirectoryItem, Fate, Item, Kept, Kind, Proof, TreePath};
+use crate::tree::{DirectoryItem, Fate, Item, Kept, Kind, Parked, Proof, TreePath};
 
 /// `pmirror rm --tree`.
 pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -105,8 +105,14 @@ fn begun(
         held: OnceLock::new(),
     });
     let identity = root.attributes.identity;
-    let root_item =
-        DirectoryItem { path: TreePath::root(), source: identity, target: Some(identity), mount: 0, made: false };
+    let root_item = DirectoryItem {
+        path: TreePath::root(),
+        source: identity,
+        target: Some(identity),
+        mount: 0,
+        made: false,
+        parked: Parked::NEVER,
+    };
     let fs_types = (root.view.fs_type, root.view.fs_type);
     Ok(Begun { context, root: root_item, listed: None, run_directory, held: None, fs_types })
 }
@@ -121,7 +127,7 @@ fn remove(
     let mut engine = crew.engine(begun, comm, None)?;
     clock.seconds.start = clock.lap();
     progress.enter("remove");
-    let seed = Item::Doom { path: TreePath::root(), proof: Proof::Asked, round: (0, 1) };
+    let seed = Item::Doom { path: TreePath::root(), proof: Proof::Asked, round: (0, 1), parked: Parked::NEVER };
     let seeds = if crew.is_root() { vec![seed] } else { Vec::new() };
     let ended = engine.run_pass(seeds, &mut |report| progress.observe(report));
     clock.seconds.remove = clock.lap();

@@ -7,6 +7,7 @@ use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
+use super::parked::Parked;
 use super::path::TreePath;
 use super::removal::{self, Doomed, DoomedNames, Kept, Proof, RemovalNews};
 use super::side::Side;
@@ -26,6 +27,8 @@ pub struct DirectoryItem {
     pub mount: u64,
     /// This run made the target directory.
     pub made: bool,
+    /// Its names that are left alone, as an operation on them had no answer.
+    pub parked: Parked,
 }
 
 /// The unit of stealing.
@@ -98,6 +101,8 @@ pub enum Item {
         proof: Proof,
         /// One look of several at a directory too large to be held at once: (this one, all).
         round: (u32, u32),
+        /// Its names that are left alone, as an operation on them had no answer.
+        parked: Parked,
     },
     /// Remove names from a directory of the target.
     Remove {
@@ -143,7 +148,7 @@ impl Item {
 
     /// Bytes in memory, about.
     pub fn bytes(&self) -> usize {
-        let path = |directory: &DirectoryItem| directory.path.as_bytes().len();
+        let path = |directory: &DirectoryItem| directory.path.as_bytes().len() + directory.parked.bytes();
         let content = match self {
             Item::Directory(directory)
             | Item::Round { directory, .. }
@@ -152,7 +157,7 @@ impl Item {
             Item::Batch { directory, names } | Item::Again { directory, names } => {
                 path(directory) + names.bytes() + 2 * names.len()
             }
-            Item::Doom { path, .. } => path.as_bytes().len(),
+            Item::Doom { path, parked, .. } => path.as_bytes().len() + parked.bytes(),
             Item::Remove { doomed, names } => doomed.path.as_bytes().len() + names.bytes(),
             Item::RemoveDirectory { doomed, .. } => doomed.path.as_bytes().len(),
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,

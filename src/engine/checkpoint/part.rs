@@ -168,7 +168,7 @@ mod tests {
 
     use super::super::Table;
     use super::*;
-    use crate::tree::{DirectoryItem, Identity, Item, TreePath};
+    use crate::tree::{DirectoryItem, Identity, Item, Parked, TreePath};
 
     fn header() -> Header {
         Header::new(7, Cut(3), Rank(1))
@@ -176,7 +176,14 @@ mod tests {
 
     fn item(path: &[u8]) -> Item {
         let source = Identity { inode: 5, birth: None };
-        Item::Directory(DirectoryItem { path: TreePath::from(path), source, target: None, mount: 0, made: true })
+        Item::Directory(DirectoryItem {
+            path: TreePath::from(path),
+            source,
+            target: None,
+            mount: 0,
+            made: true,
+            parked: Parked::NEVER,
+        })
     }
 
     fn pieces() -> Vec<Piece> {

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use super::extents::Answer;
 use crate::fault::Failure;
 use crate::fs::fd::{Fd, errno, uninterrupted};
+use crate::fs::fence;
 
 /// Reads once; 0 is the end of the file.
 pub(super) fn read_at(file: &Fd, window: &mut [u8], offset: u64) -> Result<usize, Failure> {
@@ -81,7 +82,7 @@ pub fn set_size(file: &Fd, size: u64) -> Result<(), Failure> {
 /// Makes data and size durable. After an error the data are lost and must be written anew: a second
 /// call would answer 0 and prove nothing (fsync(2), "NOTES").
 pub fn flush(file: &Fd) -> Result<(), Failure> {
-    fdatasync(file.as_fd()).map_err(|errno| file.failure("fdatasync", errno))
+    fence::check().and_then(|()| fdatasync(file.as_fd())).map_err(|errno| file.failure("fdatasync", errno))
 }
 
 /// Makes everything durable that this node has written to a file system; errors since the file was
@@ -125,10 +126,11 @@ fn advise(file: &Fd, range: &Range<u64>, advice: PosixFadviseAdvice) {
 
 /// Turns O_DIRECT on or off. False: the file system does not have it, or not for this file.
 pub(super) fn set_direct(file: &Fd, on: bool) -> bool {
-    let set = || -> rustix::io::Result<()> {
-        let mut flags = rustix::fs::fcntl_getfl(file.as_fd())?;
+    let set = || -> Result<(), Errno> {
+        fence::check()?;
+        let mut flags = rustix::fs::fcntl_getfl(file.as_fd()).map_err(errno)?;
         flags.set(OFlags::DIRECT, on);
-        rustix::fs::fcntl_setfl(file.as_fd(), flags)
+        rustix::fs::fcntl_setfl(file.as_fd(), flags).map_err(errno)
     };
     set().is_ok()
 }

@@ -16,7 +16,7 @@ use crate::tree::decide::Skip;
 use crate::tree::difference::Level;
 use crate::tree::item::LinkKey;
 use crate::tree::names::Listed;
-use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, Outcome, TreePath};
+use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, Outcome, Parked, TreePath};
 
 /// Looks at one name.
 pub fn one(look: &mut Look<'_>, sides: &Sides, name: &CStr, listed: Listed) {
@@ -126,6 +126,7 @@ fn sub_directory(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: A
         target: existing.map(|target| target.identity),
         mount: mount_of(&sides.item, &sides.source_was, entry.name, &source),
         made: existing.is_none(),
+        parked: Parked::NEVER,
     }));
 }
 

@@ -23,7 +23,7 @@ pub fn cut(look: &mut Look<'_>, path: TreePath, (source, target): (Attributes, A
 /// they are read again, by this worker.
 pub fn judge(look: &mut Look<'_>, file: &ChunkedFile, fate: ChunkFate) {
     let (path, kind) = (&file.path, Kind::File);
-    look.watch.begin("compare", path, None);
+    look.watch.begin_name("compare", path);
     let was = (file.source, file.target);
     let content = match fate {
         ChunkFate::Right => Some(Content { was, same: true }),

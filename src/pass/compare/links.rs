@@ -96,7 +96,7 @@ pub fn tell(look: &mut Look<'_>, key: LinkKey, kind: Kind, links: u32, path: Tre
 fn look_at(look: &mut Look<'_>, members: Vec<TreePath>, kind: Kind, is_meant: impl Fn(&Member) -> bool) -> Vec<Member> {
     let mut looked = Vec::with_capacity(members.len());
     for path in members {
-        look.watch.begin("compare", &path, None);
+        look.watch.begin_name("compare", &path);
         let Some((directory, name)) = parts(&path) else { continue };
         let place = match Place::open(look.context, &directory) {
             Ok(place) => place,
@@ -177,6 +177,7 @@ fn judge_all(
 }
 
 fn compare(look: &mut Look<'_>, member: &Member) -> Result<Judged, Failure> {
+    look.watch.begin_name("compare", &member.path);
     let gone = Failure { side: Side::Source, operation: "openat", errno: nix::errno::Errno::ENOENT as i32 };
     let (directory, name) = parts(&member.path).ok_or(gone)?;
     let place = Place::open(look.context, &directory).map_err(|trouble| entry::failure_of(trouble, gone))?;

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::sides::Sides;
 use super::{Look, entry};
 use crate::fs::path_list::PathList;
-use crate::pass::mirror::listed::{PART_BYTES, Part, abandon, cut, find, is_aside, lost, no_list, only_what_is_listed};
+use crate::pass::mirror::listed::{
+    PART_BYTES, Part, abandon, cut, find, is_aside, leave_alone, lost, no_list, only_what_is_listed,
+};
 use crate::pass::mirror::report;
 use crate::tree::Item;
 use crate::tree::listed::{Extent, Group, Groups};
@@ -41,7 +43,7 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
         match groups.next() {
             Ok(None) => return,
             Ok(Some(group)) => {
-                look.watch.next_name("compare", &group.name);
+                look.watch.next_name("compare", &group.name, None);
                 look.context.limits.entry(look.watch);
                 one(look, sides, list, &group);
             }
@@ -63,6 +65,9 @@ fn one(look: &mut Look<'_>, sides: &Sides, list: &PathList, group: &Group) {
     let path = sides.item.path.join(&group.name);
     if is_aside(look.context, group, &path, look.effects) {
         return;
+    }
+    if sides.item.parked.has(&group.name) {
+        return leave_alone(list, group, &path, look.effects);
     }
     let Some(source) = find(list, group, &sides.source, &path, look.effects) else {
         return;

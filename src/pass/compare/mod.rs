@@ -163,7 +163,7 @@ impl Look<'_> {
         let mut done = 0;
         self.watch.begin("compare", &sides.item.path, None);
         for (name, listed) in names.iter() {
-            self.watch.next_name("compare", name);
+            self.watch.next_name("compare", name, listed.kind);
             self.context.limits.entry(self.watch);
             entry::one(self, sides, name, listed);
             done += 1;

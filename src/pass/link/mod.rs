@@ -116,7 +116,7 @@ fn look_at_all(
     effects: &mut Effects,
 ) -> Vec<Member> {
     let one = |path| {
-        watch.begin("link", &path, None);
+        watch.begin_name("link", &path);
         context.limits.entry(watch);
         look(context, path, Some(group.key.inode), group.kind, effects)
     };
@@ -256,7 +256,7 @@ fn bring_together<'m>(
                 effects.end(kind, Outcome::Same);
                 continue;
             }
-            watch.begin("link", &member.path, None);
+            watch.begin_name("link", &member.path);
             let aspects = aspects(context, member, kind);
             match link(context, path, inode, member) {
                 Ok(true) => {
@@ -394,6 +394,7 @@ fn make(
     let Some((parent, name)) = parts(&member.path) else {
         return Made::Not;
     };
+    watch.begin_name("copy", &member.path);
     let pair = match Pair::open_any(context, parent) {
         Ok(pair) => pair,
         Err(trouble) => {

@@ -19,7 +19,7 @@ pub fn judge(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut E
             effects.end(kind, Outcome::Same);
             continue;
         }
-        watch.begin("part", &path, None);
+        watch.begin_name("part", &path);
         context.limits.entry(watch);
         let Some(member) = look(context, path, None, kind, effects) else { continue };
         let shared = member.target.filter(|target| target.identity == key.inode && target.links > 1);

@@ -17,7 +17,7 @@ use crate::pass::{aside, chosen, dry, frozen, plan};
 use crate::tree::decide::{Action, Known, Skip, decide, must_look_at_xattrs};
 use crate::tree::item::{LinkKey, Turn};
 use crate::tree::names::Listed;
-use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, LinkNote, Names, Note, Outcome};
+use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, LinkNote, Names, Note, Outcome, Parked};
 
 /// A name under work. Its kind in the books is the one under which it was seen.
 pub struct Entry<'n> {
@@ -342,6 +342,7 @@ fn sub_directory(
         target: existing.map(|target| target.identity),
         mount: work.pair.mount_of(entry.name, source),
         made: existing.is_none(),
+        parked: Parked::NEVER,
     }));
     Ok(())
 }

@@ -93,7 +93,7 @@ pub fn finish_group(work: &mut Work<'_>) {
     let drafts = std::mem::take(&mut work.group).drafts;
     let mut durable = Vec::with_capacity(drafts.len());
     for draft in drafts {
-        work.watch.next_name("flush", &draft.name);
+        work.watch.next_name("flush", &draft.name, Some(draft.kind));
         match data::flush_range(&draft.target, &(0..draft.copied.end), &work.context.copying) {
             Ok(()) => durable.push(draft),
             Err(failure) => discard(work, draft, failure),
@@ -101,7 +101,7 @@ pub fn finish_group(work: &mut Work<'_>) {
     }
     for draft in durable {
         if let Some(draft) = verified(work, draft) {
-            work.watch.next_name("publish", &draft.name);
+            work.watch.next_name("publish", &draft.name, Some(draft.kind));
             publish(work, draft);
         }
     }
@@ -116,7 +116,7 @@ fn verified(work: &mut Work<'_>, draft: Draft) -> Option<Draft> {
     let (Some(hashing), Some(digest)) = (work.context.copying.hashing, &draft.copied.digest) else {
         return Some(draft);
     };
-    work.watch.next_name("verify", &draft.name);
+    work.watch.next_name("verify", &draft.name, Some(draft.kind));
     let (range, watch) = (0..draft.copied.end, work.watch);
     match data::reads_back(&draft.target, range, hashing, digest, &mut |_| watch.alive()) {
         Ok(true) => Some(draft),

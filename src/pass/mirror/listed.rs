@@ -109,7 +109,7 @@ fn work_on(
         match groups.next() {
             Ok(None) => break,
             Ok(Some(group)) => {
-                watch.next_name("copy", &group.name);
+                watch.next_name("copy", &group.name, None);
                 context.limits.entry(watch);
                 one(&mut work, list, &group);
             }
@@ -140,6 +140,9 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     if is_aside(work.context, group, &work.pair.path(name), work.effects) {
         return;
     }
+    if work.pair.item.parked.has(name) {
+        return leave_alone(list, group, &work.pair.path(name), work.effects);
+    }
     let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
         return;
     };
@@ -147,7 +150,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
-    let on_target = !work.pair.item.made || work.context.resumed;
+    let on_target = !work.pair.item.made || work.pair.item.parked.is_retry() || work.context.resumed;
     entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
@@ -203,6 +206,13 @@ pub fn only_what_is_listed(effects: &mut Effects, items_before: usize, below: Ex
     }
 }
 
+/// A name that is left alone stands in the books since an operation on it had no answer. What is listed
+/// below it shares its fate.
+pub fn leave_alone(list: &PathList, group: &Group, path: &TreePath, effects: &mut Effects) {
+    let failure = Failure { side: Side::Source, operation: "", errno: Errno::ETIMEDOUT as i32 };
+    miss_below(list, path, group.below, failure, effects);
+}
+
 const NOT_THERE: &str = "listed in --files-from, but not found";
 
 /// Paths below one missing directory that are listed as faults, each by itself; the effects of an item
@@ -212,11 +222,11 @@ const FAULTS_MAX: u64 = 1_000;
 /// A listed path that is not there has failed: the operator asked for it.
 /// What failed in another run, and is gone since, has vanished: nobody asked for it by name.
 fn miss(list: &PathList, path: &TreePath, failure: Failure, effects: &mut Effects) {
-    let is_absent = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::ENOTDIR);
-    let (outcome, note) = match (is_absent, list.of_faults) {
-        (true, true) => (Outcome::Vanished, "gone since it failed"),
-        (true, false) => (Outcome::Failed, NOT_THERE),
-        (false, _) => (Outcome::Failed, ""),
+    let (outcome, note) = match (Errno::from_raw(failure.errno), list.of_faults) {
+        (Errno::ENOENT | Errno::ENOTDIR, true) => (Outcome::Vanished, "gone since it failed"),
+        (Errno::ENOENT | Errno::ENOTDIR, false) => (Outcome::Failed, NOT_THERE),
+        (Errno::ETIMEDOUT, _) => (Outcome::Failed, "not looked at: a directory above it was parked"),
+        _ => (Outcome::Failed, ""),
     };
     miss_in_books(outcome, effects);
     effects.fault(Fault { outcome, note, ..Fault::of(path.clone(), failure) });

@@ -87,7 +87,7 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
         let kind = listed.kind.unwrap_or(Kind::Unknown);
         match &pair {
             Ok(pair) => {
-                watch.next_name("copy", name);
+                watch.next_name("copy", name, Some(kind));
                 let mut work = Work::new(context, pair, watch, effects);
                 work.may_plan = false;
                 // In a dry run the directory is still there.
@@ -235,7 +235,7 @@ fn work_on(context: &Context, pair: &Pair<'_>, names: &Names, watch: &Watch, eff
     watch.begin("copy", &pair.item.path, None);
     let mut work = Work::new(context, pair, watch, effects);
     for (name, listed) in names.iter() {
-        watch.next_name("copy", name);
+        watch.next_name("copy", name, listed.kind);
         context.limits.entry(watch);
         entry::one(&mut work, name, listed);
         done += 1;

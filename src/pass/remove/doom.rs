@@ -14,20 +14,27 @@ use crate::pass::{Context, Effects, Watch};
 use crate::tree::guard::{Loss, subtree_of};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
-use crate::tree::{Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Proof, Time, TreePath};
+use crate::tree::{Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath};
 
 /// No inode has this number.
-const NO_INODE: Identity = Identity { inode: 0, birth: None };
+pub const NO_INODE: Identity = Identity { inode: 0, birth: None };
+
+/// A directory that is to go, or a part of its names.
+pub struct Victim {
+    /// The directory.
+    pub path: TreePath,
+    /// Why it may go.
+    pub proof: Proof,
+    /// (this part, all parts).
+    pub round: (u32, u32),
+    /// Names that are left alone.
+    pub parked: Parked,
+}
 
 /// Lists a directory that is to go, or a part of its names.
-pub fn doom(
-    context: &Context,
-    path: &TreePath,
-    proof: &Proof,
-    (round, rounds): (u32, u32),
-    watch: &Watch,
-    effects: &mut Effects,
-) {
+pub fn doom(context: &Context, victim: &Victim, watch: &Watch, effects: &mut Effects) {
+    let Victim { path, proof, round: (round, rounds), parked } = victim;
+    let (round, rounds) = (*round, *rounds);
     watch.begin("list", path, None);
     let site = match Site::open(context, path, proof, None) {
         Ok(site) => site,
@@ -35,11 +42,16 @@ pub fn doom(
         Err(obstacle) => return round_stays(context, path, proof, rounds, obstacle, effects),
     };
     let doomed = Doomed { path: path.clone(), target: site.identity, proof: proof.clone() };
-    let found = match listed(context, &site.directory, Part { round, rounds }) {
+    let found = match listed(context, &site.directory, Part { round, rounds }, parked) {
         Ok(Found::Names(found)) => found,
         Ok(Found::TooMany(rounds)) => {
             let (path, proof) = (path.clone(), proof.clone());
-            let round = |round| Item::Doom { path: path.clone(), proof: proof.clone(), round: (round, rounds) };
+            let round = |round| Item::Doom {
+                path: path.clone(),
+                proof: proof.clone(),
+                round: (round, rounds),
+                parked: parked.clone(),
+            };
             return effects.items.extend((0..rounds).map(round));
         }
         // What could not be listed to its end is left alone, and so is what holds it.
@@ -55,7 +67,8 @@ pub fn doom(
     };
     count_seen(context, path, (target_only.len() + left_out.len()) as u64, effects);
     let batches = planned(context, &site.directory, &doomed, target_only, rounds, effects);
-    let stays = (!left_out.is_empty()).then_some(Kept::Protected);
+    let holds_parked = (parked.count() > 0).then_some(Kept::HoldsFailed);
+    let stays = (!left_out.is_empty()).then_some(Kept::Protected).max(holds_parked);
     let mut batches = batches.into_iter().map(|batch| DoomedNames { stays, ..batch });
     // Where nothing is to be judged first, this is the best moment: the directory is open.
     let at_once = if context.planning.is_none() { batches.next() } else { None };
@@ -107,7 +120,10 @@ pub fn planned(
     let names = with_kinds(directory, names);
     effects.plan(&names);
     count_losses(context, &doomed.path, &names, effects);
-    let round = |name: &CStr| Item::Doom { path: doomed.path.join(name), proof: doomed.proof.clone(), round: (0, 1) };
+    let round = |name: &CStr| {
+        let (path, proof) = (doomed.path.join(name), doomed.proof.clone());
+        Item::Doom { path, proof, round: (0, 1), parked: Parked::NEVER }
+    };
     let directories = names.iter().filter(|(_, listed)| listed.kind == Some(Kind::Directory));
     effects.items.extend(directories.map(|(name, _)| round(name)));
     let looks = context.planning.is_some_and(|planning| planning.looks);
@@ -177,12 +193,12 @@ enum Found {
     TooMany(u32),
 }
 
-fn listed(context: &Context, directory: &Fd, part: Part) -> Result<Found, Failure> {
+fn listed(context: &Context, directory: &Fd, part: Part, parked: &Parked) -> Result<Found, Failure> {
     let bytes_max = if part.rounds > 1 { usize::MAX } else { context.grain.listing_bytes_max };
     // Names that a listing holds twice (NFS and Lustre may do that) count once.
     let (mut names, mut bytes) = (Join::default(), 0);
     list::list(directory, |name, kind, _inode| {
-        if part.has(name) {
+        if part.has(name) && !parked.has(name) {
             bytes += name.to_bytes_with_nul().len() + 2;
             if bytes <= bytes_max {
                 names.target(name, Listed { kind, on_target: true });

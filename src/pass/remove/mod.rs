@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-pub use self::doom::{count_seen, doom, planned};
+pub use self::doom::{NO_INODE, Victim, count_seen, doom, planned};
 use self::site::{Obstacle, Site};
 use super::{Context, Effects, Watch, aside};
 use crate::fault::{Failure, Fault, Remedy, Side};
@@ -99,7 +99,7 @@ fn names_at(
     let mut so_far = Progress { stays: list.stays, ..Progress::default() };
     let was = list.was.iter().map(Some).chain(std::iter::repeat(None));
     for ((name, listed), was) in list.names.iter().zip(was) {
-        watch.next_name("remove", name);
+        watch.next_name("remove", name, listed.kind);
         context.limits.entry(watch);
         one(context, site, doomed, Name { name, kind: kind_of(listed.kind), was }, &mut so_far, effects);
         so_far.done += 1;
@@ -134,7 +134,7 @@ fn rest(context: &Context, doomed: &Doomed, list: &mut DoomedNames, done: usize,
 }
 
 /// Tells the owner of the directory that a part of its names has had its turn.
-fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
+pub fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
     if doomed.goes() {
         let news = RemovalNews::Part { doomed: doomed.clone(), parts: list.parts, directories, stays };
         effects.notes.push(Note::Removal { path: doomed.path.clone(), news });
@@ -208,7 +208,7 @@ fn of_removal(failure: Failure) -> Obstacle {
 
 /// Removes a directory: all that it held has had its turn.
 pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch: &Watch, effects: &mut Effects) {
-    watch.begin("remove", &doomed.path, None);
+    watch.begin("rmdir", &doomed.path, None);
     // One that is held met its fate as a name of its parent; the root of a whole tree meets it at the end.
     if context.is_held(&doomed.path) || doomed.path.is_root() {
         return;
