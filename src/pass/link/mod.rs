@@ -20,7 +20,9 @@ use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names, open};
 use crate::tree::decide::{Action, Known, Skip, decide};
 use crate::tree::item::{Claim, LinkKey, Turn};
-use crate::tree::{Aspect, Aspects, Attributes, Identity, Kind, LinkGroup, LinkNote, Note, Outcome, Time, TreePath};
+use crate::tree::{
+    Aspect, Aspects, Attributes, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome, Time, TreePath,
+};
 
 /// A name of the group, as it is now.
 struct Member {
@@ -61,6 +63,9 @@ fn one_turn(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mu
     }
     if group.key.side == Side::Target {
         return part::judge(context, group, watch, effects);
+    }
+    if watch.must_stop() {
+        return effects.items.push(Item::Link(group));
     }
     if group.turn == Turn::First {
         effects.count(Number::LinkGroups, 1);
@@ -248,7 +253,11 @@ fn bring_together<'m>(
     let mut source_failed = false;
     for (turn, member) in members.iter().enumerate() {
         if watch.must_stop() {
-            return wait(group, members.iter().skip(turn).map(|member| &member.path), effects);
+            let rest = members.get(turn..).unwrap_or_default();
+            return match leader {
+                Some((_, path)) => led(group, path, rest, effects),
+                None => release(group, rest, effects),
+            };
         }
         let mut how = How { known_links: if turn == 0 { known_links } else { 1 }, parts };
         if let Some((inode, path)) = leader {
@@ -293,7 +302,13 @@ fn bring_together<'m>(
     }
 }
 
-/// A large file leads: it is copied in chunks, and the others wait for it.
+/// The run stops: who goes on with it brings the names together.
+fn release(group: &LinkGroup, rest: &[Member], effects: &mut Effects) {
+    let members = rest.iter().map(|member| member.path.clone()).collect();
+    effects.items.push(Item::Link(LinkGroup { members, ..group.clone() }));
+}
+
+/// The name leads, as it is there or is copied in chunks: the others wait for a later turn to be its links.
 fn led(group: &LinkGroup, path: &TreePath, rest: &[Member], effects: &mut Effects) {
     if !rest.is_empty() {
         let LinkGroup { key, kind, .. } = *group;
