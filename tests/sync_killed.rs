@@ -71,6 +71,7 @@ struct Seen {
     kills: AtomicU32,
     halves: AtomicU32,
     ends: AtomicU32,
+    resumes: AtomicU32,
 }
 
 impl Seen {
@@ -84,15 +85,42 @@ impl Seen {
         }
     }
 
-    fn tell(self) -> (u32, u32) {
-        let [kills, halves, ends] = [self.kills, self.halves, self.ends].map(AtomicU32::into_inner);
+    fn tell(self) -> (u32, u32, u32) {
+        let counters = [self.kills, self.halves, self.ends, self.resumes];
+        let [kills, halves, ends, resumes] = counters.map(AtomicU32::into_inner);
         println!("{kills} kills: {halves} left a target that had begun to change, {ends} came after the end");
-        (kills, halves)
+        println!("{resumes} runs went on from a checkpoint");
+        (kills, halves, resumes)
     }
 }
 
-/// One round: killed up to three times in a row, then run to its end. Returns how many kills that were.
-fn round(seed: u64, ranks: Ranks, usual_ms: u64, seen: &Seen) -> u64 {
+/// The id under which all runs of a round go.
+const RUN: &str = "round";
+/// A checkpoint was in force when the run was killed.
+const MANIFEST: &str = "round/checkpoint/manifest";
+
+/// How a round goes on after a kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    TheSameCommand,
+    /// `pmirror resume` where there is a checkpoint, with any number of ranks.
+    Resume,
+}
+
+/// What is run next.
+fn next(pair: &Pair, sync: &Pmirror, then: Then, dice: &mut Dice, seen: &Seen) -> Pmirror {
+    let may_resume = then == Then::Resume && pair.state_path().join(MANIFEST).exists();
+    if !may_resume {
+        return sync.clone();
+    }
+    seen.resumes.fetch_add(1, Ordering::Relaxed);
+    let state = pair.state_path().display().to_string();
+    let resume = Pmirror::new().args(&["resume", RUN, "--state-dir", &state, "--checkpoint-interval", "10ms"]);
+    resume.ranks(if dice.once_in(3) { Ranks::Mpirun(2) } else { Ranks::One })
+}
+
+/// One round: killed up to three times in a row, then run to its end.
+fn round(seed: u64, ranks: Ranks, then: Then, usual_ms: u64, seen: &Seen) {
     let pair = Pair::new();
     build(seed, &pair);
     let mut dice = Dice::new(seed ^ 0x5eed);
@@ -101,25 +129,30 @@ fn round(seed: u64, ranks: Ranks, usual_ms: u64, seen: &Seen) -> u64 {
     let options: &[&str] =
         if deletes { &["--delete", "--max-delete", "100%", "--hold-threshold", "100%"] } else { &[] };
     let sync = pair.sync().args(&["--chunk-size", "64K", "--threads", "2"]).args(options).ranks(ranks);
+    let sync = match then {
+        Then::TheSameCommand => sync,
+        Then::Resume => sync.run_id(RUN).args(&["--checkpoint-interval", "10ms"]),
+    };
     let kills = 1 + dice.below(IN_A_ROW_MAX);
     for _ in 0..kills {
         let is_locked = pair.target_path().join(".pmirror/lock").exists();
         let after_ms = dice.below(usual_ms) + if is_locked { TAKE_OVER_MS } else { 0 };
-        let victim = match ranks {
-            Ranks::Mpirun(ranks) if dice.once_in(2) => Victim::Rank(dice.below(ranks.into())),
+        let go = next(&pair, &sync, then, &mut dice, seen);
+        let victim = match go.rank_count() {
+            ranks if ranks > 1 && dice.once_in(2) => Victim::Rank(dice.below(ranks.into())),
             _ => Victim::All,
         };
         let killer = victim.killer(after_ms);
         let killer: Vec<&str> = killer.iter().map(String::as_str).collect();
         let had = Snapshot::paths(pair.target_path()).len();
-        let run = sync.clone().wrapped_by(&killer).run_unchecked();
+        let run = go.wrapped_by(&killer).run_unchecked();
         println!("seed {seed}: {victim:?} killed after {after_ms} ms, exit code {}", run.code);
         seen.count(&pair, run.code, had);
         run.context(|| assert!(![1, 70].contains(&run.code), "it was not killed"));
         run.context(|| before.assert_nothing_lost(&pair));
     }
-    before.assert_went_on(&pair, sync.run_unchecked());
-    kills
+    let go = next(&pair, &sync, then, &mut dice, seen);
+    before.assert_went_on(&pair, go.run_unchecked());
 }
 
 /// How long such a run takes here and now.
@@ -135,7 +168,7 @@ fn usual_ms(ranks: Ranks) -> u64 {
 }
 
 /// Rounds of these seeds, several at once, until there were so many kills.
-fn rounds(seeds: Range<u64>, kills_min: u32, ranks: Ranks) -> (u32, u32) {
+fn rounds(seeds: Range<u64>, kills_min: u32, ranks: Ranks, then: Then) -> (u32, u32, u32) {
     let (usual_ms, seen) = (usual_ms(ranks), Seen::default());
     println!("a run takes {usual_ms} ms");
     std::thread::scope(|scope| {
@@ -144,7 +177,7 @@ fn rounds(seeds: Range<u64>, kills_min: u32, ranks: Ranks) -> (u32, u32) {
             scope.spawn(move || {
                 let mine = seeds.skip(turn as usize).step_by(AT_ONCE as usize);
                 for seed in mine.take_while(|_| seen.kills.load(Ordering::Relaxed) < kills_min) {
-                    round(seed, ranks, usual_ms, seen);
+                    round(seed, ranks, then, usual_ms, seen);
                 }
             });
         }
@@ -154,12 +187,18 @@ fn rounds(seeds: Range<u64>, kills_min: u32, ranks: Ranks) -> (u32, u32) {
 
 #[test]
 fn a_run_killed_at_any_moment_loses_nothing_and_goes_on() {
-    let (kills, halves) = rounds(1000..2000, 170, Ranks::One);
-    assert!(kills >= 170 && halves >= kills / 5, "{halves} of {kills} kills met a run at work");
+    let (kills, halves, _) = rounds(1000..2000, 120, Ranks::One, Then::TheSameCommand);
+    assert!(kills >= 120 && halves >= kills / 5, "{halves} of {kills} kills met a run at work");
 }
 
 #[test]
 fn a_run_of_several_ranks_of_which_one_or_all_are_killed_loses_nothing_and_goes_on() {
-    let (kills, halves) = rounds(3000..4000, 30, Ranks::Mpirun(3));
+    let (kills, halves, _) = rounds(3000..4000, 30, Ranks::Mpirun(3), Then::TheSameCommand);
     assert!(kills >= 30 && halves >= kills / 10, "{halves} of {kills} kills met a run at work");
+}
+
+#[test]
+fn a_run_killed_at_any_moment_is_resumed_by_any_number_of_ranks_and_loses_nothing() {
+    let (kills, _, resumes) = rounds(5000..6000, 50, Ranks::One, Then::Resume);
+    assert!(kills >= 50 && resumes >= kills / 10, "{resumes} of {kills} kills left a checkpoint");
 }
