@@ -1,7 +1,7 @@
 //! Runs pmirror under ptrace(2): the n-th of its system calls of some sort fails, or is its last.
 //!
 //! strace could do that too, but counts the calls of each thread for itself, and which worker takes an
-//! item is chance. Here all threads share one count: with one permitted worker the n-th call of a run is
+//! item is chance. Here all threads share one count: with one permitted worker the n-th call of a run is, nearly always,
 //! the n-th of the next.
 
 use super::outcome::Outcome;
@@ -230,8 +230,14 @@ impl Tracer {
                 }
                 self.returns.insert(pid, Return::Give(-(errno as i32)));
             }
-            Blow::Short if call.number == libc::SYS_copy_file_range => registers.r8 = registers.r8.div_ceil(2),
-            Blow::Short => registers.rdx = registers.rdx.div_ceil(2),
+            Blow::Short => match call.number {
+                libc::SYS_copy_file_range => registers.r8 = registers.r8.div_ceil(2),
+                libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_read | libc::SYS_pread64 => {
+                    registers.rdx = registers.rdx.div_ceil(2);
+                }
+                // Another call than in the run that was counted.
+                _ => (),
+            },
         }
         let _ = ptrace::setregs(pid, *registers);
     }
