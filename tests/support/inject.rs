@@ -87,7 +87,7 @@ pub struct Struck {
 
 /// Runs it to its end, with a blow to the call of that index.
 pub fn run(pmirror: &Pmirror, sort: Sort, blow: Option<(usize, Blow)>) -> Struck {
-    assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64");
+    const { assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64") };
     let mut steps = Vec::new();
     let outcome = pmirror.clone().wrapped_by(&HELD).run_watched(Stdio::piped(), |child| {
         let tracer = Tracer::new(&child, sort, blow);
@@ -192,10 +192,11 @@ impl Tracer {
         let step = Step { call: name, path: place.path(pid) };
         match self.blow {
             Some((struck, blow)) if struck == self.steps.len() => self.strike(pid, registers, &call, blow),
-            Some((struck, blow)) => match self.steps.get(struck).and_then(|first| blow.again(first, &step)) {
-                Some(errno) => self.strike(pid, registers, &call, Blow::Fail(errno)),
-                None => (),
-            },
+            Some((struck, blow)) => {
+                if let Some(errno) = self.steps.get(struck).and_then(|first| blow.again(first, &step)) {
+                    self.strike(pid, registers, &call, Blow::Fail(errno));
+                }
+            }
             None => (),
         }
         self.steps.push(step);
