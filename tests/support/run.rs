@@ -130,6 +130,14 @@ impl Pmirror {
         self
     }
 
+    /// How many processes.
+    pub fn rank_count(&self) -> u32 {
+        match self.ranks {
+            Ranks::One => 1,
+            Ranks::Mpirun(ranks) | Ranks::Srun { tasks: ranks, .. } => ranks,
+        }
+    }
+
     /// One more option of mpirun or srun.
     pub fn launcher_option(mut self, word: &str) -> Pmirror {
         self.launcher_options.push(word.into());
