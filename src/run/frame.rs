@@ -140,7 +140,7 @@ pub fn over_target(
         Err(error) => return error.into(),
     };
     if let Some(Err(error)) = resumed.as_ref().map(|resumed| resume::must_fit(resumed, &crew, &begun)) {
-        return finish::give_up(begun, error);
+        return finish::refuse(begun, error);
     }
     if crew.say_circumstances(begun.run_directory.path()) {
         say_abilities(&begun);

@@ -1,8 +1,8 @@
 //! Writes a rank's part of a checkpoint beside everything else: a state directory or a target that hangs costs the
 //! checkpoint, and nothing else.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::archive::{Archive, unusable};
