@@ -195,6 +195,27 @@ fn deletions_go_on_as_they_were_judged() {
 }
 
 #[test]
+fn a_copy_that_was_stopped_while_it_deleted_goes_on_there() {
+    let pair = Pair::new();
+    pair.source().file("a", "kept");
+    pair.source().hard_link("a", "b");
+    for index in 0..200 {
+        pair.target().file(format!("gone/{}/{index}", index % 20), "gone");
+    }
+    let guards = ["--delete", "--max-delete", "100%", "--hold-threshold", "100%", "--threads", "2"];
+    let sync = pair.sync().run_id(RUN).args(&guards);
+    let slow = sync.clone().args(&["--ops-limit", "120/s"]);
+    let stopped = slow.wrapped_by(&stop_after("1.3")).run_unchecked().exits(75);
+    let first = stopped.removals("removed");
+    assert!(first > 0 && first < 221, "{first} names were removed in the first attempt");
+    let resumed = quick(sync.resumed(RUN)).run_unchecked().exits(0);
+    resumed.assert_books_balance();
+    assert_eq!(resumed.removals("removed") + resumed.kept("gone"), 221);
+    pair.assert_mirrored();
+    compare::assert_same_links(pair.source_path(), pair.target_path());
+}
+
+#[test]
 fn a_comparison_goes_on_and_lists_each_difference_once() {
     let pair = pair();
     pair.sync().run().exits(0);

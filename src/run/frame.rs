@@ -44,6 +44,11 @@ pub enum Entry {
 }
 
 impl Run<'_, '_> {
+    /// Whether the checkpoint was taken after a stage.
+    pub fn is_past(&self, stage: Stage) -> bool {
+        self.goes_on_at.is_some_and(|at| stage < at)
+    }
+
     /// Comes to a stage.
     pub fn enter(&mut self, stage: Stage) -> Entry {
         match self.goes_on_at {
