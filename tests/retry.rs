@@ -148,7 +148,7 @@ fn a_name_of_a_hard_linked_file_does_not_become_a_file_of_its_own() {
         }
         let target = FaultFs::mount(pair.target_path());
         let sync = Pmirror::new().sync(pair.source_path(), target.path()).state_dir(pair.state_path()).ranks(ranks);
-        let rule = target.rule(Rule::on("link").named("[tl]*").error(Errno::EIO));
+        let rule = target.rule(Rule::on("link").named("[tl][ah]*").error(Errno::EIO));
         let run = sync.clone().run_id("first").run().exits(23);
         run.counts("file", &[("created", 1), ("linked", 1), ("failed", 2)]);
         target.lift(rule);

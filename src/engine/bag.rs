@@ -83,6 +83,11 @@ impl Bag {
         self.error.take()
     }
 
+    /// The same, and keeps it.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
     /// Adds items as the newest.
     pub fn push(&mut self, items: Vec<Item>) {
         self.bytes += items.iter().map(Item::bytes).sum::<usize>();

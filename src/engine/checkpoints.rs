@@ -132,7 +132,9 @@ impl Checkpoints {
         if let Some(cut) = state.scheduler.poll_kept() {
             self.scribe.commit(self.manifest(cut));
         }
-        let Some(every) = self.every.filter(|_| now >= self.next) else { return };
+        // Before the run has told where it is, an older checkpoint is still being taken over.
+        let is_due = now >= self.next && !self.story.is_empty();
+        let Some(every) = self.every.filter(|_| is_due) else { return };
         // One is not given up for the next before it had its time.
         if self.begun.is_some_and(|begun| now < begun + every.max(PATIENCE)) {
             return;
@@ -190,7 +192,6 @@ impl Checkpoints {
 
     /// Between passes: this rank's part, durable before it returns.
     pub fn write_part(&self, state: &State, cut: Cut) -> Result<(), Error> {
-        self.wait_for_scribe()?;
         let snapshot = Snapshot::take(state, &self.archive, &self.run, cut, self.rank)?;
         let header = checkpoint::Header::new(self.archive.number, cut, self.rank);
         let name = Archive::part_name(cut, self.rank);
@@ -203,7 +204,7 @@ impl Checkpoints {
     }
 
     /// What the scribe has begun must not come into force after what follows.
-    fn wait_for_scribe(&self) -> Result<(), Error> {
+    pub fn wait_for_scribe(&self) -> Result<(), Error> {
         let began = Instant::now();
         while !self.scribe.is_free() {
             if began.elapsed() > SCRIBE_PATIENCE {

@@ -33,9 +33,15 @@ impl Chunked {
         self.files.values()
     }
 
-    /// Takes over a file from an earlier attempt.
-    pub fn carry(&mut self, file: ChunkedFile, tally: Tally) {
-        self.files.insert(file.path.clone(), (file, tally));
+    /// Takes over what an owner of an earlier attempt had of a file. Notes of it may have come before. Returns what
+    /// is to be done when all chunks have ended by now.
+    pub fn carry(&mut self, file: ChunkedFile, tally: &Tally) -> Option<Item> {
+        let path = file.path.clone();
+        let parts = file.chunks().saturating_add(1);
+        let (_, known) = self.files.entry(path.clone()).or_insert_with(|| (file, Tally::default()));
+        let fate = known.add(tally, parts)?;
+        let (file, _) = self.files.remove(&path)?;
+        Some(Item::Publish { file, fate })
     }
 
     /// Takes out all files.

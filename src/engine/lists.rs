@@ -38,6 +38,13 @@ impl List {
         format!("{}{}-{}.jsonl", self.part_prefix(), author.attempt, author.rank.0)
     }
 
+    /// The attempt that wrote a part of any list; `None` for any other file.
+    pub fn attempt_of(name: &str) -> Option<u32> {
+        let rest = List::ALL.iter().find_map(|list| name.strip_prefix(list.part_prefix()))?;
+        let (attempt, rank) = rest.strip_suffix(".jsonl")?.split_once('-')?;
+        rank.parse::<u32>().ok().and(attempt.parse().ok())
+    }
+
     /// What the names of its parts begin with.
     pub fn part_prefix(self) -> &'static str {
         match self {
@@ -95,6 +102,14 @@ impl Lists {
     pub fn extents(&self) -> Vec<Extent> {
         let files = [self.faults.part(), self.differences.part(), self.remarks.part()];
         files.into_iter().filter_map(super::part_file::PartFile::extent).collect()
+    }
+
+    /// Writes what is buffered. Returns the files, to be made durable.
+    pub fn files(&mut self) -> Result<Vec<std::fs::File>, Error> {
+        self.close()?;
+        let parts = [self.faults.part(), self.differences.part(), self.remarks.part()];
+        let files = parts.into_iter().filter_map(|part| part.file().transpose()).collect::<Result<_, _>>();
+        files.map_err(|error| Error::Fatal(format!("a list can not be made durable: {error}")))
     }
 
     /// Makes what was listed durable.

@@ -184,7 +184,9 @@ impl<'c> Engine<'c> {
 
     /// Reads on in the parts of a checkpoint that fall to this rank. Notes come back, to be dealt out.
     pub fn load(&mut self, loader: &mut Loader) -> Result<Vec<Note>, Error> {
-        loader.some(&mut self.shared.lock())
+        let mut state = self.shared.lock();
+        state.is_loading = true;
+        loader.some(&mut state)
     }
 
     /// All of the checkpoint was taken over.
@@ -195,6 +197,11 @@ impl<'c> Engine<'c> {
     /// Where in its story the run is: for the checkpoints that are taken from now on.
     pub fn tell_story(&mut self, story: Vec<u8>) {
         self.checkpoints.story = story;
+    }
+
+    /// Whether an item was ever taken from a worker.
+    pub fn has_disowned(&self) -> bool {
+        self.overseer.has_disowned()
     }
 
     /// The last checkpoint that this rank took part in.
@@ -214,6 +221,7 @@ impl<'c> Engine<'c> {
 
     /// Writes this rank's part of a checkpoint, durably: between passes, when all workers rest.
     pub fn write_part(&mut self, cut: Cut) -> Result<(), Error> {
+        self.checkpoints.wait_for_scribe()?;
         self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
         self.checkpoints.write_part(&self.shared.lock(), cut)
     }
@@ -455,6 +463,8 @@ impl<'c> Engine<'c> {
             state.abandon()
         };
         let leaves_behind = self.overseer.has_disowned();
+        // A checkpoint that comes into force later than this would bring back what is over.
+        let waited = self.checkpoints.wait_for_scribe();
         drop(self.overseer);
         in_flight::remove(&self.run_directory, self.comm.rank().0);
         self.comm.finish();
@@ -464,7 +474,7 @@ impl<'c> Engine<'c> {
         let spilled = bags.map(Bag::spilled).iter().sum();
         let root_outcome = state.root_outcome;
         state.desk.counters.count(Number::ItemsSpilled, spilled);
-        let error = state.error.take().or(closed.err());
+        let error = state.error.take().or(closed.err()).or(waited.err());
         let faults = std::mem::take(&mut state.faults).into_iter().collect();
         Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, leaves_behind, error }
     }

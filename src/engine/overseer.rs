@@ -9,7 +9,9 @@ use rayon::ThreadPool;
 use super::state::Shared;
 use super::workers;
 use crate::fault::Error;
+use crate::pass::Watch;
 use crate::pass::park::{self, Stuck};
+use crate::tree::Item;
 
 /// Workers beyond the permitted number, which wait until another hangs.
 const SPARE: u32 = 4;
@@ -80,8 +82,8 @@ impl Overseer {
             self.shared.watches.iter().for_each(|watch| watch.forgive());
         }
         if let Some(patience) = self.op_timeout {
-            for (worker, stuck) in self.disown(patience) {
-                self.park(worker, &stuck);
+            for (item, stuck) in self.disown(patience) {
+                self.park(item, &stuck);
             }
         }
         self.hurry_a_stop();
@@ -93,20 +95,24 @@ impl Overseer {
         self.has_disowned
     }
 
-    fn disown(&mut self, patience: Duration) -> Vec<(usize, Stuck)> {
+    /// Takes their items from workers that hang. One step: a worker that comes back takes this lock before it does
+    /// anything else.
+    fn disown(&mut self, patience: Duration) -> Vec<(Item, Stuck)> {
+        let mut state = self.shared.lock();
         let watches = self.shared.watches.iter().enumerate();
-        let stuck: Vec<_> = watches.filter_map(|(worker, watch)| Some((worker, watch.disown(patience)?))).collect();
-        self.has_disowned |= !stuck.is_empty();
-        stuck
+        let lose = |(worker, watch): (usize, &Watch)| {
+            let stuck = watch.disown(patience)?;
+            state.lose(worker).map(|item| (item, stuck))
+        };
+        let taken: Vec<_> = watches.filter_map(lose).collect();
+        self.has_disowned |= !taken.is_empty();
+        taken
     }
 
-    /// The worker's item goes on without the entry at which it hangs.
-    fn park(&mut self, worker: usize, stuck: &Stuck) {
-        let item = self.shared.lock().running.get_mut(worker).and_then(Option::take);
+    /// The item goes on without the entry at which its worker hangs.
+    fn park(&mut self, item: Item, stuck: &Stuck) {
         let rules = self.shared.context.park_rules();
-        let effects = item.map(|item| park::park(item, stuck, rules)).unwrap_or_default();
-        let mut state = self.shared.take_in(worker, effects);
-        state.lost += 1;
+        let state = self.shared.take_in(None, park::park(item, stuck, rules));
         let wanted = (self.shared.threads + SPARE + state.lost) as usize;
         drop(state);
         if let Err(error) = self.start_up_to(wanted) {
@@ -139,8 +145,8 @@ impl Overseer {
         if since.elapsed() < STOP_PATIENCE {
             return;
         }
-        for (worker, _) in self.disown(HANGS_IN_STOP) {
-            self.shared.lock().abandon_running(worker);
+        for (item, _) in self.disown(HANGS_IN_STOP) {
+            self.shared.lock().give_back(item);
         }
     }
 

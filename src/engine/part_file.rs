@@ -41,6 +41,11 @@ impl PartFile {
         self.file.as_ref().map(|_| Extent { name: self.name.clone(), bytes: self.bytes })
     }
 
+    /// The file, once there is one.
+    pub fn file(&self) -> io::Result<Option<File>> {
+        self.file.as_ref().map(|file| file.get_ref().try_clone()).transpose()
+    }
+
     /// Makes all of it durable.
     pub fn sync(&mut self) -> io::Result<()> {
         self.flush()?;

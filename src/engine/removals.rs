@@ -18,9 +18,21 @@ impl Removals {
         self.directories.iter().map(|(path, (doomed, tally))| (path, doomed.as_ref(), tally))
     }
 
-    /// Takes over a directory from an earlier attempt.
-    pub fn carry(&mut self, path: TreePath, doomed: Option<Doomed>, tally: Tally) {
-        self.directories.insert(path, (doomed, tally));
+    /// Takes over what an owner of an earlier attempt had of a directory. News of it may have come before.
+    /// Returns the directory's own removal when all in it has had its turn by now.
+    pub fn carry(&mut self, path: TreePath, doomed: Option<Doomed>, tally: &Tally) -> Option<Item> {
+        let (known, mine) = self.directories.entry(path.clone()).or_default();
+        *known = known.take().or(doomed);
+        let is_done = mine.add(tally);
+        self.take_done(&path, is_done)
+    }
+
+    fn take_done(&mut self, path: &TreePath, is_done: bool) -> Option<Item> {
+        if !is_done {
+            return None;
+        }
+        let (doomed, tally) = self.directories.remove(path)?;
+        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays() })
     }
 
     /// Takes in news. Returns the directory's own removal when all in it has had its turn.
@@ -30,11 +42,7 @@ impl Removals {
         if let RemovalNews::Part { doomed, .. } = news {
             known.get_or_insert(doomed);
         }
-        if !is_done {
-            return None;
-        }
-        let (doomed, tally) = self.directories.remove(&path)?;
-        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays() })
+        self.take_done(&path, is_done)
     }
 }
 

@@ -45,9 +45,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what a worker made of its item. What it lists and what it changes in the rank's state is one step
+    /// Takes in what a worker made of its item, or what stands for one that it lost. What it lists and what it changes in the rank's state is one step
     /// for whoever looks at the state.
-    pub fn take_in(&self, worker: usize, effects: Effects) -> MutexGuard<'_, State> {
+    pub fn take_in(&self, worker: Option<usize>, effects: Effects) -> MutexGuard<'_, State> {
         if !Lists::concern(&effects) {
             let mut state = self.lock();
             state.take_in(worker, effects, Ok(Vec::new()));
@@ -78,6 +78,8 @@ pub struct State {
     pub resumed: Bag,
     /// Notes whose turn had come in it.
     carried_turn: LinkTable,
+    /// A checkpoint is being taken over.
+    pub is_loading: bool,
     /// What is to be removed when the guards have judged all of it.
     pub plan: Bag,
     /// What the subtrees would lose by that.
@@ -198,6 +200,7 @@ impl State {
             root_outcome: None,
             resumed: Bag::new(part("resumed")),
             carried_turn: LinkTable::new(part("turn-0")),
+            is_loading: false,
             plan: Bag::new(part("plan")),
             losses: Losses::new(),
             gone: BTreeMap::new(),
@@ -231,17 +234,23 @@ impl State {
         Some(item)
     }
 
-    /// After a stop: a worker that hangs is not waited for. What it has is left as it was, for the next run.
-    pub fn abandon_running(&mut self, worker: usize) {
-        let items: Vec<Item> = self.running.get_mut(worker).and_then(Option::take).into_iter().collect();
+    /// Takes its item from a worker that hangs. What stands for the item is taken in apart.
+    pub fn lose(&mut self, worker: usize) -> Option<Item> {
+        let item = self.running.get_mut(worker).and_then(Option::take)?;
+        self.busy -= 1;
         self.lost += 1;
-        self.take_in(worker, Effects { items, ..Effects::default() }, Ok(Vec::new()));
+        Some(item)
+    }
+
+    /// After a stop: an item whose worker hangs is left as it was, for the next attempt.
+    pub fn give_back(&mut self, item: Item) {
+        self.take_in(None, Effects { items: vec![item], ..Effects::default() }, Ok(Vec::new()));
     }
 
     /// Takes in what a worker made of its item, or what is to stand for that, in one step.
-    fn take_in(&mut self, worker: usize, effects: Effects, listed: Result<Vec<FaultGroup>, Error>) {
-        self.busy -= 1;
-        if let Some(running) = self.running.get_mut(worker) {
+    fn take_in(&mut self, worker: Option<usize>, effects: Effects, listed: Result<Vec<FaultGroup>, Error>) {
+        if let Some(running) = worker.and_then(|worker| self.running.get_mut(worker)) {
+            self.busy -= 1;
             *running = None;
         }
         let (causes, error) = listed.map_or_else(|error| (Vec::new(), Some(error)), |causes| (causes, None));
@@ -298,6 +307,14 @@ impl State {
         }
     }
 
+    /// Why this rank's state is not whole.
+    pub fn broken(&self) -> Option<Error> {
+        let bags = [&self.desk.bag, &self.resumed, &self.deferred, &self.plan, &self.again];
+        self.error
+            .clone()
+            .or_else(|| bags.into_iter().chain(self.after_below.values()).find_map(|bag| bag.error().cloned()))
+    }
+
     /// The run can not go on.
     pub fn give_up(&mut self, error: Error) {
         self.error.get_or_insert(error);
@@ -332,7 +349,17 @@ impl State {
             Note::Link(note) => (Vec::new(), self.hear_of_link(&note)),
             Note::Chunk { file, news } => (self.chunked.hear(*file, news).into_iter().collect(), Ok(())),
             Note::Removal { path, news } => (self.removals.hear(path, news).into_iter().collect(), Ok(())),
-            Note::Carried(carried) => (Vec::new(), self.carry(carried)),
+            Note::Carried(carried) => match self.carry(carried) {
+                Ok(item) => (item.into_iter().collect(), Ok(())),
+                Err(error) => (Vec::new(), Err(error)),
+            },
+        };
+        let items = if self.is_loading {
+            // Nothing runs before all was taken over.
+            self.resumed.push(items);
+            Vec::new()
+        } else {
+            items
         };
         self.scheduler.finish_note(&mut self.desk, items, Vec::new());
         if let Err(error) = taken_in {
@@ -341,17 +368,20 @@ impl State {
     }
 
     /// Takes over what an owner of an earlier attempt had.
-    fn carry(&mut self, carried: Carried) -> Result<(), Error> {
-        match carried {
-            Carried::Turn(note) => return self.carried_turn.push(&note),
-            Carried::Chunked(file, tally) => self.chunked.carry(*file, tally),
-            Carried::Removal(path, doomed, tally) => self.removals.carry(path, doomed, tally),
-        }
-        Ok(())
+    fn carry(&mut self, carried: Carried) -> Result<Option<Item>, Error> {
+        Ok(match carried {
+            Carried::Turn(note) => {
+                self.carried_turn.push(&note)?;
+                None
+            }
+            Carried::Chunked(file, tally) => self.chunked.carry(*file, &tally),
+            Carried::Removal(path, doomed, tally) => self.removals.carry(path, doomed, &tally),
+        })
     }
 
     /// All that a checkpoint had was taken over.
     pub fn end_carrying(&mut self) {
+        self.is_loading = false;
         let empty = LinkTable::new(self.carried_turn.spill().clone());
         self.turn = Some(std::mem::replace(&mut self.carried_turn, empty).into_groups());
     }

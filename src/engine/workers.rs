@@ -55,7 +55,7 @@ fn work(shared: &Shared, index: usize) {
         effects.count(Number::Items, 1);
         effects.count(Number::BusyNanoseconds, busy);
 
-        state = shared.take_in(index, effects);
+        state = shared.take_in(Some(index), effects);
         // Who asked is served from what this item left.
         shared.signs.hungry.store(state.desk.bag.is_empty() && state.busy > 0, Ordering::Relaxed);
         wake_others(shared, &state);

@@ -30,7 +30,7 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Makes it, 0700; what an earlier attempt with this id left is kept under numbered names.
+    /// Makes it, 0700.
     pub fn make(&self) -> Result<(), Error> {
         let state = self.path.parent().unwrap_or(Path::new("."));
         for directory in [state, &self.path] {
@@ -40,6 +40,11 @@ impl RunDirectory {
                 Err(error) => return Err(unusable(directory, &error)),
             }
         }
+        Ok(())
+    }
+
+    /// What an earlier attempt with this id left is kept under numbered names. Only when this one may begin.
+    pub fn keep_old_records(&self) -> Result<(), Error> {
         for name in ["summary.json", "faults.jsonl", "differences.jsonl", "changes.jsonl"] {
             self.keep_old(name).map_err(|error| unusable(&self.path.join(name), &error))?;
         }

@@ -102,6 +102,7 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
         Item::Link(group) => link(group, stuck, &mut effects),
         Item::Again { directory, names } => again(directory, &names, stuck, &mut effects),
         Item::Doom { path, proof, round, parked } => {
+            effects.faults.iter_mut().for_each(|fault| fault.remedy = Remedy::Nothing);
             let victim = remove::Victim { path, proof, round, parked };
             doom(victim, stuck, rules, &mut effects);
         }
@@ -219,6 +220,9 @@ fn link(mut group: LinkGroup, stuck: &Stuck, effects: &mut Effects) {
     }
     for _ in group.members.len()..told {
         effects.end(group.kind, Outcome::Failed);
+    }
+    if let (Some(other), Some(fault)) = (group.members.first(), effects.faults.last_mut()) {
+        fault.remedy = Remedy::LinkOf(other.clone());
     }
     // Groups that claimed the inode wait for the answer even if none of its own names is left.
     if told > 0 && (!group.members.is_empty() || !group.claims.is_empty()) {

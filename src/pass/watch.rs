@@ -122,10 +122,11 @@ impl Watch {
 
     /// The worker turns to a name by its path.
     pub fn begin_name(&self, operation: &'static str, path: &TreePath) {
-        if let Some(record) = &self.record {
-            record.turn_to(path, None);
-        }
         let (directory, name) = path.split_last().unwrap_or_default();
+        if let Some(record) = &self.record {
+            let name = std::ffi::CString::new(name).unwrap_or_default();
+            record.turn_to(&directory, Some(&name));
+        }
         let mut running = self.lock();
         running.turn_to_directory(directory.as_bytes());
         running.turn_to(operation, name, None);

@@ -23,8 +23,16 @@ use crate::tree::path::escaped;
 const SUMMARY_BYTES_MAX: u64 = 256 << 20;
 
 /// Options that would change what else the run does, or that name another run.
-const NOT_AGAIN: &[&str] =
-    &["--delete", "--delete-excluded", "--max-delete", "--hold-threshold", "--files-from", "--run-id", "--state-dir"];
+const NOT_AGAIN: &[&str] = &[
+    "--delete",
+    "--delete-excluded",
+    "--max-delete",
+    "--hold-threshold",
+    "--files-from",
+    "--run-id",
+    "--state-dir",
+    "--stop-at",
+];
 
 /// What rank 0 found.
 #[derive(Encode, Decode)]

@@ -184,13 +184,6 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         leave_in_state(&run_directory, attempt)?;
         Ok(attempt.0)
     })?;
-    let files_from = choose::files_from(crew, &run_directory, comm);
-    let files_from = files_from.inspect_err(|_| {
-        forget(&run_directory, comm.rank());
-        if made && comm.rank() == Rank::ROOT {
-            roots::unmake_target(&config.target);
-        }
-    })?;
     let (attempt, uid) = (Attempt(nonce), nix::unistd::geteuid().as_raw());
     let job = crew.job.as_ref().map_or("", |job| job.job_id.as_str());
     let files = config.command.makes_target().then(|| config.policy.times_are_the_record());
@@ -200,8 +193,27 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         let make = || Private::make(&target.fd, uid).map_err(|failure| broken("DST/.pmirror", failure));
         Lock::take(make, holder)
     };
-    let ready = share_target(&run_directory, comm, roster, &target, (attempt, started), take_lock);
+    let record = (!config.resume).then_some(started);
+    let ready = share_target(&run_directory, comm, roster, &target, (attempt, record), take_lock);
     let Shared { held, abilities, dead, doubt } = ready.inspect_err(|_| forget(&run_directory, comm.rank()))?;
+    // Not before the lock is held, either: the list of a run under way lies there.
+    let files_from = match choose::files_from(crew, &run_directory, comm) {
+        Ok(files_from) => files_from,
+        Err(error) => {
+            if let Some((private, lock)) = held {
+                super::end::give_back(private, lock, &target.fd, Ending::Partly);
+                if !config.resume {
+                    Started::forget(&run_directory);
+                    path_list::remove(&run_directory);
+                    run_directory.remove_if_empty();
+                }
+                if made {
+                    roots::unmake_target(&config.target);
+                }
+            }
+            return Err(error);
+        }
+    };
 
     if let (Some(doubt), true, false) = (doubt, comm.rank() == Rank::ROOT, config.quiet) {
         say_doubt(doubt);
@@ -224,7 +236,6 @@ fn say_doubt(doubt: Doubt) {
 /// A run that does not begin leaves nothing in its directory.
 fn forget(run_directory: &RunDirectory, rank: Rank) {
     if rank == Rank::ROOT {
-        path_list::remove(run_directory);
         let _ = run_directory.remove(NONCE_IN_STATE);
         run_directory.remove_if_empty();
     }
@@ -364,7 +375,7 @@ fn share_target(
     comm: &mut dyn Comm,
     roster: &Roster,
     target: &Root,
-    (attempt, started): (Attempt, &Started),
+    (attempt, record): (Attempt, Option<&Started>),
     take_lock: impl FnOnce() -> Result<(Private, Lock), Error>,
 ) -> Result<Shared, Error> {
     let mut held = None;
@@ -374,13 +385,16 @@ fn share_target(
         let left = (lock.dead(), lock.doubt());
         held = Some((private, lock));
         // Not before the lock is held: a run with this id may be under way.
-        abilities.and_then(|abilities| started.save(run_directory).map(|()| (abilities, left)))
+        let abilities = abilities?;
+        run_directory.keep_old_records()?;
+        record.map_or(Ok(()), |started| started.save(run_directory))?;
+        Ok((abilities, left))
     });
     let found = word.and_then(|word| {
         agree(comm, roster, find_nonce(run_directory, &target.fd, attempt))?;
         Ok(word)
     });
-    if found.is_err() && held.is_some() {
+    if found.is_err() && held.is_some() && record.is_some() {
         Started::forget(run_directory);
     }
     remove_from_state(run_directory, comm.rank(), found.is_err());

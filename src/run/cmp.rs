@@ -4,10 +4,10 @@ use super::agree::agree;
 use super::begin::{self, Begun};
 use super::clock::Clock;
 use super::crew::Crew;
-use super::frame::{self, Passed, Run, link_turn};
+use super::frame::{self, Passed, Ran, Run, link_turn};
 use super::record::{self, Recorder};
 use super::story::Stage;
-use super::{Circumstances, Conclusion, lists, resume};
+use super::{Circumstances, Conclusion, deadline, lists, resume};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::counters::{Number, Slot};
@@ -38,7 +38,8 @@ pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstance
     let walked = frame::run_passes(&mut crew, &looking, comm, resumed, clocks, passes);
     progress.finish();
     match walked {
-        Ok((passed, _, finished)) => conclude(crew, cmp, comm, &looking, (passed.ended, finished), clock),
+        Ok(Ran::Through(passed, _, finished)) => conclude(crew, cmp, comm, &looking, (passed.ended, *finished), clock),
+        Ok(Ran::NotYet(stop)) => deadline::too_late(comm, stop),
         Err(error) => error.into(),
     }
 }

@@ -10,7 +10,9 @@ use super::resume::Resumed;
 use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
-use crate::engine::{Archive, Author, Checkpointing, DurablePoints, Engine, Extent, ListSettings, Setup, StopSign};
+use crate::engine::{
+    Archive, Author, Checkpointing, DurablePoints, Engine, Extent, List, ListSettings, Setup, StopSign,
+};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::report::{self, Progress};
@@ -19,6 +21,9 @@ use crate::slurm::Job;
 use crate::tree;
 use crate::tree::decide::ContentRule;
 use crate::tree::itemize::Trigger;
+
+/// Names of a run directory that are looked at: files of thousands of ranks.
+const NAMES_MAX: usize = 10_000_000;
 
 /// The attempts of a run so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +58,7 @@ pub struct Crew<'c> {
     /// What earlier attempts of the run left.
     pub history: History,
     suspended: bool,
+    keeps: bool,
     stop_sign: StopSign,
     rank: Rank,
 }
@@ -64,7 +70,7 @@ impl<'c> Crew<'c> {
         let threads = config.workers(roster.ranks_here());
         let Circumstances { job, stop_sign } = circumstances;
         let history = History::default();
-        Self { config, roster, job, threads, history, suspended: false, stop_sign, rank: comm.rank() }
+        Self { config, roster, job, threads, history, suspended: false, keeps: false, stop_sign, rank: comm.rank() }
     }
 
     /// Whether the run was stopped with a checkpoint, so that a later attempt goes on with it.
@@ -75,6 +81,16 @@ impl<'c> Crew<'c> {
     /// The run was stopped with a checkpoint.
     pub fn suspend(&mut self) {
         self.suspended = true;
+    }
+
+    /// Whether the run has ended before its end, so that a checkpoint may be in force: what that refers to is needed.
+    pub fn keeps_checkpoint(&self) -> bool {
+        self.keeps
+    }
+
+    /// The run has ended before its end.
+    pub fn keep_checkpoint(&mut self) {
+        self.keeps = true;
     }
 
     /// Whether this is rank 0.
@@ -129,6 +145,7 @@ impl<'c> Crew<'c> {
         let known = resumed.map(|resumed| (resumed.manifest.number, resumed.manifest.cut));
         let (number, last) = from_root(comm, &self.roster, || {
             let (number, last) = known.unwrap_or((begin::random(), Cut::default()));
+            self.clear_away(run)?;
             if self.config.can_go_on() {
                 let archive = Archive::new(run, number);
                 archive.make()?;
@@ -147,6 +164,21 @@ impl<'c> Crew<'c> {
             flushes: self.roster.leads_node(),
             durable: durable.map(|points| Box::new(points) as Box<dyn DurablePoints>),
         })
+    }
+
+    /// What an attempt that died left in the run directory, and that nobody counts.
+    fn clear_away(&self, run: &RunDirectory) -> Result<(), Error> {
+        let unusable = |error| Error::Fatal(format!("the run directory can not be tidied up: {error}"));
+        for name in run.names(NAMES_MAX).map_err(unusable)? {
+            let name = name.to_string_lossy();
+            let is_spilled = [".items", ".notes"].iter().any(|ending| name.ends_with(ending));
+            // Of an attempt that died before it had a number of its own in a checkpoint.
+            let is_stale = List::attempt_of(&name).is_some_and(|attempt| attempt >= self.history.attempt);
+            if is_spilled || is_stale {
+                run.remove(&name).map_err(unusable)?;
+            }
+        }
+        Ok(())
     }
 
     /// How differences, or changes, are listed.

@@ -24,6 +24,11 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
         return 70;
     }
     let has = |outcome| counters.ended(outcome) > 0;
+    // What nobody came to although nobody stopped the run was lost.
+    if error.is_none() && ended == Ended::Quiet && (has(Outcome::Unfinished) || counters.removals(Fate::Unfinished) > 0)
+    {
+        return 70;
+    }
     let removals = |fate| counters.removals(fate) > 0;
     let stays = |kept| counters.get(Slot::Stays(kept)) > 0;
     let failed = has(Outcome::Failed) || removals(Fate::Failed) || stays(Kept::HoldsFailed);

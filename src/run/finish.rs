@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agree::{agree, from_root};
+use super::agree::agree;
 use super::begin::Begun;
 use super::bounded::within;
 use super::clock::Clock;
 use super::crew::Crew;
 use super::frame::Passed;
-use super::lock::Ending;
+use super::lock::{Ending, Points};
 use super::record::{Found, Recorder};
 use super::story::Story;
 use super::{Conclusion, end, known, lists, resume};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
-use crate::engine::{Ended, Finished};
+use crate::engine::{DurablePoints, Ended, Finished};
 use crate::fault::{Error, Failure, Fault, Side};
 use crate::fs::{data, path_list};
 use crate::pass::park::PARKED;
@@ -40,7 +40,8 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let Walked { passed: Passed { ended, has_walked }, story, finished, mut clock } = walked;
     let Finished { mut counters, mut faults, abandoned, root_outcome, leaves_behind, error } = finished;
     let limit = crew.config.op_timeout;
-    if !crew.goes_on() {
+    let is_under_way = crew.keeps_checkpoint() && abandoned.iter().any(|file| file.temporary().is_some());
+    if !crew.keeps_checkpoint() {
         discard(limit, &begun.context, abandoned);
     }
     clock.lap();
@@ -50,7 +51,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let error = error.or(flushed.err());
     clock.seconds.flush = clock.lap();
 
-    let leaves_behind = leaves_behind || begun.context.temporaries.leaves_behind();
+    let leaves_behind = leaves_behind || is_under_way || begun.context.temporaries.leaves_behind();
     let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
     let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
     let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
@@ -63,7 +64,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
     let mut listed = Ok(Vec::new());
     if crew.is_root() {
-        if !crew.goes_on() {
+        if !crew.keeps_checkpoint() {
             path_list::remove(&run_directory);
         }
         if let Some((private, lock)) = begun.held {
@@ -72,7 +73,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             let was_in_order = goes_on_from_here && lock.dead().iter().all(|dead| story.suspended.contains(dead));
             let has_seen_all = has_looked && context.looks_everywhere() && !goes_on_from_here;
             let is_whole = ended == Ended::Quiet && error.is_none() && (has_seen_all || was_in_order);
-            let ending = match (is_flushed, leaves_behind || crew.goes_on(), is_whole) {
+            let ending = match (is_flushed, leaves_behind, is_whole) {
                 (false, ..) => Ending::Unflushed,
                 (true, true, _) => Ending::Littered,
                 (true, false, false) => Ending::Partly,
@@ -135,10 +136,15 @@ pub fn list_and_sum_up(
 
 /// The run ends before it has touched anything.
 pub fn refuse(begun: Begun, error: Error) -> Conclusion {
+    give_back_untouched(begun);
+    error.into()
+}
+
+/// Gives back what a run holds that has not touched anything.
+pub fn give_back_untouched(begun: Begun) {
     if let Some((private, lock)) = begun.held {
         end::give_back(private, lock, &begun.context.trees.target, Ending::Partly);
     }
-    error.into()
 }
 
 /// The run ends in order before its end: the next one need not think that it died, but does not believe what it
@@ -156,15 +162,22 @@ const CHANGES: &str = "changes.jsonl";
 /// Makes durable what all nodes wrote, and tells the lock. No rank writes any more when the first node begins, as
 /// all have met.
 fn make_durable(crew: &Crew<'_>, comm: &mut dyn Comm, begun: &Begun) -> Result<(), Error> {
-    let lock = begun.held.as_ref();
-    let begins = || lock.map(|(_, lock)| lock.durable_point_begins()).transpose();
-    let point = from_root(comm, &crew.roster, begins)?;
-    agree(comm, &crew.roster, flush(crew, &begun.context))?;
-    let reached = || match (lock, point) {
-        (Some((private, lock)), Some(point)) => lock.durable_point_reached(private, point),
-        _ => Ok(()),
+    let limit = crew.config.op_timeout;
+    let no_answer = || Error::Fatal("the lock in DST/.pmirror has no answer within --op-timeout".to_owned());
+    let mut points = None;
+    let begins = match &begun.held {
+        None => Ok(()),
+        Some((_, lock)) => Points::new(lock, &begun.context.trees.target).and_then(|mut of_lock| {
+            let begin = move || of_lock.begin().map(|()| of_lock);
+            points = Some(within(limit, begin).unwrap_or_else(|| Err(no_answer()))?);
+            Ok(())
+        }),
     };
-    from_root(comm, &crew.roster, reached)
+    agree(comm, &crew.roster, begins)?;
+    agree(comm, &crew.roster, flush(crew, &begun.context))?;
+    let reached =
+        points.map_or(Ok(()), |mut points| within(limit, move || points.reached()).unwrap_or_else(|| Err(no_answer())));
+    agree(comm, &crew.roster, reached).map(|_| ())
 }
 
 /// Once on each node: what it wrote is made durable.

@@ -6,12 +6,13 @@ use super::crew::{Crew, any_rank};
 use super::finish::{self, Walked};
 use super::resume::{self, Resumed};
 use super::story::{Stage, Story};
-use super::{Circumstances, Conclusion};
+use super::{Circumstances, Conclusion, deadline};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::{Ended, Engine, Finished};
 use crate::fault::{Error, Side};
 use crate::report::{self, Progress};
+use crate::sched::Stop;
 use crate::wire;
 
 /// A run under way on this rank.
@@ -154,11 +155,25 @@ pub fn over_target(
     let ran = run_passes(&mut crew, &begun, comm, resumed, (&mut progress, &mut clock), passes);
     progress.finish();
     match ran {
-        Ok((passed, story, finished)) => finish::finish(crew, comm, begun, Walked { passed, story, finished, clock }),
+        Ok(Ran::Through(passed, story, finished)) => {
+            finish::finish(crew, comm, begun, Walked { passed: *passed, story: *story, finished: *finished, clock })
+        }
+        Ok(Ran::NotYet(stop)) => {
+            finish::give_back_untouched(begun);
+            deadline::too_late(comm, stop)
+        }
         // A later run need not think that this one died.
         Err(error @ (Error::Refused(_) | Error::Usage(_))) => finish::give_up(begun, error),
         Err(error) => error.into(),
     }
+}
+
+/// How the passes of a run went.
+pub enum Ran {
+    /// They ended, or were stopped.
+    Through(Box<Passed>, Box<Story>, Box<Finished>),
+    /// The run was stopped before it had taken over its checkpoint, which stays as it was.
+    NotYet(Stop),
 }
 
 /// The passes, from where a checkpoint left them; where they are stopped they leave one.
@@ -169,10 +184,13 @@ pub fn run_passes(
     resumed: Option<Resumed>,
     (progress, clock): (&mut Progress, &mut Clock),
     passes: impl FnOnce(&mut Run<'_, '_>) -> Result<Passed, Error>,
-) -> Result<(Passed, Story, Finished), Error> {
+) -> Result<Ran, Error> {
     let mut engine = crew.engine(begun, comm, resumed.as_ref())?;
-    if let Some(resumed) = &resumed {
-        resume::take_over(&mut engine, crew, resumed)?;
+    if let Some(resumed) = &resumed
+        && let Ended::Stopped(stop) = resume::take_over(&mut engine, crew, resumed)?
+    {
+        drop(engine.finish());
+        return Ok(Ran::NotYet(stop));
     }
     clock.seconds.start = clock.lap();
     let goes_on_at = resumed.as_ref().map(|resumed| resumed.story.stage);
@@ -180,15 +198,20 @@ pub fn run_passes(
     let mut run = Run { crew, begun, engine: &mut engine, progress, clock, story, goes_on_at };
     run.tell_story();
     let passed = passes(&mut run)?;
-    let goes_on = resume::goes_on(passed.ended) && crew.config.can_go_on();
-    if goes_on {
-        resume::suspend(&mut run)?;
-    }
+    let stops_in_order = resume::goes_on(passed.ended) && crew.config.can_go_on();
+    let suspended = if stops_in_order { resume::suspend(&mut run).map(|()| true) } else { Ok(false) };
     let story = run.story;
-    if goes_on {
-        crew.suspend();
+    let mut finished = engine.finish();
+    if crew.config.can_go_on() && (passed.ended != Ended::Quiet || finished.error.is_some()) {
+        crew.keep_checkpoint();
     }
-    Ok((passed, story, engine.finish()))
+    match suspended {
+        Ok(true) => crew.suspend(),
+        Ok(false) => {}
+        // The run ends as any that is stopped by an error, with its books.
+        Err(error) => finished.error = finished.error.or(Some(error)),
+    }
+    Ok(Ran::Through(Box::new(passed), Box::new(story), Box::new(finished)))
 }
 
 /// `--verbose`: what DST can hold, and what we may.

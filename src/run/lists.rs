@@ -22,7 +22,7 @@ pub fn join(crew: &Crew<'_>, directory: &RunDirectory, list: List, name: &str) -
     let _ = directory.remove(name);
     let joined = join_parts(directory, &parts, name);
     // A run that goes on later needs its parts once more.
-    if crew.goes_on() { joined } else { joined.and_then(|()| remove(directory, &parts)) }
+    if crew.keeps_checkpoint() { joined } else { joined.and_then(|()| remove(directory, &parts)) }
 }
 
 /// Removes parts that were joined.

@@ -69,7 +69,7 @@ impl Lock {
                     return Err(unfinished(&dead));
                 }
                 holder.inherit(&dead);
-                let lock = take_over(&private, &holder)?;
+                let lock = take_over(&private, &dead, &holder)?;
                 return Ok((private, lock));
             }
         }
@@ -281,9 +281,15 @@ fn held_by(holder: Option<&Holder>) -> Error {
 
 /// Renames our lock over the dead one; of several that try, the last one has it. Durably: what we write next is
 /// not to be found beside the dead one's lock.
-fn take_over(private: &Private, holder: &Holder) -> Result<Lock, Error> {
+fn take_over(private: &Private, dead: &Holder, holder: &Holder) -> Result<Lock, Error> {
     let mine = name_of(holder);
     let (holder, made, file) = create(private, &mine, holder).map_err(unusable)?;
+    // Another may have taken it while we wrote.
+    let now = private.read(LOCK).map_err(unusable)?;
+    if Holder::from_bytes(&now).is_some_and(|found| !found.is(dead)) {
+        let _ = private.remove(&mine);
+        return Err(held_by(None));
+    }
     private.rename(&mine, LOCK).and_then(|()| private.flush_names()).map_err(unusable)?;
     std::thread::sleep(Duration::from_millis(300));
     if is_lock_of(private, &holder).map_err(unusable)? {

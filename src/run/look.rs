@@ -98,11 +98,14 @@ pub fn make_run_directory(crew: &Crew<'_>, comm: &mut dyn Comm, run_directory: &
     let nonce = from_root(comm, roster, || {
         let attempt = Attempt(random());
         run_directory.make()?;
+        run_directory.keep_old_records()?;
         leave_in_state(run_directory, attempt)?;
         Ok(attempt.0)
     })?;
     let seen = agree(comm, roster, find_in_state(run_directory, Attempt(nonce)));
-    let kept = from_root(comm, roster, || if seen.is_ok() { crew.config.started.save(run_directory) } else { Ok(()) });
+    let kept = from_root(comm, roster, || {
+        if seen.is_ok() && !crew.config.resume { crew.config.started.save(run_directory) } else { Ok(()) }
+    });
     let seen = seen.and(kept);
     remove_from_state(run_directory, comm.rank(), seen.is_err());
     seen

@@ -53,7 +53,7 @@ pub fn must_fit(resumed: &Resumed, crew: &Crew<'_>, begun: &Begun) -> Result<(),
 
 /// Takes over what the checkpoint has: items stay with the rank that reads them, and what owners had is dealt out
 /// to those of today, before any item runs.
-pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed) -> Result<(), Error> {
+pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed) -> Result<Ended, Error> {
     let (me, ranks) = (crew.rank(), crew.ranks());
     let mut loader = Loader::new(engine.archive().clone(), resumed.manifest.clone(), me, ranks);
     loop {
@@ -63,8 +63,9 @@ pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed
         if any_rank(engine, notes.len() as u64) == 0 {
             break;
         }
-        if engine.deal(notes) != Ended::Quiet {
-            return Err(Error::Fatal("the run was stopped before it had gone on: the checkpoint is as it was".into()));
+        // The checkpoint stays as it was.
+        if let stopped @ Ended::Stopped(_) = engine.deal(notes) {
+            return Ok(stopped);
         }
     }
     engine.end_loading();
@@ -74,7 +75,7 @@ pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed
     let listed = agree(engine.comm(), &crew.roster, Ok(loader.listed))?;
     crew.history.listed.extend(listed.into_iter().flatten());
     engine.tell_history(crew.history.listed.clone());
-    Ok(())
+    Ok(Ended::Quiet)
 }
 
 /// The run is over: nothing is left to go on with. What can not be removed takes space, and no more than that.
@@ -90,7 +91,10 @@ pub fn goes_on(ended: Ended) -> bool {
 /// All ranks have stopped, nothing is on its way: each writes its part, each node makes durable what it wrote to the
 /// target, and then rank 0 puts the checkpoint in force.
 pub fn suspend(run: &mut Run<'_, '_>) -> Result<(), Error> {
-    run.story.suspended.push(run.begun.context.temporaries.attempt());
+    // What it left beside that, the checkpoint does not know.
+    if !run.begun.context.temporaries.leaves_behind() && !run.engine.has_disowned() {
+        run.story.suspended.push(run.begun.context.temporaries.attempt());
+    }
     run.tell_story();
     let (engine, crew) = (&mut *run.engine, run.crew);
     let last = engine.last_cut();

@@ -128,6 +128,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds what another tally of the same file has. Returns the file's fate when all of its `parts` have ended.
+    pub fn add(&mut self, other: &Tally, parts: u32) -> Option<ChunkFate> {
+        if self.ended.len() < other.ended.len() {
+            self.ended.resize(other.ended.len(), 0);
+        }
+        for (mine, theirs) in self.ended.iter_mut().zip(&other.ended) {
+            *mine |= theirs;
+        }
+        self.count = self.ended.iter().map(|word| word.count_ones()).sum();
+        self.worst = self.worst.max(other.worst);
+        if self.count == parts { self.worst } else { None }
+    }
+
     /// Whether it can be the tally of a file of so many parts that has not ended.
     pub fn is_of(&self, parts: u32) -> bool {
         let ended: u32 = self.ended.iter().map(|word| word.count_ones()).sum();
@@ -202,6 +215,22 @@ mod tests {
             let mut tally = Tally::default();
             let complete: Vec<_> = told.iter().filter_map(|&chunk| tally.enter(chunk, ChunkFate::Right, chunks)).collect();
             prop_assert_eq!(complete, [ChunkFate::Right]);
+        }
+
+        #[test]
+        fn two_tallies_of_a_file_are_one(chunks in 1u32..200, mine in proptest::collection::vec(0u32..200, 0..300), split in 0usize..300) {
+            let told: Vec<u32> = mine.into_iter().filter(|&chunk| chunk < chunks).collect();
+            let (first, second) = told.split_at(split.min(told.len()));
+            let tally = |told: &[u32]| {
+                let mut tally = Tally::default();
+                told.iter().for_each(|&chunk| { tally.enter(chunk, ChunkFate::Right, chunks); });
+                tally
+            };
+            let mut added = tally(first);
+            let complete = added.add(&tally(second), chunks);
+            prop_assert_eq!(&added, &tally(&told));
+            let distinct: std::collections::BTreeSet<u32> = told.iter().copied().collect();
+            prop_assert_eq!(complete.is_some(), distinct.len() == chunks as usize);
         }
 
         #[test]

@@ -312,6 +312,22 @@ impl Tally {
                 self.stays = self.stays.max(*stays);
             }
         }
+        self.is_done()
+    }
+
+    /// Adds what another tally of the same directory has: each piece of news is in one of both. Whether all is done.
+    pub fn add(&mut self, other: &Tally) -> bool {
+        self.rounds_told += other.rounds_told;
+        self.parts_told += other.parts_told;
+        self.parts_more += other.parts_more;
+        self.directories += other.directories;
+        self.directories_told += other.directories_told;
+        self.rounds = self.rounds.or(other.rounds);
+        self.stays = self.stays.max(other.stays);
+        self.is_done()
+    }
+
+    fn is_done(&self) -> bool {
         let has_all_parts =
             self.rounds == Some(self.rounds_told) && self.parts_told == u64::from(self.rounds_told) + self.parts_more;
         has_all_parts && self.directories == self.directories_told

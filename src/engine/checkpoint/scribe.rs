@@ -163,8 +163,11 @@ impl Worker {
             Job::Seal(cut) => self.seal(cut),
             Job::Commit(manifest) => {
                 let cut = manifest.cut;
+                // An error means that another run has taken DST: this one must write no more.
+                if let Some(Err(lost)) = self.desk.durable.as_mut().map(|durable| durable.reached()) {
+                    return Ok(News { lost: Some(lost), ..News::default() });
+                }
                 manifest.write(&self.desk.archive)?;
-                self.desk.durable.as_mut().map_or(Ok(()), |durable| durable.reached())?;
                 // What can not be removed takes space, and no more than that.
                 let _ = self.desk.archive.clear_before(cut);
                 Ok(News { committed: Some(cut), ..News::default() })
@@ -190,7 +193,9 @@ impl Worker {
         };
         part.seal().map_err(|error| unusable(&error))?;
         files.iter().try_for_each(|name| self.desk.archive.directory.sync(name)).map_err(|error| unusable(&error))?;
-        self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
+        // Workers may want to list meanwhile.
+        let lists = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).files();
+        lists?.iter().try_for_each(std::fs::File::sync_all).map_err(|error| unusable(&error))?;
         let context = &self.shared.context;
         if self.desk.flushes
             && !context.dry_run

@@ -45,6 +45,10 @@ pub struct Photographer<'a> {
 impl Snapshot {
     /// What the state holds. Files that tables were spilled to get a second name in the archive.
     pub fn take(state: &State, archive: &Archive, run: &RunDirectory, cut: Cut, rank: Rank) -> Result<Self, Error> {
+        // What has been lost is in no bag any more, so nothing could be gone on with.
+        if let Some(error) = state.broken() {
+            return Err(error);
+        }
         let snapshot = Snapshot::default();
         let mut photographer = Photographer { archive, run, cut, rank, snapshot };
         photographer.state(state).map_err(|error| unusable(&error))?;

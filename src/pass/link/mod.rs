@@ -417,7 +417,6 @@ fn make(
             return Made::Not;
         }
     };
-    watch.begin("copy", &member.path, None);
     let entry = Entry { name: &name, kind };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;

@@ -219,8 +219,8 @@ const NOT_THERE: &str = "listed in --files-from, but not found";
 /// are held in memory.
 const FAULTS_MAX: u64 = 1_000;
 
-/// A listed path that is not there has failed: the operator asked for it.
-/// What failed in another run, and is gone since, has vanished: nobody asked for it by name.
+/// A listed path that is not there has failed, as the operator asked for it; what failed in another run, and is gone
+/// since, has vanished.
 fn miss(list: &PathList, path: &TreePath, failure: Failure, effects: &mut Effects) {
     let (outcome, note) = match (Errno::from_raw(failure.errno), list.of_faults) {
         (Errno::ENOENT | Errno::ENOTDIR, true) => (Outcome::Vanished, "gone since it failed"),
@@ -241,7 +241,8 @@ fn miss_in_books(outcome: Outcome, effects: &mut Effects) {
 /// The same for all that is listed below a name which is no directory.
 fn miss_below(list: &PathList, name: &TreePath, extent: Extent, failure: Failure, effects: &mut Effects) {
     let mut missed = 0;
-    let outcome = if list.of_faults { Outcome::Vanished } else { Outcome::Failed };
+    let is_parked = failure.errno == Errno::ETIMEDOUT as i32;
+    let outcome = if list.of_faults && !is_parked { Outcome::Vanished } else { Outcome::Failed };
     let paths = for_each_path(list, extent, |path| {
         missed += 1;
         if missed <= FAULTS_MAX {

@@ -160,8 +160,10 @@ fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: 
         }
         return;
     }
-    let removed = site
-        .prove(name)
+    let is_aside = context.suspects.has_name_aside(&doomed.path, name);
+    let aside = if is_aside { Err(Obstacle::Failed(aside::UNTOUCHED)) } else { Ok(()) };
+    let removed = aside
+        .and_then(|()| site.prove(name))
         .and_then(|()| was.map_or(Ok(()), |was| is_as_planned(&site.directory, name, *was)))
         .and_then(|()| if context.dry_run { Ok(()) } else { names::remove(&site.directory, name).map_err(of_removal) });
     match removed {
