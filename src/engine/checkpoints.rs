@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, Archive, DurablePoints, Manifest, PartWriter, Scribe, ScribeDesk, Snapshot};
 use super::lists::Extent;
 use super::state::{Shared, State};
+use crate::counters::Counters;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::report::say;
 use crate::sched::{Crossing, Cut, Rank};
 use crate::wire::Post;
@@ -26,6 +28,8 @@ pub struct Checkpointing {
     pub seconds: f64,
     /// The last checkpoint of an earlier attempt.
     pub last: Cut,
+    /// What had been done by then.
+    pub headway: Headway,
     /// On one rank of each node.
     pub flushes: bool,
     /// On rank 0 of a run that writes.
@@ -41,6 +45,8 @@ pub struct Checkpoints {
     every: Option<Duration>,
     /// All but the number, the time and the story.
     manifest: Manifest,
+    /// What the last wave found done.
+    heard: Headway,
     started: Instant,
     scribe: Scribe,
     /// Rank 0: when the next one is due.
@@ -60,9 +66,9 @@ impl Checkpoints {
         (rank, ranks): (Rank, u32),
         shared: &std::sync::Arc<Shared>,
     ) -> Self {
-        let Checkpointing { archive, every, attempt, listed, seconds, last, flushes, durable } = setup;
-        let manifest =
-            Manifest { number: archive.number, cut: last, ranks, attempt, listed, seconds, story: Vec::new() };
+        let Checkpointing { archive, every, attempt, listed, seconds, last, headway, flushes, durable } = setup;
+        let (number, story) = (archive.number, Vec::new());
+        let manifest = Manifest { number, cut: last, ranks, attempt, listed, seconds, headway, story };
         let desk = ScribeDesk { archive: archive.clone(), rank, flushes, durable };
         Self {
             archive,
@@ -71,6 +77,7 @@ impl Checkpoints {
             ranks,
             every,
             manifest,
+            heard: headway,
             started: Instant::now(),
             scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
             next: every.unwrap_or_default(),
@@ -101,6 +108,12 @@ impl Checkpoints {
                 }
             }
         }
+    }
+
+    /// Rank 0: what a wave has brought. Of a rank that did not answer nothing is in it.
+    pub fn hear_wave(&mut self, counters: &[u64]) {
+        let heard = Counters::from_slice(counters).map(|counters| Headway::of(&counters));
+        self.heard = self.heard.at_least(heard.unwrap_or_default());
     }
 
     /// Does what is due.
@@ -146,6 +159,8 @@ impl Checkpoints {
 
     fn take(&mut self, state: &mut State, cut: Cut) {
         (self.writing, self.is_sealed) = (None, false);
+        // Each rank answered the last wave before it took part: all of that is in the checkpoint.
+        self.manifest.headway = self.heard;
         // While the last one still hangs in a server this rank takes part with its counts, and the checkpoint
         // never comes into force.
         if self.scribe.is_free() {
@@ -178,9 +193,9 @@ impl Checkpoints {
         written.map_err(|error| checkpoint::unusable(&error))
     }
 
-    /// Puts a checkpoint in force whose parts are all durable.
-    pub fn put_in_force(&self, cut: Cut) -> Result<(), Error> {
-        self.manifest(cut).write(&self.archive)?;
+    /// Puts a checkpoint in force whose parts are all durable; `headway` is what all ranks have done.
+    pub fn put_in_force(&self, cut: Cut, headway: Headway) -> Result<(), Error> {
+        Manifest { headway, ..self.manifest(cut) }.write(&self.archive)?;
         // What can not be removed takes space, and no more than that.
         let _ = self.archive.clear_but(cut);
         Ok(())

@@ -168,6 +168,7 @@ pub fn run_passes(
     let mut engine = crew.engine(begun, comm, resumed.as_ref())?;
     if let Some(resumed) = &resumed {
         resume::take_over(&mut engine, crew, resumed)?;
+        progress.go_on_from(resume::headway(&mut engine, crew)?);
     }
     clock.seconds.start = clock.lap();
     let goes_on_at = resumed.as_ref().map(|resumed| resumed.story.stage);
