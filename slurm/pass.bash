@@ -169,6 +169,7 @@ quoted() {
 finish() {
     local pass=$1 code=$2 words
     words=$(in_words "$code")
+    [[ $code -ne $exit_time ]] || words="$words, submit it again"
     if [[ $LIVE -eq 1 && $code -eq $exit_changed ]]; then
         code=0
         words="$words ($exit_changed), which LIVE=1 allows"
@@ -192,7 +193,7 @@ in_words() {
         25) echo "deletions were held back by a guard" ;;
         26) echo "the trees differ, see differences.jsonl" ;;
         70) echo "a bug in pmirror" ;;
-        75) echo "the time was up, submit it again" ;;
+        75) echo "the time was up" ;;
         *)
             if [[ $1 -gt 128 ]]; then
                 echo "a rank was killed by signal $(($1 - 128)) ($(kill -l "$1" 2>/dev/null || echo unknown))"

@@ -4,7 +4,7 @@
 # README.md beside this file tells how.
 
 # The time was up; a rank or a node died: by SIGKILL, SIGSEGV, SIGTERM.
-readonly exit_stopped=20 exit_time=75 exits_died=(137 139 143)
+readonly exit_fatal=11 exit_stopped=20 exit_time=75 exits_died=(137 139 143)
 
 # Whether the run of this job goes on from a checkpoint.
 has_checkpoint() { [[ -e $run_directory/checkpoint/manifest ]]; }
@@ -70,6 +70,8 @@ is_unfinished() {
     for died in "${exits_died[@]}"; do
         [[ $code -ne $died ]] || return 0
     done
+    # A rank fell silent: the others left at once, or progress.json would be gone.
+    [[ $code -ne $exit_fatal || ! -e $run_directory/progress.json ]] || return 0
     # At the time limit, because the run could not stop before it.
     [[ $code -eq $exit_stopped && $is_terminated -eq 1 ]] && ! is_cancelled
 }

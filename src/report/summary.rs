@@ -25,6 +25,8 @@ pub struct Summary {
     /// `retry`: the run whose faults this one did again; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
+    /// Which attempt of the run this was, from 1: `resume` goes on with the books of those before.
+    pub attempt: u32,
     /// Where that directory is.
     pub run_directory: String,
     /// Of the program, on all ranks.
@@ -101,7 +103,7 @@ pub struct Tree {
 /// Durations of a run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Seconds {
-    /// From the end of MPI_Init to the summary.
+    /// From the end of MPI_Init to the summary; with the earlier attempts up to their checkpoints.
     pub total: f64,
     /// Opening, comparing views, locking.
     pub start: f64,

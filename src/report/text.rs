@@ -45,7 +45,8 @@ fn head(summary: &Summary) -> String {
     };
     let (version, command) = (&summary.version, summary.command);
     let dry = if summary.dry_run { " (dry run)" } else { "" };
-    format!("pmirror {version} {command}{dry}, {time}, {ranks} of {threads} on {nodes}\n{trees}")
+    let attempt = if summary.attempt > 1 { format!(" in {} attempts", summary.attempt) } else { String::new() };
+    format!("pmirror {version} {command}{dry}, {time}{attempt}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 
 /// A run that looks at no file.

@@ -114,6 +114,7 @@ impl Recorder<'_> {
             arguments: self.crew.config.arguments.clone(),
             run_id: self.crew.config.run_id.clone(),
             retry_of: self.crew.config.started.retry.as_ref().map(|of| of.run_id.clone()),
+            attempt: self.crew.history.attempt,
             run_directory: escaped(self.run_directory.path().as_os_str().as_encoded_bytes()),
             exit_code,
             error: error.map(ToString::to_string),

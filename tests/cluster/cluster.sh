@@ -247,8 +247,8 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-# A requeued job waits until its old credentials have expired: 20 s instead of 120.
-AuthInfo=socket=$run/munge/socket,cred_expire=20
+# A requeued job waits until its old credentials have expired: 8 s instead of 120.
+AuthInfo=socket=$run/munge/socket,cred_expire=8
 StateSaveLocation=$run/state
 SlurmdSpoolDir=$run/spool
 SlurmctldPidFile=$run/slurmctld.pid
