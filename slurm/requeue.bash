@@ -51,14 +51,15 @@ requeue_after() {
 
 # Nothing can follow when it succeeds: Slurm ends this shell.
 requeue() {
-    local code=$1 words
+    local code=$1 words never
     words=$(in_words "$code")
     end_comment "exit code $code, requeued"
     printf '\npmirror %s, job %s, %s: exit code %d, %s; requeued, for the %d. time: %s\n' \
         "$pass" "$SLURM_JOB_ID" "$(duration "$SECONDS")" "$code" "$words" $((attempt + 1)) "$(last_of_record words)"
     trap - TERM
     if words=$(scontrol requeue "$SLURM_JOB_ID" 2>&1); then
-        sleep 300
+        exec {never}<> <(:)
+        read -rt 300 -u "$never" || true
         exit "$code"
     fi
     why_not="Slurm refuses to requeue it: $words"
@@ -108,7 +109,10 @@ note_attempt() {
 # Something of the last line of the record.
 last_of_record() {
     local number='' time code steps=0 bytes=0 changed=0 verdict
-    { read -r number time code steps bytes changed verdict < <(tail -n 1 "$run_directory/requeues"); } 2>/dev/null || true
+    if [[ -s $run_directory/requeues ]]; then
+        # shellcheck disable=SC2034  # not all of it is asked for
+        read -r number time code steps bytes changed verdict < <(tail -n 1 "$run_directory/requeues")
+    fi
     case $1 in
         number) echo "$number" ;;
         headway) echo "$steps $bytes" ;;

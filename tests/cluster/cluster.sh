@@ -271,7 +271,7 @@ JobRequeue=1
 
 # Tests wait for these.
 KillWait=5
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=5
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=5
 
 END
     for node in "${nodes[@]}"; do
