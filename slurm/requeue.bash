@@ -53,6 +53,7 @@ requeue_after() {
 requeue() {
     local code=$1 words never
     words=$(in_words "$code")
+    [[ $code -ne $exit_fatal ]] || words="a rank fell silent"
     end_comment "exit code $code, requeued"
     printf '\npmirror %s, job %s, %s: exit code %d, %s; requeued, for the %d. time: %s\n' \
         "$pass" "$SLURM_JOB_ID" "$(duration "$SECONDS")" "$code" "$words" $((attempt + 1)) "$(last_of_record words)"
@@ -116,7 +117,7 @@ last_of_record() {
     case $1 in
         number) echo "$number" ;;
         headway) echo "$steps $bytes" ;;
-        words) echo "$steps steps and $bytes bytes are in the checkpoint, $changed entries were changed since" ;;
+        words) echo "$steps steps and $bytes bytes are in the checkpoint, entries changed on DST that are not: $changed" ;;
     esac
 }
 

@@ -7,7 +7,6 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use support::batch::{PATIENCE, Settings, end_of, field, logs, on_login_node, submit};
 use support::*;
@@ -18,12 +17,6 @@ const ONE_THREAD: Settings<'static> = &[("THREADS", "1"), ("COMMENT_SECONDS", "1
 /// The shortest limit that Slurm knows is a minute: all of it but some seconds is kept for the end. Slurm's own
 /// signal, which comes up to a minute early, would come at once.
 const ONE_MINUTE: &[&str] = &["--time=1", "--signal=USR1@1"];
-
-/// One job after the other, for their time is short.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn tree(files: usize) -> Pair {
     let pair = Pair::new();
@@ -84,7 +77,7 @@ fn ranks_of(target: &Path) -> Vec<nix::unistd::Pid> {
 
 #[test]
 fn a_time_limit_far_too_short_finishes_a_tree_over_several_requeues() {
-    let (_turn, pair) = (turn(), tree(900));
+    let pair = tree(840);
     let options = ["--ops-limit=100/s", "--grace=53s"];
     let job = submit(&pair, "copy", ONE_THREAD, ONE_MINUTE, &options);
     // What runs only after it waits for the last attempt.
@@ -96,7 +89,7 @@ fn a_time_limit_far_too_short_finishes_a_tree_over_several_requeues() {
     assert!(requeues.iter().all(|(code, verdict)| code == "75" && verdict == "on"), "{requeues:?}");
     assert_eq!(restarts(&pair, &job) as usize, requeues.len());
     let summary = summary(&pair, "copy", &job);
-    assert_eq!(summary["entries"]["file"]["created"], 900, "the books of all attempts");
+    assert_eq!(summary["entries"]["file"]["created"], 840, "the books of all attempts");
     assert_eq!(summary["attempt"], requeues.len() as u64 + 1);
     assert_eq!(summary["slurm"]["job_id"].to_string().trim_matches('"'), job);
     let comment = field(&pair, &job, "Comment");
@@ -107,7 +100,7 @@ fn a_time_limit_far_too_short_finishes_a_tree_over_several_requeues() {
 
 #[test]
 fn a_job_whose_rank_is_killed_goes_on_and_comes_to_its_end() {
-    let (_turn, pair) = (turn(), tree(400));
+    let pair = tree(400);
     let job = submit(&pair, "copy", ONE_THREAD, &[], &["--ops-limit=100/s", "--checkpoint-interval=1s"]);
     let manifest = run_directory(&pair, "copy", &job).join("checkpoint/manifest");
     wait_for(&pair, "a checkpoint", || manifest.exists() && copied(&pair) > 50);
@@ -137,7 +130,7 @@ fn a_run_that_gets_nowhere_twice_in_a_row_is_left_alone() {
 
 #[test]
 fn a_cancelled_job_stays_cancelled() {
-    let (_turn, pair) = (turn(), tree(400));
+    let pair = tree(400);
     let job = submit(&pair, "copy", ONE_THREAD, &[], &["--ops-limit=50/s"]);
     wait_for(&pair, "a file", || copied(&pair) > 5);
     on_login_node(&pair, &[], &["scancel", &job]);
