@@ -8,7 +8,7 @@ mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use support::batch::{PATIENCE, Settings, end_of, field, log_files, logs, on_login_node, script, submit, submit_dir};
+use support::batch::{PATIENCE, Settings, end_of, field, logs, on_login_node, script, submit, submit_dir};
 use support::*;
 
 const CHAIN: [&str; 4] = ["copy", "rm", "mtimes", "cmp"];
