@@ -36,6 +36,10 @@ pub struct Checkpointing {
     pub durable: Option<Box<dyn DurablePoints>>,
 }
 
+/// One that is not in force when the next is due is given up, and the next gets twice the time: at most so often that
+/// of the interval. Waves of half a second, or a slow server, need more than a short interval.
+const PATIENCE_MAX: u32 = 16;
+
 /// A rank's side of them.
 pub struct Checkpoints {
     archive: Archive,
@@ -51,6 +55,10 @@ pub struct Checkpoints {
     scribe: Scribe,
     /// Rank 0: when the next one is due.
     next: Duration,
+    /// Rank 0: intervals that the one under way has.
+    patience: u32,
+    /// Rank 0: one was begun, and is not in force.
+    is_open: bool,
     /// The one that the scribe has a part of.
     writing: Option<Cut>,
     is_sealed: bool,
@@ -81,6 +89,8 @@ impl Checkpoints {
             started: Instant::now(),
             scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
             next: every.unwrap_or_default(),
+            patience: 1,
+            is_open: false,
             writing: None,
             is_sealed: false,
             story: Vec::new(),
@@ -118,7 +128,7 @@ impl Checkpoints {
 
     /// Does what is due.
     pub fn step(&mut self, now: Duration, state: &mut State) {
-        self.hear(state);
+        self.hear(now, state);
         if let Some(cut) = state.scheduler.sealed().filter(|_| !self.is_sealed)
             && self.writing == Some(cut)
         {
@@ -132,16 +142,24 @@ impl Checkpoints {
             self.scribe.commit(self.manifest(cut));
         }
         let Some(every) = self.every.filter(|_| now >= self.next) else { return };
-        self.next = now + every;
+        if self.is_open {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+        }
+        self.next = now + every * self.patience;
         if !state.scheduler.is_over() && state.scheduler.stop().is_none() && self.scribe.is_free() {
             let cut = state.scheduler.next_cut();
             self.take(state, cut);
+            self.is_open = true;
         }
     }
 
     /// Takes in what the scribe has done.
-    fn hear(&mut self, state: &mut State) {
+    fn hear(&mut self, now: Duration, state: &mut State) {
         let news = self.scribe.take_news();
+        if news.committed.is_some() {
+            self.is_open = false;
+            self.next = self.next.min(now + self.every.unwrap_or_default());
+        }
         if self.rank == Rank::ROOT && news.written.is_some() && news.written == self.writing {
             state.scheduler.allow_seal();
         }
