@@ -13,7 +13,7 @@ main() {
     check_settings
     LIVE=0 # --final: a source that changes is a fault, not a custom
     # All jobs of the chain go by what is set now, however late they begin.
-    for name in SRC DST PMIRROR MODULES STATE_DIR LIVE MPI_TYPE COMMENT_SECONDS; do
+    for name in SRC DST PMIRROR MODULES STATE_DIR LIVE MPI_TYPE COMMENT_SECONDS REQUEUE REQUEUES_MAX; do
         export "${name?}"
     done
     [[ -z $settings ]] || PMIRROR_SETTINGS=$(readlink -f "$settings")

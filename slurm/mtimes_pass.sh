@@ -9,7 +9,8 @@
 #SBATCH --time=24:00:00
 #SBATCH --output=pmirror-mtimes-%j.log
 #SBATCH --open-mode=append
-#SBATCH --no-requeue
+#SBATCH --requeue
+#SBATCH --signal=USR1@120
 set -euo pipefail
 
 # sbatch runs a copy of this file from its spool directory: what the passes share lies beside the original.

@@ -3,16 +3,20 @@
 # What the passes share; *_pass.sh and final_passes.sh read it. It is no job of its own: see README.md beside this file.
 
 # The settings that the environment can give. Arrays it cannot hold, so options and guards come from the file alone.
-readonly names=(SRC DST PMIRROR MODULES THREADS STATE_DIR LIVE MPI_TYPE MAIL_TO ONE_WALK COMMENT_SECONDS)
-readonly exit_usage=1 exit_changed=24
+readonly names=(SRC DST PMIRROR MODULES THREADS STATE_DIR LIVE MPI_TYPE MAIL_TO ONE_WALK COMMENT_SECONDS
+    REQUEUE REQUEUES_MAX)
+readonly exit_usage=1 exit_changed=24 exit_lost=137
 directory=$(dirname "${BASH_SOURCE[0]}")
 script=${0##*/}
 readonly directory
+# shellcheck source=slurm/requeue.bash
+source "$directory/requeue.bash"
 
 # Runs a pass with all ranks of the job: its name, then the options that stood behind the script's name.
 run_pass() {
-    local pass=$1 code=0 command words options
+    local pass=$1 code=0 command words options given_options run_directory attempt job_end why_not is_terminated=0
     shift
+    given_options=("$@")
     script=${pass}_pass.sh
     [[ -n ${SLURM_JOB_ID:-} ]] || fail "not inside a Slurm job; run: sbatch $directory/$script"
     read_settings
@@ -22,17 +26,25 @@ run_pass() {
     options_of "$pass"
     # srun of Slurm 22.05 and newer does not take this from the job by itself.
     [[ -z ${SLURM_CPUS_PER_TASK:-} ]] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-    command=(
-        srun --mpi="$MPI_TYPE" --kill-on-bad-exit=1 --wait=60 --export=ALL "${SRUN_OPTIONS[@]}"
-        "$PMIRROR" "${words[@]}" --run-id "$pass-$SLURM_JOB_ID" --threads "$THREADS"
-        ${STATE_DIR:+--state-dir "$STATE_DIR"} "${options[@]}" "$@" -- "$SRC" "$DST"
-    )
+    run_directory=${STATE_DIR:-${PMIRROR_STATE_DIR:-${SLURM_SUBMIT_DIR:-.}/pmirror-runs}}/$pass-$SLURM_JOB_ID
+    command=(srun --mpi="$MPI_TYPE" --kill-on-bad-exit=1 --wait=60 --export=ALL "${SRUN_OPTIONS[@]}" "$PMIRROR")
+    if has_checkpoint; then
+        # With the options that it began with.
+        command+=(resume --threads "$THREADS" -- "$run_directory")
+    else
+        command+=(
+            "${words[@]}" --run-id "$pass-$SLURM_JOB_ID" --threads "$THREADS"
+            ${STATE_DIR:+--state-dir "$STATE_DIR"} "${options[@]}" "$@" -- "$SRC" "$DST"
+        )
+    fi
     print_header "$pass" "${command[@]}"
-    start_comment "$pass"
+    begin_attempt || exit "$exit_lost"
+    start_comment
     # At the time limit, and when the job is cancelled, Slurm sends SIGTERM to this shell too. It waits for srun, and
     # writes the last line.
-    trap : TERM
+    trap is_terminated=1 TERM
     "${command[@]}" || code=$?
+    requeue_after "$code"
     finish "$pass" "$code"
 }
 
@@ -51,7 +63,7 @@ read_settings() {
         [[ ! -v $name ]] || environment[$name]=${!name}
     done
     SRC='' DST='' PMIRROR=pmirror MODULES='' THREADS='' STATE_DIR='' LIVE=0 MPI_TYPE=pmix
-    MAIL_TO='' ONE_WALK=0 COMMENT_SECONDS=30
+    MAIL_TO='' ONE_WALK=0 COMMENT_SECONDS=30 REQUEUE=1 REQUEUES_MAX=100
     unset OPTIONS COPY_OPTIONS RM_OPTIONS MTIMES_OPTIONS CMP_OPTIONS GUARDS SRUN_OPTIONS SBATCH_OPTIONS
     OPTIONS=() COPY_OPTIONS=() RM_OPTIONS=() MTIMES_OPTIONS=() CMP_OPTIONS=() GUARDS=() SRUN_OPTIONS=()
     SBATCH_OPTIONS=() given=()
@@ -103,11 +115,12 @@ check_settings() {
     for name in SRC DST; do
         [[ -n ${!name} ]] || fail "$name is not set, neither in the environment nor in $where"
     done
-    for name in LIVE ONE_WALK; do
+    for name in LIVE ONE_WALK REQUEUE; do
         [[ ${!name} == [01] ]] || fail "$name is '${!name}', but must be 0 or 1"
     done
     [[ $THREADS =~ ^[1-9][0-9]*$ ]] || fail "THREADS is '$THREADS', but must be a number above 0"
     [[ $COMMENT_SECONDS =~ ^[0-9]+$ ]] || fail "COMMENT_SECONDS is '$COMMENT_SECONDS', but must be a number (0: never)"
+    [[ $REQUEUES_MAX =~ ^[0-9]+$ ]] || fail "REQUEUES_MAX is '$REQUEUES_MAX', but must be a number"
 }
 
 check_program() {
@@ -156,11 +169,13 @@ quoted() {
 finish() {
     local pass=$1 code=$2 words
     words=$(in_words "$code")
+    [[ $code -ne $exit_time ]] || words="$words, submit it again"
     if [[ $LIVE -eq 1 && $code -eq $exit_changed ]]; then
         code=0
         words="$words ($exit_changed), which LIVE=1 allows"
     fi
     end_comment "exit code $code, $words"
+    [[ -z $why_not ]] || printf '\n%s: %s\n' "$script" "$why_not"
     printf '\npmirror %s, job %s, %s: exit code %d, %s\n' \
         "$pass" "$SLURM_JOB_ID" "$(duration "$SECONDS")" "$code" "$words"
     exit "$code"
@@ -178,7 +193,7 @@ in_words() {
         25) echo "deletions were held back by a guard" ;;
         26) echo "the trees differ, see differences.jsonl" ;;
         70) echo "a bug in pmirror" ;;
-        75) echo "the time was up, submit it again" ;;
+        75) echo "the time was up" ;;
         *)
             if [[ $1 -gt 128 ]]; then
                 echo "a rank was killed by signal $(($1 - 128)) ($(kill -l "$1" 2>/dev/null || echo unknown))"
@@ -194,14 +209,17 @@ duration() { printf '%d:%02d:%02d' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60))
 # ----------------------------------------------------------------------------------------------------------- comment
 
 # Keeps the job's comment current in the background: 61 % 1.2 PB ETA 02:40. Where the job has a comment already, that
-# one stays: some sites read it.
+# one stays: some sites read it. What an earlier attempt of the job wrote there is ours.
 start_comment() {
     local comment
     comment_loop=''
     [[ $COMMENT_SECONDS -gt 0 ]] || return 0
     comment=$(squeue -h -j "$SLURM_JOB_ID" -o %k 2>/dev/null) || return 0
+    if [[ $attempt -gt 0 && $comment =~ ^([0-9]+ % |[a-z]+ [0-9,]+ entries|exit code [0-9]+, ) ]]; then
+        comment=''
+    fi
     [[ -z $comment || $comment == '(null)' ]] || return 0
-    keep_comment "${STATE_DIR:-${PMIRROR_STATE_DIR:-pmirror-runs}}/$1-$SLURM_JOB_ID/progress.json" &
+    keep_comment "$run_directory/progress.json" &
     comment_loop=$!
 }
 

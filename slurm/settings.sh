@@ -31,6 +31,11 @@ MPI_TYPE=pmix
 # How often the job's comment tells how far it is (squeue -o '%i %j %k'). 0: never.
 COMMENT_SECONDS=30
 
+# 1: a job whose time was up, or of which a rank or a node died, goes back into the queue and goes on from its checkpoint,
+# as long as it gets on: at most so often. 0: you submit it again.
+REQUEUE=1
+REQUEUES_MAX=100
+
 # Further options of each command, an array entry for each word; those behind `sbatch slurm/copy_pass.sh` come after
 # these. What is left out of the copy (--exclude, -x) must be left out of the others too.
 COPY_OPTIONS=(

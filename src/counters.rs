@@ -193,6 +193,13 @@ impl Counters {
         self.add(Slot::Number(number), n);
     }
 
+    /// Makes a number beside the books 0.
+    pub fn clear(&mut self, number: Number) {
+        if let Some(value) = self.0.get_mut(Slot::Number(number).index()) {
+            *value = 0;
+        }
+    }
+
     /// A number beside the books.
     pub fn number(&self, number: Number) -> u64 {
         self.get(Slot::Number(number))

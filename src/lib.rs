@@ -11,7 +11,7 @@
 //! - `pass`: what to do with one item;
 //! - `tree`: names, attributes, decisions, pure;
 //! - `fs`: every system call;
-//! - `wire`, `counters`, `fault`, `report`: messages, books, what goes wrong, what is told.
+//! - `wire`, `counters`, `headway`, `fault`, `report`: messages, books, what was got done, what goes wrong, what is told.
 //!
 //! | word | meaning |
 //! | --- | --- |
@@ -34,6 +34,7 @@ pub mod counters;
 pub mod engine;
 pub mod fault;
 pub mod fs;
+pub mod headway;
 pub mod pass;
 pub mod report;
 pub mod run;

@@ -55,7 +55,7 @@ fn a_stopped_run_goes_on_and_the_books_tell_of_both_attempts() {
     compare::assert_same_links(pair.source_path(), pair.target_path());
     assert_eq!(resumed.count("file", "seen"), 360, "{:?}", resumed.totals());
     assert_eq!(resumed.count("file", "created") + resumed.count("file", "linked"), 360, "done twice");
-    assert_eq!(resumed.number("/attempts"), 2);
+    assert_eq!(resumed.number("/attempt"), 2);
     assert!(!manifest(&pair).exists(), "nothing is left to go on with");
     second_run_changes_nothing(&pair, &pair.sync(), 0);
 }
@@ -103,7 +103,7 @@ fn any_number_of_ranks_goes_on() {
     let resumed = quick(slow(&pair).resumed(RUN)).ranks(Ranks::Mpirun(2)).run().exits(0);
     pair.assert_mirrored();
     compare::assert_same_links(pair.source_path(), pair.target_path());
-    assert_eq!(resumed.number("/attempts"), 3);
+    assert_eq!(resumed.number("/attempt"), 3);
     assert_eq!(resumed.count("file", "seen"), 360);
 }
 

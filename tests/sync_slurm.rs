@@ -164,7 +164,7 @@ impl Batch {
             sbatch.env_remove(name);
         }
         sbatch.env("SRC", pair.source_path()).env("DST", pair.target_path());
-        sbatch.env("STATE_DIR", pair.state_path()).env("PMIRROR", needs::pmirror());
+        sbatch.env("REQUEUE", "0").env("STATE_DIR", pair.state_path()).env("PMIRROR", needs::pmirror());
         sbatch.envs(settings.iter().copied());
         let output = sbatch.current_dir(&submit).output().unwrap();
         Batch { output, log: only_file_of(&submit) }

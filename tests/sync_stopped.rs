@@ -104,6 +104,25 @@ fn signals_stop_a_run_with_the_code_that_tells_why() {
 }
 
 #[test]
+fn a_checkpoint_comes_into_force_although_the_next_is_due_sooner() {
+    let pair = pair();
+    let sync =
+        pair.sync().args(&["--ops-limit", "60/s", "--threads", "2", "--checkpoint-interval", "1s"]).run_id("run");
+    let checkpoint = pair.state_path().join("run/checkpoint");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| sync.run_unchecked());
+        let headway = || std::fs::read_to_string(checkpoint.join("headway")).unwrap_or_default();
+        while !headway().split(' ').next().is_some_and(|steps| steps.parse().is_ok_and(|steps: u32| steps > 0)) {
+            assert!(!run.is_finished(), "no checkpoint came into force");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(checkpoint.join("manifest").exists());
+        send(&pair, 0, Signal::SIGUSR1);
+        run.join().unwrap().exits(75);
+    });
+}
+
+#[test]
 fn a_lost_terminal_stops_nothing() {
     let pair = pair();
     while_running(&pair, &slow(&pair), || send(&pair, 0, Signal::SIGHUP)).exits(0);

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, Archive, DurablePoints, Manifest, PartWriter, Scribe, ScribeDesk, Snapshot};
 use super::lists::Extent;
 use super::state::{Shared, State};
+use crate::counters::Counters;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::report::say;
 use crate::sched::{Crossing, Cut, Rank};
 use crate::wire::Post;
@@ -32,11 +34,17 @@ pub struct Checkpointing {
     pub seconds: f64,
     /// The last checkpoint of an earlier attempt.
     pub last: Cut,
+    /// What had been done by then.
+    pub headway: Headway,
     /// On one rank of each node.
     pub flushes: bool,
     /// On rank 0 of a run that writes.
     pub durable: Option<Box<dyn DurablePoints>>,
 }
+
+/// One that is not in force by then is given up, and the next gets twice the time, up to so many times as much: a
+/// slow server may need more.
+const PATIENCE_MAX: u32 = 16;
 
 /// A rank's side of them.
 pub struct Checkpoints {
@@ -47,12 +55,16 @@ pub struct Checkpoints {
     every: Option<Duration>,
     /// All but the number, the time and the story.
     manifest: Manifest,
+    /// What the last wave found done.
+    heard: Headway,
     started: Instant,
     scribe: Scribe,
     /// Rank 0: when the next one is due.
     next: Duration,
     /// Rank 0: since when one is being taken.
     begun: Option<Duration>,
+    /// Rank 0: how many times longer than usual it has.
+    patience: u32,
     /// The one that the scribe has a part of.
     writing: Option<Cut>,
     is_sealed: bool,
@@ -68,9 +80,9 @@ impl Checkpoints {
         (rank, ranks): (Rank, u32),
         shared: &std::sync::Arc<Shared>,
     ) -> Self {
-        let Checkpointing { archive, every, attempt, listed, seconds, last, flushes, durable } = setup;
-        let manifest =
-            Manifest { number: archive.number, cut: last, ranks, attempt, listed, seconds, story: Vec::new() };
+        let Checkpointing { archive, every, attempt, listed, seconds, last, headway, flushes, durable } = setup;
+        let (number, story) = (archive.number, Vec::new());
+        let manifest = Manifest { number, cut: last, ranks, attempt, listed, seconds, headway, story };
         let desk = ScribeDesk { archive: archive.clone(), rank, flushes, durable };
         Self {
             archive,
@@ -79,10 +91,12 @@ impl Checkpoints {
             ranks,
             every,
             manifest,
+            heard: headway,
             started: Instant::now(),
             scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
             next: every.unwrap_or_default(),
             begun: None,
+            patience: 1,
             writing: None,
             is_sealed: false,
             story: Vec::new(),
@@ -117,9 +131,15 @@ impl Checkpoints {
         (self.begun, self.writing) = (None, None);
     }
 
+    /// Rank 0: what a wave has brought. Of a rank that did not answer nothing is in it.
+    pub fn hear_wave(&mut self, counters: &[u64]) {
+        let heard = Counters::from_slice(counters).map(|counters| Headway::of(&counters));
+        self.heard = self.heard.at_least(heard.unwrap_or_default());
+    }
+
     /// Does what is due.
     pub fn step(&mut self, now: Duration, state: &mut State) {
-        self.hear(state);
+        self.hear(now, state);
         if let Some(cut) = state.scheduler.sealed().filter(|_| !self.is_sealed)
             && self.writing == Some(cut)
         {
@@ -136,11 +156,13 @@ impl Checkpoints {
         let is_due = now >= self.next && !self.story.is_empty();
         let Some(every) = self.every.filter(|_| is_due) else { return };
         // One is not given up for the next before it had its time.
-        if self.begun.is_some_and(|begun| now < begun + every.max(PATIENCE)) {
+        if self.begun.is_some_and(|begun| now < begun + every.max(PATIENCE) * self.patience) {
             return;
         }
+        if self.begun.take().is_some() {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+        }
         self.next = now + every;
-        self.begun = None;
         if !state.scheduler.is_over() && state.scheduler.stop().is_none() && self.scribe.is_free() {
             let cut = state.scheduler.next_cut();
             self.begun = Some(now);
@@ -149,8 +171,12 @@ impl Checkpoints {
     }
 
     /// Takes in what the scribe has done.
-    fn hear(&mut self, state: &mut State) {
+    fn hear(&mut self, now: Duration, state: &mut State) {
         let news = self.scribe.take_news();
+        if news.committed.is_some() {
+            self.next = now + self.every.unwrap_or_default();
+            self.patience = 1;
+        }
         if self.rank == Rank::ROOT && news.written.is_some() && news.written == self.writing {
             state.scheduler.allow_seal();
         }
@@ -171,6 +197,8 @@ impl Checkpoints {
 
     fn take(&mut self, state: &mut State, cut: Cut) {
         (self.writing, self.is_sealed) = (None, false);
+        // Each rank answered the last wave before it took part: all of that is in the checkpoint.
+        self.manifest.headway = self.heard;
         // While the last one still hangs in a server this rank takes part with its counts, and the checkpoint
         // never comes into force.
         if self.scribe.is_free() {
@@ -216,9 +244,9 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Puts a checkpoint in force whose parts are all durable.
-    pub fn put_in_force(&self, cut: Cut) -> Result<(), Error> {
-        self.manifest(cut).write(&self.archive)?;
+    /// Puts a checkpoint in force whose parts are all durable; `headway` is what all ranks have done.
+    pub fn put_in_force(&self, cut: Cut, headway: Headway) -> Result<(), Error> {
+        Manifest { headway, ..self.manifest(cut) }.write(&self.archive)?;
         // What can not be removed takes space, and no more than that.
         let _ = self.archive.clear_but(cut);
         Ok(())

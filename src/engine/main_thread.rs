@@ -22,6 +22,7 @@ use crate::counters::{Counters, Number};
 use crate::fault::{Error, Side};
 use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Cut, Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
@@ -219,6 +220,11 @@ impl<'c> Engine<'c> {
         self.checkpoints.tell_history(listed);
     }
 
+    /// What this rank has done, and what it took over.
+    pub fn headway(&self) -> Headway {
+        Headway::of(&self.shared.lock().desk.counters)
+    }
+
     /// Writes this rank's part of a checkpoint, durably: between passes, when all workers rest.
     pub fn write_part(&mut self, cut: Cut) -> Result<(), Error> {
         self.checkpoints.wait_for_scribe()?;
@@ -227,8 +233,8 @@ impl<'c> Engine<'c> {
     }
 
     /// Puts a checkpoint in force.
-    pub fn put_in_force(&self, cut: Cut) -> Result<(), Error> {
-        self.checkpoints.put_in_force(cut)
+    pub fn put_in_force(&self, cut: Cut, headway: Headway) -> Result<(), Error> {
+        self.checkpoints.put_in_force(cut, headway)
     }
 
     /// Removes what was planned.
@@ -332,6 +338,7 @@ impl<'c> Engine<'c> {
         letters::write(sent.into_iter(), |to, letter| self.comm.send(to, letter));
         if let Some(report) = news {
             self.vigil.hear_report(now, &report);
+            self.checkpoints.hear_wave(&report.counters);
             observe(&report);
         }
         if let Some(lost) = self.vigil.look(now) {

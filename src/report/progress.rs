@@ -10,6 +10,7 @@ use super::share::{Share, Standing, Total, hours_and_minutes};
 use super::summary::bytes_done;
 use crate::counters::{Counters, Number};
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::sched::{Oldest, Rank, Report, Stop};
 use crate::tree::Fate;
 
@@ -26,6 +27,8 @@ pub struct Progress {
     manner: Manner,
     file: Option<ProgressFile>,
     total: Option<Total>,
+    /// What earlier attempts had done.
+    before: Headway,
     pass: Pass,
     share: Share,
     /// The operation that was named last.
@@ -80,6 +83,7 @@ impl Progress {
             manner,
             file: None,
             total: None,
+            before: Headway::default(),
             pass,
             share,
             named: None,
@@ -96,6 +100,11 @@ impl Progress {
     /// Keeps it in the run's directory too.
     pub fn kept_in(self, directory: RunDirectory) -> Self {
         Self { file: ProgressFile::new(directory), ..self }
+    }
+
+    /// So much had been done when this attempt began.
+    pub fn go_on_from(&mut self, before: Headway) {
+        self.before = before;
     }
 
     /// The next pass begins.
@@ -155,6 +164,7 @@ impl Progress {
             elapsed_seconds: self.started.elapsed().as_secs(),
             entries: entries(self.pass.name, counters),
             bytes: counters.number(Number::BytesLogical),
+            changed: Headway::of(counters).changed.saturating_sub(self.before.changed),
             percent: share.map(Share::percent),
             seconds_left: left.map(|left| left.as_secs()),
         }
@@ -270,7 +280,15 @@ mod tests {
     const RATES: Rates = Rates { entries: 10, bytes: 1024 };
 
     fn standing(percent: Option<u32>, seconds_left: Option<u64>) -> Standing {
-        Standing { pass: "mirror", elapsed_seconds: 9, entries: 1_234_567, bytes: 5_000, percent, seconds_left }
+        Standing {
+            pass: "mirror",
+            elapsed_seconds: 9,
+            entries: 1_234_567,
+            bytes: 5_000,
+            changed: 0,
+            percent,
+            seconds_left,
+        }
     }
 
     #[test]

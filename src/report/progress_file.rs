@@ -73,7 +73,7 @@ mod tests {
         let mut file = ProgressFile::new(directory.clone()).unwrap();
         assert!(!file.is_due());
         let (pass, percent, seconds_left) = ("mirror", Some(50), None);
-        file.keep(Standing { pass, elapsed_seconds: 2, entries: 3, bytes: 500, percent, seconds_left });
+        file.keep(Standing { pass, elapsed_seconds: 2, entries: 3, bytes: 500, changed: 0, percent, seconds_left });
         let tries_max = 5000;
         let written = (0..tries_max).find_map(|_| {
             std::thread::sleep(Duration::from_millis(1));

@@ -88,6 +88,8 @@ pub struct Standing {
     pub entries: u64,
     /// Sizes of the regular files found.
     pub bytes: u64,
+    /// Entries of the target that this attempt has made, mended or removed.
+    pub changed: u64,
     /// How far it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
@@ -214,6 +216,7 @@ mod tests {
             elapsed_seconds: 60,
             entries: 1_234_567,
             bytes: 1_249_000_000_000_000,
+            changed: 0,
             percent: Some(61),
             seconds_left: Some(2 * 3600 + 39 * 60 + 1),
         };
@@ -229,9 +232,10 @@ mod tests {
     #[test]
     fn the_file_holds_only_what_is_known_and_the_comment_on_a_line_of_its_own() {
         let (percent, seconds_left) = (None, None);
-        let standing = Standing { pass: "mirror", elapsed_seconds: 6, entries: 7, bytes: 999, percent, seconds_left };
+        let standing =
+            Standing { pass: "mirror", elapsed_seconds: 6, entries: 7, bytes: 999, changed: 0, percent, seconds_left };
         let expected = "{\n  \"pass\": \"mirror\",\n  \"elapsed_seconds\": 6,\n  \"entries\": 7,\n  \"bytes\": 999,\n  \
-                        \"comment\": \"mirror 7 entries 999 B\"\n}\n";
+                        \"changed\": 0,\n  \"comment\": \"mirror 7 entries 999 B\"\n}\n";
         assert_eq!(standing.to_json(), expected);
     }
 }

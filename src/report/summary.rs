@@ -25,6 +25,8 @@ pub struct Summary {
     /// `retry`: the run whose faults this one did again; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
+    /// Which attempt of the run this was, from 1: `resume` goes on with the books of those before.
+    pub attempt: u32,
     /// Where that directory is.
     pub run_directory: String,
     /// Of the program, on all ranks.
@@ -41,8 +43,6 @@ pub struct Summary {
     pub started: String,
     /// RFC 3339.
     pub ended: String,
-    /// Attempts of the run, this one included: entries, bytes and faults are those of all of them.
-    pub attempts: u32,
     /// The run was stopped and left a checkpoint: `pmirror resume` goes on with it.
     pub goes_on: bool,
     /// Durations.
@@ -105,7 +105,8 @@ pub struct Tree {
 /// Durations of a run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Seconds {
-    /// From the end of MPI_Init to the summary, of all attempts; the parts are those of the last one.
+    /// From the end of MPI_Init to the summary, with the earlier attempts up to their checkpoints; the parts are those of
+    /// the last one.
     pub total: f64,
     /// Opening, comparing views, locking.
     pub start: f64,

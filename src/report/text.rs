@@ -45,7 +45,7 @@ fn head(summary: &Summary) -> String {
     };
     let (version, command) = (&summary.version, summary.command);
     let dry = if summary.dry_run { " (dry run)" } else { "" };
-    let attempts = if summary.attempts > 1 { format!(", {} attempts", summary.attempts) } else { String::new() };
+    let attempts = if summary.attempt > 1 { format!(" in {} attempts", summary.attempt) } else { String::new() };
     format!("pmirror {version} {command}{dry}, {time}{attempts}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 

@@ -27,9 +27,9 @@ impl Clock {
         seconds
     }
 
-    /// The run is over.
-    pub fn stop(mut self) -> Done {
-        self.seconds.total = self.started.elapsed().as_secs_f64();
+    /// The run is over, after so many seconds of earlier attempts.
+    pub fn stop(mut self, before: f64) -> Done {
+        self.seconds.total = before + self.started.elapsed().as_secs_f64();
         Done { seconds: self.seconds, started_at: self.started_at, ended_at: jiff::Timestamp::now() }
     }
 }

@@ -90,7 +90,7 @@ fn conclude(
     let recorder = Recorder { crew: &crew, run_directory, fs_types };
     let found = record::Found { counters, faults, ended, error, judged: None, written_to: Vec::new() };
     let is_over = ended == Ended::Quiet && found.error.is_none();
-    let conclusion = recorder.sum_up(comm, found, &clock.stop());
+    let conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));
     if crew.is_root() && is_over {
         resume::forget(&looking.run_directory);
     }

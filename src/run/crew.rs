@@ -15,6 +15,7 @@ use crate::engine::{
 };
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::report::{self, Progress};
 use crate::sched::{Cut, Rank};
 use crate::slurm::Job;
@@ -34,6 +35,8 @@ pub struct History {
     pub listed: Vec<Extent>,
     /// Seconds that they took.
     pub seconds: f64,
+    /// What they had done.
+    pub headway: Headway,
     /// Of a run that goes on: what `--files-from` listed.
     pub list: Option<Option<tree::listed::Extent>>,
 }
@@ -41,7 +44,7 @@ pub struct History {
 impl Default for History {
     /// The first attempt.
     fn default() -> Self {
-        Self { attempt: 1, listed: Vec::new(), seconds: 0.0, list: None }
+        Self { attempt: 1, listed: Vec::new(), seconds: 0.0, headway: Headway::default(), list: None }
     }
 }
 
@@ -161,6 +164,7 @@ impl<'c> Crew<'c> {
             listed: self.history.listed.clone(),
             seconds: self.history.seconds,
             last,
+            headway: self.history.headway,
             flushes: self.roster.leads_node(),
             durable: durable.map(|points| Box::new(points) as Box<dyn DurablePoints>),
         })

@@ -186,11 +186,12 @@ pub fn run_passes(
     passes: impl FnOnce(&mut Run<'_, '_>) -> Result<Passed, Error>,
 ) -> Result<Ran, Error> {
     let mut engine = crew.engine(begun, comm, resumed.as_ref())?;
-    if let Some(resumed) = &resumed
-        && let Ended::Stopped(stop) = resume::take_over(&mut engine, crew, resumed)?
-    {
-        drop(engine.finish());
-        return Ok(Ran::NotYet(stop));
+    if let Some(resumed) = &resumed {
+        if let Ended::Stopped(stop) = resume::take_over(&mut engine, crew, resumed)? {
+            drop(engine.finish());
+            return Ok(Ran::NotYet(stop));
+        }
+        progress.go_on_from(resume::headway(&mut engine, crew)?);
     }
     clock.seconds.start = clock.lap();
     let goes_on_at = resumed.as_ref().map(|resumed| resumed.story.stage);

@@ -9,6 +9,7 @@ use crate::comm::Comm;
 use crate::engine::{Archive, Ended, Engine, Loader, Manifest};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::sched::Stop;
 use crate::wire;
 
@@ -30,9 +31,9 @@ pub fn read(crew: &mut Crew<'_>, comm: &mut dyn Comm) -> Result<Option<Resumed>,
     let manifest = from_root(comm, &crew.roster, || Manifest::read(&run)?.ok_or_else(|| no_checkpoint(crew)))?;
     let story: Story = wire::decode("story of a run", &manifest.story)
         .map_err(|_| Error::Usage("the checkpoint was taken by another version of pmirror".to_owned()))?;
-    let Manifest { attempt, seconds, .. } = manifest;
+    let Manifest { attempt, seconds, headway, .. } = manifest;
     let list = Some(story.list);
-    crew.history = History { attempt: attempt + 1, listed: manifest.listed.clone(), seconds, list };
+    crew.history = History { attempt: attempt + 1, listed: manifest.listed.clone(), seconds, headway, list };
     Ok(Some(Resumed { manifest, story }))
 }
 
@@ -78,6 +79,13 @@ pub fn take_over(engine: &mut Engine<'_>, crew: &mut Crew<'_>, resumed: &Resumed
     Ok(Ended::Quiet)
 }
 
+/// What all ranks have done, and took over.
+pub fn headway(engine: &mut Engine<'_>, crew: &Crew<'_>) -> Result<Headway, Error> {
+    let mine = engine.headway();
+    let all = agree(engine.comm(), &crew.roster, Ok(mine))?;
+    Ok(all.into_iter().fold(Headway::default(), Headway::plus))
+}
+
 /// The run is over: nothing is left to go on with. What can not be removed takes space, and no more than that.
 pub fn forget(run: &RunDirectory) {
     let _ = Archive::new(run, 0).remove();
@@ -102,6 +110,7 @@ pub fn suspend(run: &mut Run<'_, '_>) -> Result<(), Error> {
     let cut = cuts.into_iter().max().unwrap_or(last).next();
     let written = engine.write_part(cut).and_then(|()| super::finish::flush(crew, &run.begun.context));
     agree(engine.comm(), &crew.roster, written)?;
-    let placed = if crew.is_root() { engine.put_in_force(cut) } else { Ok(()) };
+    let headway = headway(engine, crew)?;
+    let placed = if crew.is_root() { engine.put_in_force(cut, headway) } else { Ok(()) };
     agree(engine.comm(), &crew.roster, placed).map(|_| ())
 }

@@ -247,8 +247,8 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-# A requeued job waits until its old credentials have expired: 20 s instead of 120.
-AuthInfo=socket=$run/munge/socket,cred_expire=20
+# A requeued job waits until its old credentials have expired: 8 s instead of 120.
+AuthInfo=socket=$run/munge/socket,cred_expire=8
 StateSaveLocation=$run/state
 SlurmdSpoolDir=$run/spool
 SlurmctldPidFile=$run/slurmctld.pid
@@ -271,7 +271,7 @@ JobRequeue=1
 
 # Tests wait for these.
 KillWait=5
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=5
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=5
 
 END
     for node in "${nodes[@]}"; do

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod acl;
+pub mod batch;
 pub mod compare;
 pub mod crash;
 pub mod difference;

@@ -9,6 +9,8 @@ use crate::sched::{Cut, Rank};
 const DIRECTORY: &str = "checkpoint";
 /// The file that puts a checkpoint in force.
 pub const MANIFEST: &str = "manifest";
+/// How far the run was when it was taken: for scripts.
+pub const HEADWAY: &str = "headway";
 /// Files of the directory that are looked at: spilled tables of thousands of ranks.
 const NAMES_MAX: usize = 10_000_000;
 
@@ -66,6 +68,7 @@ impl Archive {
     /// Removes all checkpoints. The manifest goes first: without it the rest is nothing.
     pub fn clear(&self) -> io::Result<()> {
         self.directory.remove(MANIFEST)?;
+        self.directory.remove(HEADWAY)?;
         self.clear_if(|_| true)
     }
 
@@ -99,7 +102,7 @@ mod tests {
     fn names_tell_their_checkpoint() {
         assert_eq!(cut_of(&Archive::part_name(Cut(7), Rank(3))), Some(Cut(7)));
         assert_eq!(cut_of(&Archive::file_name(Cut(12), Rank(0), "bag-0-1.items")), Some(Cut(12)));
-        for other in [MANIFEST, "manifest.new", "0000000x-1-part", "12-1-part", ""] {
+        for other in [MANIFEST, HEADWAY, "manifest.new", "0000000x-1-part", "12-1-part", ""] {
             assert_eq!(cut_of(other), None, "{other}");
         }
     }

@@ -8,7 +8,7 @@ use super::archive::Archive;
 use super::manifest::Manifest;
 use super::part::{Header, PartReader, garbage};
 use super::{Piece, Table};
-use crate::counters::Counters;
+use crate::counters::{Counters, Number};
 use crate::engine::bag;
 use crate::engine::lists::Extent;
 use crate::engine::state::State;
@@ -142,8 +142,10 @@ impl Loader {
                 *state.gone.entry(inode).or_default() += names;
             }),
             Piece::Counters(counters) => {
-                let counters = Counters::from_slice(&counters)
+                let mut counters = Counters::from_slice(&counters)
                     .ok_or_else(|| garbage("part", "another version of pmirror counted"))?;
+                // How busy the ranks are is told of those of today.
+                counters.clear(Number::BusyNanoseconds);
                 state.desk.counters.merge(&counters);
             }
             Piece::Faults(faults) => faults.into_iter().for_each(|(cause, count)| {

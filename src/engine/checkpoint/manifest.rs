@@ -2,11 +2,12 @@
 
 use bincode::{Decode, Encode};
 
-use super::archive::{Archive, MANIFEST, unusable};
+use super::archive::{Archive, HEADWAY, MANIFEST, unusable};
 use super::part::{Header, PartReader, PartWriter, garbage};
 use crate::engine::lists::Extent;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::headway::Headway;
 use crate::sched::{Cut, Rank};
 use crate::wire;
 
@@ -25,6 +26,8 @@ pub struct Manifest {
     pub listed: Vec<Extent>,
     /// Seconds that the run took so far.
     pub seconds: f64,
+    /// What was done by then, or less.
+    pub headway: Headway,
     /// Where in its story the run is: the run's business.
     pub story: Vec<u8>,
 }
@@ -42,7 +45,9 @@ impl Manifest {
                 writer.seal()
             })
             .and_then(|()| directory.put_in_place(UNFINISHED, MANIFEST))
-            .map_err(|error| unusable(&error))
+            .map_err(|error| unusable(&error))?;
+        // For scripts. After it: they hear of less than there is, never of more.
+        directory.write(HEADWAY, self.headway.line().as_bytes()).map_err(|error| unusable(&error))
     }
 
     /// The checkpoint that is in force; `None` if there is none.
@@ -76,10 +81,13 @@ mod tests {
         let archive = Archive::new(&run, 9);
         archive.make().unwrap();
         let listed = vec![Extent { name: "faults-1-0.jsonl".to_owned(), bytes: 12 }];
-        let manifest =
-            Manifest { number: 9, cut: Cut(4), ranks: 3, attempt: 2, listed, seconds: 1.5, story: vec![1, 2] };
+        let headway = Headway { steps: 7, bytes: 90, changed: 3 };
+        let (number, cut, story) = (9, Cut(4), vec![1, 2]);
+        let manifest = Manifest { number, cut, ranks: 3, attempt: 2, listed, seconds: 1.5, headway, story };
         manifest.write(&archive).unwrap();
         assert_eq!(Manifest::read(&run), Ok(Some(manifest)));
+        let headway = std::fs::read_to_string(state.path().join("run/checkpoint/headway"));
+        assert_eq!(headway.unwrap(), "7 90\n");
         let path = state.path().join("run/checkpoint/manifest");
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
