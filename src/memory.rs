@@ -17,8 +17,10 @@ const WORKER_BYTES: u64 = 1 << 20;
 /// Each worker reads and compares with two buffers.
 const BUFFERS: u64 = 2;
 
-/// A listing is held, cut into batches, and copied as vectors grow.
+/// A listing is held, cut into batches, and copied as vectors grow. Where names are planned to be removed each may
+/// become an item of its own, six times as large as the name.
 const LISTING_COPIES: u64 = 3;
+const PLANNED_COPIES: u64 = 8;
 
 /// The least of a listing, and of a table: below that all time goes into looking again and spilling.
 const LISTING_BYTES_MIN: u64 = 1 << 20;
@@ -37,7 +39,7 @@ const TABLES: u64 = 9;
 const TABLE_HALVES: u64 = 6;
 
 /// Of that which tables and listings share: listings have these eighths, messages on their way one, tables the rest.
-const LISTING_EIGHTHS: u64 = 2;
+const LISTING_EIGHTHS: u64 = 3;
 const MESSAGE_EIGHTHS: u64 = 1;
 
 /// Bytes that a subtree's loss takes: a path, two numbers, a node of a tree, and all that once more in a message.
@@ -124,6 +126,8 @@ pub struct Crowd {
     pub workers: u32,
     /// Each of their buffers.
     pub buffer_bytes: u64,
+    /// Removals are planned, or carried out.
+    pub removes: bool,
 }
 
 impl Crowd {
@@ -131,9 +135,14 @@ impl Crowd {
         u64::from(self.workers).saturating_mul(self.buffer_bytes.saturating_mul(BUFFERS).saturating_add(WORKER_BYTES))
     }
 
+    /// What a listing takes, by the bytes of its names.
+    fn copies(self) -> u64 {
+        if self.removes { PLANNED_COPIES } else { LISTING_COPIES }
+    }
+
     /// The least that these can work with.
     pub fn least(self) -> u64 {
-        let listings = u64::from(self.workers) * LISTING_COPIES * LISTING_BYTES_MIN * 8 / LISTING_EIGHTHS;
+        let listings = u64::from(self.workers) * self.copies() * LISTING_BYTES_MIN * 8 / LISTING_EIGHTHS;
         let eighths = 8 - LISTING_EIGHTHS - MESSAGE_EIGHTHS;
         let tables = (TABLES * TABLE_HALVES * TABLE_BYTES_MIN / 2 * 8).div_ceil(eighths);
         PROGRAM_BYTES.saturating_add(self.bytes()).saturating_add(listings.max(tables))
@@ -158,7 +167,7 @@ impl Shares {
     pub fn of(bound: u64, crowd: Crowd) -> Self {
         let rest = bound.max(crowd.least()).saturating_sub(PROGRAM_BYTES).saturating_sub(crowd.bytes());
         let eighths = |n: u64| rest / 8 * n;
-        let listing = eighths(LISTING_EIGHTHS) / LISTING_COPIES / u64::from(crowd.workers.max(1));
+        let listing = eighths(LISTING_EIGHTHS) / crowd.copies() / u64::from(crowd.workers.max(1));
         let table = eighths(8 - LISTING_EIGHTHS - MESSAGE_EIGHTHS) / TABLES / TABLE_HALVES * 2;
         let whole = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
@@ -178,7 +187,11 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn crowd() -> impl Strategy<Value = Crowd> {
-        (1u32..1100, 0u32..=26).prop_map(|(workers, bits)| Crowd { workers, buffer_bytes: 1 << bits })
+        (1u32..1100, 0u32..=26, any::<bool>()).prop_map(|(workers, bits, removes)| Crowd {
+            workers,
+            buffer_bytes: 1 << bits,
+            removes,
+        })
     }
 
     proptest! {
@@ -186,7 +199,7 @@ mod tests {
         fn the_parts_with_a_checkpoint_are_less_than_the_whole(crowd in crowd(), more in 0u64..1 << 40) {
             let bound = crowd.least() + more;
             let Shares { listing_bytes, table_bytes, message_bytes, .. } = Shares::of(bound, crowd);
-            let listings = u64::from(crowd.workers) * LISTING_COPIES * listing_bytes as u64;
+            let listings = u64::from(crowd.workers) * crowd.copies() * listing_bytes as u64;
             let (held, encoded) = (TABLES * table_bytes as u64, TABLES * table_bytes as u64);
             let parts = PROGRAM_BYTES + crowd.bytes() + listings + held + encoded + held / 2 + message_bytes as u64;
             prop_assert!(parts < bound, "{} of {}", parts, bound);
@@ -232,7 +245,7 @@ mod tests {
 
     #[test]
     fn eight_workers_have_something_of_256_mib() {
-        let crowd = Crowd { workers: 8, buffer_bytes: MIB };
+        let crowd = Crowd { workers: 8, buffer_bytes: MIB, removes: false };
         let shares = Shares::of(256 * MIB, crowd);
         assert!(crowd.least() <= 192 * MIB, "{}", crowd.least() / MIB);
         assert!(shares.table_bytes as u64 >= 3 * MIB && shares.listing_bytes as u64 >= MIB, "{shares:?}");

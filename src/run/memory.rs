@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-use crate::config::Config;
+use crate::config::{Command, Config};
 use crate::fault::Error;
 use crate::fs;
 use crate::memory::{Bound, Crowd, Origin, Shares, Told};
@@ -21,7 +21,8 @@ impl Memory {
     pub fn find(config: &Config, threads: u32, ranks_here: u32) -> Self {
         let (cgroup, node) = (fs::memory::of_control_group(), fs::memory::of_node());
         let bound = Bound::of(&Told { cgroup, node, ..config.memory.clone() }, ranks_here);
-        let crowd = Crowd { workers: threads, buffer_bytes: config.copying.buffer_bytes as u64 };
+        let removes = config.guards.is_some() || config.command == Command::RmTree;
+        let crowd = Crowd { workers: threads, buffer_bytes: config.copying.buffer_bytes as u64, removes };
         let mut shares = Shares::of(bound.bytes, crowd);
         shares.table_bytes = shares.table_bytes.min(config.bag_bytes_max);
         Self { bound, crowd, shares }
