@@ -23,7 +23,7 @@ const LISTING_COPIES: u64 = 3;
 const PLANNED_COPIES: u64 = 8;
 
 /// The least of a listing, and of a table: below that all time goes into looking again and spilling.
-const LISTING_BYTES_MIN: u64 = 1 << 20;
+const LISTING_BYTES_MIN: u64 = 512 << 10;
 const TABLE_BYTES_MIN: u64 = 256 << 10;
 
 /// More than that of one directory at once helps nobody.
