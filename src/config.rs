@@ -73,7 +73,7 @@ pub struct Config {
     pub copying: Copying,
     /// What is known of the memory that a rank may use, but for what its node tells.
     pub memory: Told,
-    /// No table of a rank holds more bytes in memory, whatever there is of it.
+    /// No table of a rank holds more bytes in memory, nor are more on their way, whatever there is of it.
     pub bag_bytes_max: usize,
     /// What all ranks together may use a second.
     pub limits: Rates,

@@ -165,7 +165,7 @@ impl Bag {
         let mut out = Vec::new();
         let mut bytes = 0;
         // At least one item goes, however small the bound.
-        let enough = SPILL_FILE_BYTES_MAX.min(self.spill.bytes_max / 4).max(1);
+        let enough = SPILL_FILE_BYTES_MAX.min(self.spill.bytes_max / 2).max(1);
         while bytes < enough {
             let Some(item) = self.items.pop_front() else { break };
             bytes += item.bytes();

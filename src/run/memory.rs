@@ -25,6 +25,7 @@ impl Memory {
         let crowd = Crowd { workers: threads, buffer_bytes: config.copying.buffer_bytes as u64, removes };
         let mut shares = Shares::of(bound.bytes, crowd);
         shares.table_bytes = shares.table_bytes.min(config.bag_bytes_max);
+        shares.message_bytes = shares.message_bytes.min(config.bag_bytes_max);
         Self { bound, crowd, shares }
     }
 
@@ -36,10 +37,11 @@ impl Memory {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "--max-memory {} is too little for {} threads with buffers of {}: give at least {}M, or fewer --threads, or \
+            "--max-memory {} is too little for {} thread{} with buffers of {}: give at least {}M, or fewer --threads, or \
              a smaller --buffer-size",
             shown(self.bound.bytes),
             self.crowd.workers,
+            if self.crowd.workers == 1 { "" } else { "s" },
             shown(self.crowd.buffer_bytes),
             least.div_ceil(1 << 20)
         )))

@@ -20,6 +20,9 @@ use crate::wire;
 /// Notes that are dealt out at one time, so that no rank holds more.
 const NOTES_BYTES_MAX: usize = 8 << 20;
 
+/// Whether their turn has come, the name, and where in it they are.
+type NotesFile = (bool, String, File, Vec<(u64, u64)>);
+
 /// The parts that fall to a rank.
 pub struct Loader {
     archive: Archive,
@@ -29,7 +32,7 @@ pub struct Loader {
     step: usize,
     reader: Option<PartReader>,
     /// A file of notes, and what of it is still to be read.
-    links: Option<(bool, String, File, Vec<(u64, u64)>)>,
+    links: Option<NotesFile>,
     /// What earlier ranks listed, as far as it counts.
     pub listed: Vec<Extent>,
     /// Temporary names of large files under way.

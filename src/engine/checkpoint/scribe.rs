@@ -114,6 +114,9 @@ impl Scribe {
     }
 }
 
+/// What a job that is done adds to the news.
+type Told = Box<dyn FnOnce(&mut News)>;
+
 struct Worker {
     desk: Desk,
     shared: Arc<Shared>,
@@ -141,7 +144,7 @@ impl Worker {
         }
     }
 
-    fn job(&mut self, job: Job) -> Result<Box<dyn FnOnce(&mut News)>, Error> {
+    fn job(&mut self, job: Job) -> Result<Told, Error> {
         match job {
             Job::Write(cut, snapshot) => {
                 self.write(cut, snapshot)?;
@@ -177,7 +180,7 @@ impl Worker {
         Ok(())
     }
 
-    fn seal(&mut self, cut: Cut) -> Result<Box<dyn FnOnce(&mut News)>, Error> {
+    fn seal(&mut self, cut: Cut) -> Result<Told, Error> {
         let Some((_, part, files)) = self.part.take().filter(|(written, ..)| *written == cut) else {
             return Ok(Box::new(|_| ()));
         };
