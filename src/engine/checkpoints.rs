@@ -12,6 +12,12 @@ use crate::report::say;
 use crate::sched::{Crossing, Cut, Rank};
 use crate::wire::Post;
 
+/// A checkpoint has at least so long to come into force.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// At a stop the scribe has so long to end what it does: Slurm kills 30 s after SIGTERM.
+const SCRIBE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// What checkpoints are taken with.
 pub struct Checkpointing {
     /// Where they are kept.
@@ -45,6 +51,8 @@ pub struct Checkpoints {
     scribe: Scribe,
     /// Rank 0: when the next one is due.
     next: Duration,
+    /// Rank 0: since when one is being taken.
+    begun: Option<Duration>,
     /// The one that the scribe has a part of.
     writing: Option<Cut>,
     is_sealed: bool,
@@ -74,6 +82,7 @@ impl Checkpoints {
             started: Instant::now(),
             scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
             next: every.unwrap_or_default(),
+            begun: None,
             writing: None,
             is_sealed: false,
             story: Vec::new(),
@@ -103,6 +112,11 @@ impl Checkpoints {
         }
     }
 
+    /// A pass begins: a checkpoint of the last one that is not sealed never comes into force.
+    pub fn enter_pass(&mut self) {
+        (self.begun, self.writing) = (None, None);
+    }
+
     /// Does what is due.
     pub fn step(&mut self, now: Duration, state: &mut State) {
         self.hear(state);
@@ -119,9 +133,15 @@ impl Checkpoints {
             self.scribe.commit(self.manifest(cut));
         }
         let Some(every) = self.every.filter(|_| now >= self.next) else { return };
+        // One is not given up for the next before it had its time.
+        if self.begun.is_some_and(|begun| now < begun + every.max(PATIENCE)) {
+            return;
+        }
         self.next = now + every;
+        self.begun = None;
         if !state.scheduler.is_over() && state.scheduler.stop().is_none() && self.scribe.is_free() {
             let cut = state.scheduler.next_cut();
+            self.begun = Some(now);
             self.take(state, cut);
         }
     }
@@ -134,6 +154,9 @@ impl Checkpoints {
         }
         if let Some(cut) = news.kept {
             state.scheduler.keep(cut);
+        }
+        if news.committed.is_some() || news.failed.is_some() {
+            self.begun = None;
         }
         if let Some(error) = news.failed {
             self.writing = None;
@@ -167,6 +190,7 @@ impl Checkpoints {
 
     /// Between passes: this rank's part, durable before it returns.
     pub fn write_part(&self, state: &State, cut: Cut) -> Result<(), Error> {
+        self.wait_for_scribe()?;
         let snapshot = Snapshot::take(state, &self.archive, &self.run, cut, self.rank)?;
         let header = checkpoint::Header::new(self.archive.number, cut, self.rank);
         let name = Archive::part_name(cut, self.rank);
@@ -176,6 +200,19 @@ impl Checkpoints {
             snapshot.files.iter().try_for_each(|name| self.archive.directory.sync(name))
         });
         written.map_err(|error| checkpoint::unusable(&error))
+    }
+
+    /// What the scribe has begun must not come into force after what follows.
+    fn wait_for_scribe(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        while !self.scribe.is_free() {
+            if began.elapsed() > SCRIBE_PATIENCE {
+                let why = "the last one still hangs in the run directory or in DST";
+                return Err(Error::Fatal(format!("no checkpoint is left: {why}; the one before it stays in force")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Puts a checkpoint in force whose parts are all durable.

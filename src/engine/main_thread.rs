@@ -243,6 +243,7 @@ impl<'c> Engine<'c> {
             self.vigil.begin(now);
             let state = &mut *state;
             state.scheduler.enter_epoch(now, &mut state.desk, seeds);
+            self.checkpoints.enter_pass();
             fill(state);
             while let Some((from, early)) = state.scheduler.poll_early() {
                 self.checkpoints.before(state, &early);

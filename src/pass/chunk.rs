@@ -248,7 +248,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         Err(trouble) => return trouble_of_name(path, Kind::File, trouble, effects),
     };
     if is_lost(context, &pair, file) {
-        return look_again(pair.item, &name, effects);
+        return look_again(&pair, &name, effects);
     }
     let entry = Entry { name: &name, kind: Kind::File };
     let mut work = Work::new(context, &pair, watch, effects);
@@ -284,7 +284,9 @@ fn is_lost(context: &Context, pair: &Pair<'_>, file: &ChunkedFile) -> bool {
 }
 
 /// The file stands in the books already: what it is now is found out anew.
-fn look_again(directory: DirectoryItem, name: &CStr, effects: &mut Effects) {
+fn look_again(pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
+    let (source, target) = (pair.source_was.identity, Some(pair.target_was.identity));
+    let directory = DirectoryItem { source, target, ..pair.item.clone() };
     let mut names = Names::new();
     names.push(name, Listed { kind: Some(Kind::File), on_target: true });
     effects.items.push(Item::Again { directory, names });

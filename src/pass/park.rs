@@ -221,7 +221,7 @@ fn link(mut group: LinkGroup, stuck: &Stuck, effects: &mut Effects) {
         effects.end(group.kind, Outcome::Failed);
     }
     // Groups that claimed the inode wait for the answer even if none of its own names is left.
-    if !group.members.is_empty() || !group.claims.is_empty() {
+    if told > 0 && (!group.members.is_empty() || !group.claims.is_empty()) {
         effects.items.push(Item::Link(group));
     }
 }

@@ -41,6 +41,10 @@ pub struct Summary {
     pub started: String,
     /// RFC 3339.
     pub ended: String,
+    /// Attempts of the run, this one included: entries, bytes and faults are those of all of them.
+    pub attempts: u32,
+    /// The run was stopped and left a checkpoint: `pmirror resume` goes on with it.
+    pub goes_on: bool,
     /// Durations.
     pub seconds: Seconds,
     /// By kind: seen, and by outcome. The books: seen is the sum of the outcomes.
@@ -101,7 +105,7 @@ pub struct Tree {
 /// Durations of a run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Seconds {
-    /// From the end of MPI_Init to the summary.
+    /// From the end of MPI_Init to the summary, of all attempts; the parts are those of the last one.
     pub total: f64,
     /// Opening, comparing views, locking.
     pub start: f64,

@@ -45,7 +45,8 @@ fn head(summary: &Summary) -> String {
     };
     let (version, command) = (&summary.version, summary.command);
     let dry = if summary.dry_run { " (dry run)" } else { "" };
-    format!("pmirror {version} {command}{dry}, {time}, {ranks} of {threads} on {nodes}\n{trees}")
+    let attempts = if summary.attempts > 1 { format!(", {} attempts", summary.attempts) } else { String::new() };
+    format!("pmirror {version} {command}{dry}, {time}{attempts}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 
 /// A run that looks at no file.
@@ -286,6 +287,8 @@ fn closing(summary: &Summary) -> String {
         0 if compares(summary) => "no difference",
         0 => "done: all that was asked is done, the books balance",
         11 => "ended by an error: run the same command again when it is mended",
+        20 if summary.goes_on => "stopped by a signal",
+        75 if summary.goes_on => "the time is up",
         20 if compares(summary) => "stopped by a signal: what was found so far is listed",
         24 if compares(summary) => "no difference, but some entries vanished or changed while we looked",
         24 if is_written_to(summary) => "done, but somebody writes into SRC, which was said to be frozen",
@@ -301,6 +304,9 @@ fn closing(summary: &Summary) -> String {
         _ => "ended",
     };
     let mut text = format!("{text} (exit {})", summary.exit_code);
+    if summary.goes_on {
+        text = format!("{text}\nto go on from here: pmirror resume {}", summary.run_directory);
+    }
     if summary.dry_run && summary.exit_code != 0 {
         text = format!("dry run: nothing was written\n{text}");
     }

@@ -67,9 +67,11 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             path_list::remove(&run_directory);
         }
         if let Some((private, lock)) = begun.held {
-            // A run that goes on comes only to what was left to do: what died before left more than that.
-            let sees_all = crew.history.attempt == 1 || lock.dead().iter().all(|dead| story.suspended.contains(dead));
-            let is_whole = ended == Ended::Quiet && has_looked && context.looks_everywhere() && sees_all;
+            // A run that goes on comes only to what was left to do. That is all, if no attempt before it has died.
+            let goes_on_from_here = crew.history.attempt > 1;
+            let was_in_order = goes_on_from_here && lock.dead().iter().all(|dead| story.suspended.contains(dead));
+            let has_seen_all = has_looked && context.looks_everywhere() && !goes_on_from_here;
+            let is_whole = ended == Ended::Quiet && error.is_none() && (has_seen_all || was_in_order);
             let ending = match (is_flushed, leaves_behind || crew.goes_on(), is_whole) {
                 (false, ..) => Ending::Unflushed,
                 (true, true, _) => Ending::Littered,
@@ -129,6 +131,14 @@ pub fn list_and_sum_up(
         lists::print_differences(directory, CHANGES, Manner::Itemized, u64::MAX);
     }
     conclusion
+}
+
+/// The run ends before it has touched anything.
+pub fn refuse(begun: Begun, error: Error) -> Conclusion {
+    if let Some((private, lock)) = begun.held {
+        end::give_back(private, lock, &begun.context.trees.target, Ending::Partly);
+    }
+    error.into()
 }
 
 /// The run ends in order before its end: the next one need not think that it died, but does not believe what it

@@ -44,6 +44,11 @@ pub enum Entry {
 }
 
 impl Run<'_, '_> {
+    /// Whether the checkpoint was taken after a stage.
+    pub fn is_past(&self, stage: Stage) -> bool {
+        self.goes_on_at.is_some_and(|at| stage < at)
+    }
+
     /// Comes to a stage.
     pub fn enter(&mut self, stage: Stage) -> Entry {
         match self.goes_on_at {
@@ -140,7 +145,7 @@ pub fn over_target(
         Err(error) => return error.into(),
     };
     if let Some(Err(error)) = resumed.as_ref().map(|resumed| resume::must_fit(resumed, &crew, &begun)) {
-        return finish::give_up(begun, error);
+        return finish::refuse(begun, error);
     }
     if crew.say_circumstances(begun.run_directory.path()) {
         say_abilities(&begun);

@@ -15,7 +15,7 @@ use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
-use crate::report::summary::{self, Bytes, FaultCount, Held, Links, Rates, Removals, Tree};
+use crate::report::summary::{self, Bytes, FaultCount, Held, Links, Rates, Removals, Seconds, Tree};
 use crate::sched::Rank;
 use crate::tree::guard::HeldTree;
 use crate::tree::path::escaped;
@@ -96,6 +96,7 @@ impl Recorder<'_> {
         error: Option<&Error>,
         done: &Done,
     ) -> Summary {
+        let seconds = Seconds { total: self.crew.history.seconds + done.seconds.total, ..done.seconds };
         let passes = done.seconds.plan
             + done.seconds.mirror
             + done.seconds.compare
@@ -126,7 +127,9 @@ impl Recorder<'_> {
             target: tree(&self.crew.config.target, self.fs_types.1),
             started: done.started_at.to_string(),
             ended: done.ended_at.to_string(),
-            seconds: done.seconds,
+            attempts: self.crew.history.attempt,
+            goes_on: self.crew.goes_on(),
+            seconds,
             entries: summary::entries(all),
             skipped: summary::skipped(all),
             differences: self.crew.config.command.compare().map(|_| summary::differences(all)),
@@ -153,7 +156,7 @@ impl Recorder<'_> {
             removals: None,
             frozen: None,
             faults,
-            rates: rates(all, done.seconds.total),
+            rates: rates(all, seconds.total),
             ranks: ranks.iter().enumerate().map(work).collect(),
             threads: self.crew.threads,
             imbalances: imbalances(all),

@@ -74,6 +74,10 @@ fn again(run: &mut Run<'_, '_>) -> Ended {
 /// owners of these judge, and the groups that waited are settled, in as many turns as large files make
 /// others wait.
 fn link_pass(run: &mut Run<'_, '_>, stage: fn(u32) -> Stage) -> Ended {
+    // As many turns as there were.
+    if run.is_past(stage(u32::MAX)) {
+        return Ended::Quiet;
+    }
     for (turn, side) in (0..).zip([Side::Source, Side::Target]) {
         if let (ended @ Ended::Stopped(_), _) = link_turn(run, stage(turn), side) {
             return ended;

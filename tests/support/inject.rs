@@ -1,7 +1,7 @@
 //! Runs pmirror under ptrace(2): the n-th of its system calls of some sort fails, or is its last.
 //!
 //! strace could do that too, but counts the calls of each thread for itself, and which worker takes an
-//! item is chance. Here all threads share one count: with one permitted worker the n-th call of a run is
+//! item is chance. Here all threads share one count: with one permitted worker the n-th call of a run is, nearly always,
 //! the n-th of the next.
 
 use super::outcome::Outcome;
@@ -87,7 +87,7 @@ pub struct Struck {
 
 /// Runs it to its end, with a blow to the call of that index.
 pub fn run(pmirror: &Pmirror, sort: Sort, blow: Option<(usize, Blow)>) -> Struck {
-    assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64");
+    const { assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64") };
     let mut steps = Vec::new();
     let outcome = pmirror.clone().wrapped_by(&HELD).run_watched(Stdio::piped(), |child| {
         let tracer = Tracer::new(&child, sort, blow);
@@ -192,10 +192,11 @@ impl Tracer {
         let step = Step { call: name, path: place.path(pid) };
         match self.blow {
             Some((struck, blow)) if struck == self.steps.len() => self.strike(pid, registers, &call, blow),
-            Some((struck, blow)) => match self.steps.get(struck).and_then(|first| blow.again(first, &step)) {
-                Some(errno) => self.strike(pid, registers, &call, Blow::Fail(errno)),
-                None => (),
-            },
+            Some((struck, blow)) => {
+                if let Some(errno) = self.steps.get(struck).and_then(|first| blow.again(first, &step)) {
+                    self.strike(pid, registers, &call, Blow::Fail(errno));
+                }
+            }
             None => (),
         }
         self.steps.push(step);
@@ -230,8 +231,14 @@ impl Tracer {
                 }
                 self.returns.insert(pid, Return::Give(-(errno as i32)));
             }
-            Blow::Short if call.number == libc::SYS_copy_file_range => registers.r8 = registers.r8.div_ceil(2),
-            Blow::Short => registers.rdx = registers.rdx.div_ceil(2),
+            Blow::Short => match call.number {
+                libc::SYS_copy_file_range => registers.r8 = registers.r8.div_ceil(2),
+                libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_read | libc::SYS_pread64 => {
+                    registers.rdx = registers.rdx.div_ceil(2);
+                }
+                // Another call than in the run that was counted.
+                _ => (),
+            },
         }
         let _ = ptrace::setregs(pid, *registers);
     }

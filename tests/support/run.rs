@@ -110,6 +110,14 @@ impl Pmirror {
         retry
     }
 
+    /// `pmirror resume RUN`, of this same command.
+    pub fn resumed(mut self, run: impl AsRef<OsStr>) -> Pmirror {
+        let run = run.as_ref().to_os_string();
+        self.run_id = run.to_str().map(str::to_owned);
+        self.words = ["resume".into(), run].to_vec();
+        self
+    }
+
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Pmirror {
         self.words.push(word.as_ref().to_os_string());
         self
@@ -128,6 +136,14 @@ impl Pmirror {
     pub fn ranks(mut self, ranks: Ranks) -> Pmirror {
         self.ranks = ranks;
         self
+    }
+
+    /// How many processes.
+    pub fn rank_count(&self) -> u32 {
+        match self.ranks {
+            Ranks::One => 1,
+            Ranks::Mpirun(ranks) | Ranks::Srun { tasks: ranks, .. } => ranks,
+        }
     }
 
     /// One more option of mpirun or srun.

@@ -20,9 +20,6 @@ use crate::wire;
 /// Notes that are dealt out at one time, so that no rank holds more.
 const NOTES_BYTES_MAX: usize = 8 << 20;
 
-/// Whether their turn has come, the name, and where in it they are.
-type NotesFile = (bool, String, File, Vec<(u64, u64)>);
-
 /// The parts that fall to a rank.
 pub struct Loader {
     archive: Archive,
@@ -31,12 +28,20 @@ pub struct Loader {
     parts: std::ops::Range<u32>,
     step: usize,
     reader: Option<PartReader>,
-    /// A file of notes, and what of it is still to be read.
-    links: Option<NotesFile>,
+    links: Option<LinksFile>,
     /// What earlier ranks listed, as far as it counts.
     pub listed: Vec<Extent>,
     /// Temporary names of large files under way.
     pub temporaries: Vec<std::ffi::CString>,
+}
+
+/// A file of notes, of which a part is still to be read.
+struct LinksFile {
+    in_turn: bool,
+    name: String,
+    file: File,
+    /// Offset and bytes of what is left.
+    extents: Vec<(u64, u64)>,
 }
 
 /// Whether all paths in a piece stay below the roots.
@@ -123,7 +128,7 @@ impl Loader {
             }
             Piece::LinksFile { in_turn, name, extents } => {
                 let file = self.archive.directory.open(&name).map_err(|error| garbage(&name, &error.to_string()))?;
-                self.links = Some((in_turn, name, file, extents));
+                self.links = Some(LinksFile { in_turn, name, file, extents });
             }
             Piece::Chunked(file, tally) => {
                 self.temporaries.extend(file.temporary().map(ToOwned::to_owned));
@@ -162,7 +167,7 @@ impl Loader {
 
     /// Some notes of a file. Returns their bytes.
     fn links_of_file(&mut self, notes: &mut Vec<Note>) -> Result<usize, Error> {
-        let Some((in_turn, name, file, extents)) = &mut self.links else { return Ok(0) };
+        let Some(LinksFile { in_turn, name, file, extents }) = &mut self.links else { return Ok(0) };
         let Some((offset, length)) = extents.pop() else {
             self.links = None;
             return Ok(0);

@@ -1,6 +1,7 @@
 //! Writes a rank's part of a checkpoint beside everything else: a state directory or a target that hangs costs the
 //! checkpoint, and nothing else.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,12 +46,23 @@ pub struct News {
     pub lost: Option<Error>,
 }
 
+impl News {
+    fn add(&mut self, other: News) {
+        let News { written, kept, committed, failed, lost } = other;
+        self.written = written.or(self.written);
+        self.kept = kept.or(self.kept);
+        self.committed = committed.or(self.committed);
+        self.failed = failed.or(self.failed.take());
+        self.lost = lost.or(self.lost.take());
+    }
+}
+
 /// The thread, as the main thread sees it.
 pub struct Scribe {
     jobs: Sender<Job>,
     news: Arc<Mutex<News>>,
     /// Jobs that are not done.
-    open: Arc<std::sync::atomic::AtomicU32>,
+    open: Arc<AtomicU32>,
 }
 
 /// What it works with.
@@ -65,13 +77,11 @@ pub struct Desk {
     pub durable: Option<Box<dyn DurablePoints>>,
 }
 
-use std::sync::atomic::Ordering::Relaxed;
-
 impl Scribe {
     /// Starts the thread. It ends with the process.
     pub fn start(desk: Desk, shared: Arc<Shared>) -> Self {
         let (jobs, inbox) = channel();
-        let (news, open) = (Arc::<Mutex<News>>::default(), Arc::<std::sync::atomic::AtomicU32>::default());
+        let (news, open) = (Arc::<Mutex<News>>::default(), Arc::<AtomicU32>::default());
         let worker = Worker { desk, shared, news: Arc::clone(&news), open: Arc::clone(&open), part: None };
         std::thread::spawn(move || worker.work(&inbox));
         Self { jobs, news, open }
@@ -79,7 +89,7 @@ impl Scribe {
 
     /// Whether nothing is left of an earlier checkpoint.
     pub fn is_free(&self) -> bool {
-        self.open.load(Relaxed) == 0
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     /// Writes a part.
@@ -108,20 +118,17 @@ impl Scribe {
     }
 
     fn send(&self, job: Job) {
-        self.open.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
         // The thread never ends before the process does.
         let _ = self.jobs.send(job);
     }
 }
 
-/// What a job that is done adds to the news.
-type Told = Box<dyn FnOnce(&mut News)>;
-
 struct Worker {
     desk: Desk,
     shared: Arc<Shared>,
     news: Arc<Mutex<News>>,
-    open: Arc<std::sync::atomic::AtomicU32>,
+    open: Arc<AtomicU32>,
     /// The part that is being written.
     part: Option<(Cut, PartWriter, Vec<String>)>,
 }
@@ -131,30 +138,27 @@ impl Worker {
         while let Ok(job) = inbox.recv() {
             let done = self.job(job);
             let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-            match done {
-                Ok(tell) => tell(&mut news),
-                Err(error) => {
-                    self.part = None;
-                    news.failed = Some(error);
-                }
-            }
+            news.add(done.unwrap_or_else(|error| {
+                self.part = None;
+                News { failed: Some(error), ..News::default() }
+            }));
             drop(news);
-            self.open.fetch_sub(1, Relaxed);
+            self.open.fetch_sub(1, Ordering::Relaxed);
             self.shared.main.notify_one();
         }
     }
 
-    fn job(&mut self, job: Job) -> Result<Told, Error> {
+    fn job(&mut self, job: Job) -> Result<News, Error> {
         match job {
             Job::Write(cut, snapshot) => {
                 self.write(cut, snapshot)?;
-                Ok(Box::new(move |news| news.written = Some(cut)))
+                Ok(News { written: Some(cut), ..News::default() })
             }
             Job::Late(frame) => {
                 if let Some((_, part, _)) = &mut self.part {
                     part.add(&frame).map_err(|error| unusable(&error))?;
                 }
-                Ok(Box::new(|_| ()))
+                Ok(News::default())
             }
             Job::Seal(cut) => self.seal(cut),
             Job::Commit(manifest) => {
@@ -163,7 +167,7 @@ impl Worker {
                 self.desk.durable.as_mut().map_or(Ok(()), |durable| durable.reached())?;
                 // What can not be removed takes space, and no more than that.
                 let _ = self.desk.archive.clear_before(cut);
-                Ok(Box::new(move |news| news.committed = Some(cut)))
+                Ok(News { committed: Some(cut), ..News::default() })
             }
         }
     }
@@ -180,9 +184,9 @@ impl Worker {
         Ok(())
     }
 
-    fn seal(&mut self, cut: Cut) -> Result<Told, Error> {
+    fn seal(&mut self, cut: Cut) -> Result<News, Error> {
         let Some((_, part, files)) = self.part.take().filter(|(written, ..)| *written == cut) else {
-            return Ok(Box::new(|_| ()));
+            return Ok(News::default());
         };
         part.seal().map_err(|error| unusable(&error))?;
         files.iter().try_for_each(|name| self.desk.archive.directory.sync(name)).map_err(|error| unusable(&error))?;
@@ -192,9 +196,8 @@ impl Worker {
             && !context.dry_run
             && let Err(failure) = data::flush_file_system(&context.trees.target)
         {
-            let lost = data::may_be_lost(failure);
-            return Ok(Box::new(move |news| news.lost = Some(lost)));
+            return Ok(News { lost: Some(data::may_be_lost(failure)), ..News::default() });
         }
-        Ok(Box::new(move |news| news.kept = Some(cut)))
+        Ok(News { kept: Some(cut), ..News::default() })
     }
 }
