@@ -140,7 +140,7 @@ fn five_million_queued_items_under_256_mib() {
         pair.rm().args(&bounded).arg("-q").arg("--apply").arg(&file).state_dir(pair.state_path())
     };
     let started = Instant::now();
-    let whole = measured(apply(), "queued items, one rank of 4 threads, --max-memory 256M").exits(0);
+    let whole = measured(apply(), &format!("{QUEUED} queued items, one rank of 4 threads, --max-memory 256M")).exits(0);
     assert!(spilled(&whole) > QUEUED / 2, "{} items were spilled", spilled(&whole));
     let most = format!("+{}s", started.elapsed().as_secs() * 3 / 4);
     let stopped = measured(apply().run_id("r").args(&["--stop-at", &most]), "the same, stopped in the middle");

@@ -158,7 +158,7 @@ impl Item {
                 path(directory) + names.bytes() + 2 * names.len()
             }
             Item::Doom { path, parked, .. } => path.as_bytes().len() + parked.bytes(),
-            Item::Remove { doomed, names } => doomed.path.as_bytes().len() + names.bytes() + names.was_bytes(),
+            Item::Remove { doomed, names } => doomed.path.as_bytes().len() + names.bytes(),
             Item::RemoveDirectory { doomed, .. } => doomed.path.as_bytes().len(),
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.path.as_bytes().len() + 48,
             Item::Link(group) => group.bytes(),
