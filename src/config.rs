@@ -11,6 +11,7 @@ use crate::cli::{self, RunOptions};
 use crate::fault::Error;
 use crate::fs::data::{BUFFER_BYTES, Copying};
 use crate::fs::probe;
+use crate::memory::{Shares, Told};
 use crate::pass::limits::Rates;
 use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
@@ -70,7 +71,9 @@ pub struct Config {
     pub grain: Grain,
     /// How the content of files is moved.
     pub copying: Copying,
-    /// Bytes of items that each table of a rank holds in memory.
+    /// What is known of the memory that a rank may use, but for what its node tells.
+    pub memory: Told,
+    /// No table of a rank holds more bytes in memory, nor are more on their way, whatever there is of it.
     pub bag_bytes_max: usize,
     /// What all ranks together may use a second.
     pub limits: Rates,
@@ -90,7 +93,6 @@ pub struct Config {
 
 const PROGRESS_SECONDS: u32 = 30;
 const BAG_BYTES_MAX: usize = 64 << 20;
-const LISTINGS_BYTES_MAX: usize = 256 << 20;
 
 /// A command, with the options that it has alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -348,12 +350,14 @@ impl Config {
             grace,
             rank_timeout,
             op_timeout,
+            max_memory,
             json,
             verbose,
             quiet,
         } = run;
         let progress = progress.unwrap_or(PROGRESS_SECONDS);
         let word = command.word();
+        let (slurm_node, slurm_task) = slurm::memory(environment);
         Ok(Self {
             command,
             source: operand("SRC", source)?,
@@ -377,6 +381,7 @@ impl Config {
             started: Started::default(),
             grain: Grain::default(),
             copying: Copying::default(),
+            memory: Told { asked: max_memory, slurm_node, slurm_task, ..Told::default() },
             bag_bytes_max: BAG_BYTES_MAX,
             limits: Rates::UNLIMITED,
             dry_run: false,
@@ -394,11 +399,10 @@ impl Config {
         workers(self.threads, self.task_cpus.unwrap_or_else(|| cpus() / ranks_on_node.max(1)))
     }
 
-    /// How finely work is cut by ranks of so many workers, which share a bound of memory.
-    pub fn grain_of(&self, threads: u32) -> Grain {
+    /// How finely work is cut by a rank with these shares of its memory.
+    pub fn grain_of(&self, shares: &Shares) -> Grain {
         let mut grain = self.grain.clone();
-        let share = (LISTINGS_BYTES_MAX / threads.max(1) as usize).clamp(8 << 20, 64 << 20);
-        grain.listing_bytes_max = grain.listing_bytes_max.min(share);
+        grain.listing_bytes_max = grain.listing_bytes_max.min(shares.listing_bytes);
         grain
     }
 

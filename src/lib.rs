@@ -4,6 +4,7 @@
 //! `main -> run -> engine -> {sched, comm, pass} -> {tree, fs, wire}`.
 //!
 //! - `cli`, `config`, `slurm`, `started`, `signals`: what is asked, by whom, and how we were started;
+//! - `memory`: what a rank may use of it, and each of its parts;
 //! - `run`: the story of a run: agree, lock, walk, settle, sum up;
 //! - `engine`: one rank: main thread, workers, bag;
 //! - `sched`: the stealing protocol, pure (its README has the proof sketch);
@@ -35,6 +36,7 @@ pub mod engine;
 pub mod fault;
 pub mod fs;
 pub mod headway;
+pub mod memory;
 pub mod pass;
 pub mod report;
 pub mod run;

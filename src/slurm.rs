@@ -142,6 +142,15 @@ pub fn job(environment: &Environment) -> Option<Job> {
     })
 }
 
+/// What a job is granted of the memory of a node, and for the CPUs of one of its tasks, in bytes. Slurm tells
+/// mebibytes, one of both, and 0 for all that there is.
+pub fn memory(environment: &Environment) -> (Option<u64>, Option<u64>) {
+    let granted = |name| number(environment, name).filter(|&mebibytes| mebibytes > 0).map(|it| u64::from(it) << 20);
+    let cpus = number(environment, "SLURM_CPUS_PER_TASK").unwrap_or(1);
+    let of_task = granted("SLURM_MEM_PER_CPU").map(|bytes| bytes.saturating_mul(u64::from(cpus)));
+    (granted("SLURM_MEM_PER_NODE"), of_task)
+}
+
 /// When the allocation ends, as far as the environment tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEnd {
@@ -211,6 +220,15 @@ mod tests {
     fn a_batch_script_that_forgot_srun_is_told() {
         let seen = environment(&[("SLURM_JOB_ID", "7"), ("SLURM_NTASKS", "16")]);
         assert!(matches!(launch(&seen, Library::OpenMpi), Launch::Alone(Some(text)) if text.contains("srun")));
+    }
+
+    #[test]
+    fn memory_is_granted_to_nodes_or_to_cpus() {
+        let told = |pairs: &[(&str, &str)]| memory(&environment(pairs));
+        assert_eq!(told(&[("SLURM_MEM_PER_NODE", "2048")]), (Some(2 << 30), None));
+        assert_eq!(told(&[("SLURM_MEM_PER_CPU", "512"), ("SLURM_CPUS_PER_TASK", "4")]), (None, Some(2 << 30)));
+        assert_eq!(told(&[("SLURM_MEM_PER_NODE", "0")]), (None, None));
+        assert_eq!(told(&[]), (None, None));
     }
 
     #[test]

@@ -266,6 +266,12 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = op_timeout, env = "PMIRROR_OP_TIMEOUT")]
     pub op_timeout: Duration,
 
+    /// Memory that each rank may use, such as 512M or 4G; beyond it tables are kept in the run directory
+    /// [default: what Slurm and the control group leave each rank of the node, at most half of the node's memory,
+    /// and 2G].
+    #[arg(long, value_name = "SIZE", value_parser = size::with_unit, env = "PMIRROR_MAX_MEMORY")]
+    pub max_memory: Option<u64>,
+
     /// Print the summary as JSON.
     #[arg(long, env = "PMIRROR_JSON")]
     pub json: bool,

@@ -8,6 +8,14 @@ pub fn size(text: &str) -> Result<u64, String> {
     parsed.map(|size| size.as_u64()).map_err(|_| format!("'{text}' is no size: say 4096, 512K, 64M or 1.5GiB"))
 }
 
+/// A size that says its unit: a number alone is a slip of the pen where all that is sensible is large.
+pub fn with_unit(text: &str) -> Result<u64, String> {
+    if text.ends_with(|letter: char| letter.is_ascii_digit()) {
+        return Err(format!("'{text}' has no unit: say 512M or 4G"));
+    }
+    some_size(text)
+}
+
 /// A size that is not 0.
 pub fn some_size(text: &str) -> Result<u64, String> {
     match size(text)? {
@@ -31,5 +39,7 @@ mod tests {
             assert!(size(bad).is_err(), "{bad}");
         }
         assert!(some_size("0").is_err());
+        assert_eq!(with_unit("256M"), Ok(256 << 20));
+        assert!(with_unit("256").is_err() && with_unit("0M").is_err());
     }
 }

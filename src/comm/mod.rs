@@ -20,6 +20,11 @@ pub trait Comm {
     /// Sends without waiting; the bytes are kept until they have gone.
     fn send(&mut self, to: Rank, bytes: Vec<u8>);
 
+    /// Bytes that were given to `send` and have not gone yet.
+    fn unsent(&self) -> usize {
+        0
+    }
+
     /// The next message that has arrived, if any. Also moves what waits to be sent.
     fn receive(&mut self) -> Option<(Rank, Vec<u8>)>;
 

@@ -32,6 +32,8 @@ const LAST: c_int = 2;
 pub struct Mpi {
     world: SimpleCommunicator,
     sending: VecDeque<Sending>,
+    /// Bytes of these.
+    unsent: usize,
     /// Fragments of messages whose last has not come.
     parts: HashMap<c_int, Vec<u8>>,
     fragment_bytes_max: usize,
@@ -45,7 +47,7 @@ pub struct Mpi {
 /// A message on its way: MPI reads the bytes until the request is done.
 struct Sending {
     request: ffi::MPI_Request,
-    _bytes: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 /// What the MPI library calls itself; may be asked before it is initialized.
@@ -64,6 +66,7 @@ impl Mpi {
             received: 0,
             world,
             sending: VecDeque::new(),
+            unsent: 0,
             parts: HashMap::new(),
             fragment_bytes_max: FRAGMENT_BYTES_MAX,
             _universe: universe,
@@ -98,7 +101,8 @@ impl Mpi {
             )
         };
         assert!(code == 0, "MPI_Isend failed with {code}");
-        self.sending.push_back(Sending { request, _bytes: bytes });
+        self.unsent += bytes.len();
+        self.sending.push_back(Sending { request, bytes });
     }
 
     /// Lets go of messages that have gone. They mostly go in order, so the oldest are asked first.
@@ -108,7 +112,9 @@ impl Mpi {
             let Some(mut sending) = self.sending.pop_front() else {
                 return;
             };
-            if !is_done(&mut sending.request) {
+            if is_done(&mut sending.request) {
+                self.unsent -= sending.bytes.len();
+            } else {
                 self.sending.push_back(sending);
             }
         }
@@ -141,6 +147,10 @@ impl Comm for Mpi {
         for (index, fragment) in fragments.enumerate() {
             self.start_sending(to, if index == last { LAST } else { MORE }, fragment.to_vec());
         }
+    }
+
+    fn unsent(&self) -> usize {
+        self.unsent
     }
 
     fn receive(&mut self) -> Option<(Rank, Vec<u8>)> {

@@ -158,12 +158,20 @@ impl Bag {
         format!("{}-{number}.items", self.spill.prefix)
     }
 
+    /// Leaves nothing in memory, unless that does not work.
+    pub fn spill_all(&mut self) {
+        while !self.items.is_empty() && self.error.is_none() {
+            self.spill_oldest();
+        }
+        self.items.shrink_to_fit();
+    }
+
     fn spill_oldest(&mut self) {
         let mut out = Vec::new();
         let mut bytes = 0;
         // At least one item goes, however small the bound.
         let enough = SPILL_FILE_BYTES_MAX.min(self.spill.bytes_max / 2).max(1);
-        while bytes < enough && self.items.len() > 1 {
+        while bytes < enough {
             let Some(item) = self.items.pop_front() else { break };
             bytes += item.bytes();
             out.push(item);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bag::{Bag, Spill};
+use super::bag::Bag;
 use super::checkpoint::{Archive, Loader};
 use super::checkpoints::{Checkpointing, Checkpoints};
 use super::difference_log::ListSettings;
@@ -23,6 +23,7 @@ use crate::fault::{Error, Side};
 use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
 use crate::headway::Headway;
+use crate::memory::Shares;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Cut, Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
@@ -52,8 +53,8 @@ pub struct Setup {
     pub hosts: Vec<String>,
     /// Workers that run at one time.
     pub threads: u32,
-    /// Bytes of items held in memory by each of the rank's tables.
-    pub bag_bytes_max: usize,
+    /// What each part of the rank may hold in memory.
+    pub shares: Shares,
     /// What all ranks together may use a second.
     pub limits: Rates,
     /// Where items are spilled and faults listed.
@@ -117,11 +118,11 @@ impl<'c> Engine<'c> {
         let limits = [setup.limits.bytes, setup.limits.operations];
         let settings = Settings { limits, ..Settings::default() };
         let scheduler = Scheduler::new(me, ranks, setup.threads, setup.neighbours, setup.seed, settings);
-        let spill =
-            Spill { directory: setup.run_directory.clone(), prefix: String::new(), bytes_max: setup.bag_bytes_max };
+        let (watched, trees) = (Arc::clone(&watches), Arc::clone(&context));
+        let state = State::new(scheduler, (me, ranks), watched, trees, &run_directory, setup.shares);
         let author = Author { attempt: setup.checkpoints.attempt, rank: me };
         let shared = Arc::new(Shared {
-            state: State::new(scheduler, me, ranks, Arc::clone(&watches), Arc::clone(&context), &spill).into(),
+            state: state.into(),
             work: std::sync::Condvar::new(),
             main: std::sync::Condvar::new(),
             lists: Lists::new(&setup.run_directory, author, setup.host, setup.list).into(),
@@ -171,8 +172,10 @@ impl<'c> Engine<'c> {
     /// Settles those of one depth that waited for what is below them.
     pub fn run_after_below(&mut self, depth: u32, observe: &mut dyn FnMut(&Report)) -> Ended {
         let fill = |state: &mut State| {
-            if let Some(mut bag) = state.after_below.remove(&depth) {
+            if let Some(mut bag) = state.after_below.take(depth) {
                 state.desk.bag.take_over(&mut bag);
+                // What was the bag before.
+                state.count_spilled(&bag);
             }
         };
         self.run(Vec::new(), fill, observe)
@@ -336,6 +339,7 @@ impl<'c> Engine<'c> {
         };
         let active = received || !sent.is_empty();
         letters::write(sent.into_iter(), |to, letter| self.comm.send(to, letter));
+        self.tell_unsent();
         if let Some(report) = news {
             self.vigil.hear_report(now, &report);
             self.checkpoints.hear_wave(&report.counters);
@@ -346,6 +350,20 @@ impl<'c> Engine<'c> {
         }
         self.overseer.look();
         self.rest(active, wake)
+    }
+
+    /// The workers are held back while too much is on its way.
+    fn tell_unsent(&mut self) {
+        let unsent = self.comm.unsent();
+        let mut state = self.shared.lock();
+        if unsent == state.unsent && !state.held_back {
+            return;
+        }
+        state.unsent = unsent;
+        if state.held_back && !state.is_congested() {
+            state.held_back = false;
+            self.shared.work.notify_all();
+        }
     }
 
     fn send_all(&mut self) {
@@ -411,7 +429,7 @@ impl<'c> Engine<'c> {
 
     /// The depth of the deepest directories that must wait for what is below them.
     pub fn deepest_after_below(&mut self) -> Option<u32> {
-        self.shared.lock().after_below.last_key_value().map(|(&depth, _)| depth)
+        self.shared.lock().after_below.deepest()
     }
 
     /// What this rank has counted so far.

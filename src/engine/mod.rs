@@ -2,6 +2,7 @@
 //! place where scheduler, communication and passes meet.
 
 mod bag;
+mod below;
 mod checkpoint;
 mod checkpoints;
 mod chunked;

@@ -102,7 +102,7 @@ impl Overseer {
         let watches = self.shared.watches.iter().enumerate();
         let lose = |(worker, watch): (usize, &Watch)| {
             let stuck = watch.disown(patience)?;
-            state.lose(worker).map(|item| (item, stuck))
+            state.lose_worker(worker).map(|item| (item, stuck))
         };
         let taken: Vec<_> = watches.filter_map(lose).collect();
         self.has_disowned |= !taken.is_empty();

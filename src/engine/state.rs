@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bag::{Bag, Spill};
+use super::below::Below;
 use super::checkpoint::Table;
 use super::chunked::Chunked;
 use super::fault_log::FaultGroup;
@@ -12,12 +13,14 @@ use super::lists::{Extent, Lists};
 use super::removals::Removals;
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Side};
+use crate::fs::operator::RunDirectory;
+use crate::memory::Shares;
 use crate::pass::effects::Deferred;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
-use crate::tree::guard::Losses;
-use crate::tree::{Carried, ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome};
+use crate::tree::guard::{Loss, Losses};
+use crate::tree::{Carried, ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome, TreePath};
 
 /// What the workers and the main thread of a rank share.
 pub struct Shared {
@@ -62,6 +65,9 @@ impl Shared {
     }
 }
 
+/// A message in memory, about: a note with a path.
+const POST_BYTES: usize = 256;
+
 /// One rank's state.
 pub struct State {
     /// The protocol.
@@ -71,7 +77,7 @@ pub struct State {
     /// Directories to be settled when the walk is over.
     pub deferred: Bag,
     /// Those that must wait for what is below them, by depth.
-    pub after_below: BTreeMap<u32, Bag>,
+    pub after_below: Below,
     /// What is to stand in the books for the root, which is settled at the very end of the run.
     pub root_outcome: Option<Outcome>,
     /// What a checkpoint had in the bags of its ranks.
@@ -116,6 +122,11 @@ pub struct State {
     pub hung: u32,
     /// Workers that hang in an operation still, though their items were taken from them.
     pub lost: u32,
+    /// Bytes that the network has not taken yet.
+    pub unsent: usize,
+    /// Workers wait for that.
+    pub held_back: bool,
+    shares: Shares,
     ranks: u32,
 }
 
@@ -125,7 +136,6 @@ pub struct Desk {
     pub bag: Bag,
     /// All that was counted here.
     pub counters: Counters,
-    spill: Spill,
     watches: Arc<Vec<Watch>>,
     context: Arc<Context>,
     rank: Rank,
@@ -175,28 +185,22 @@ impl State {
     /// A rank before its first pass.
     pub fn new(
         scheduler: Scheduler<Desk>,
-        rank: Rank,
-        ranks: u32,
+        (rank, ranks): (Rank, u32),
         watches: Arc<Vec<Watch>>,
         context: Arc<Context>,
-        spill: &Spill,
+        directory: &RunDirectory,
+        shares: Shares,
     ) -> Self {
+        let spill = Spill { directory: directory.clone(), prefix: String::new(), bytes_max: shares.table_bytes };
         let part = |what: &str| Spill { prefix: format!("{what}-{}", rank.0), ..spill.clone() };
         let workers = watches.len();
         let (links, shared) = (LinkTable::new(part("links-0")), LinkTable::new(part("shared-0")));
-        let desk = Desk {
-            bag: Bag::new(part("bag")),
-            counters: Counters::default(),
-            spill: spill.clone(),
-            watches,
-            context,
-            rank,
-        };
+        let desk = Desk { bag: Bag::new(part("bag")), counters: Counters::default(), watches, context, rank };
         Self {
             scheduler,
             desk,
             deferred: Bag::new(part("deferred")),
-            after_below: BTreeMap::new(),
+            after_below: Below::new(Spill { prefix: rank.0.to_string(), ..spill.clone() }),
             root_outcome: None,
             resumed: Bag::new(part("resumed")),
             carried_turn: LinkTable::new(part("turn-0")),
@@ -220,6 +224,9 @@ impl State {
             busy: 0,
             hung: 0,
             lost: 0,
+            unsent: 0,
+            held_back: false,
+            shares,
             ranks,
         }
     }
@@ -235,7 +242,7 @@ impl State {
     }
 
     /// Takes its item from a worker that hangs. What stands for the item is taken in apart.
-    pub fn lose(&mut self, worker: usize) -> Option<Item> {
+    pub fn lose_worker(&mut self, worker: usize) -> Option<Item> {
         let item = self.running.get_mut(worker).and_then(Option::take)?;
         self.busy -= 1;
         self.lost += 1;
@@ -265,13 +272,13 @@ impl State {
                     self.root_outcome = Some(*outcome);
                 }
                 (_, None) => self.deferred.push(vec![item]),
-                (_, Some(depth)) => self.after_below(depth).push(vec![item]),
+                (_, Some(depth)) => self.after_below.push(depth, vec![item]),
             }
         }
         self.plan.push(planned);
         self.again.push(again);
         for (subtree, loss) in losses {
-            self.losses.entry(subtree).or_default().add(loss);
+            self.lose(subtree, loss);
         }
         for inode in gone {
             *self.gone.entry(inode).or_default() += 1;
@@ -279,40 +286,48 @@ impl State {
         let tells = notes.into_iter().map(|note| (self.owner(&note), note)).collect();
         self.scheduler.finish_item(&mut self.desk, items, tells);
         let bags = [&mut self.desk.bag, &mut self.deferred, &mut self.plan, &mut self.again].into_iter();
-        let error = error.or_else(|| bags.chain(self.after_below.values_mut()).find_map(Bag::take_error));
-        if let Some(error) = error {
+        let error = error.or_else(|| bags.into_iter().find_map(Bag::take_error));
+        if let Some(error) = error.or_else(|| self.after_below.take_error()) {
             self.give_up(error);
         }
     }
 
-    /// Directories of one depth that wait for what is below them. A tree is deep in few places, so few of these
-    /// are large at one time: together they hold twice as much as one table, at most.
-    fn after_below(&mut self, depth: u32) -> &mut Bag {
-        let spill = &self.desk.spill;
-        let bytes_max = spill.bytes_max >> (depth.min(16) / 4 + 2);
-        self.after_below.entry(depth).or_insert_with(|| {
-            let prefix = format!("below-{depth}-{}", self.desk.rank.0);
-            Bag::new(Spill { prefix, bytes_max, ..spill.clone() })
-        })
+    /// Counts what a subtree would lose. Of more subtrees than can be judged only one more is counted: there will be
+    /// no verdict, and nothing is removed.
+    pub fn lose(&mut self, subtree: TreePath, loss: Loss) {
+        if self.losses.len() <= self.shares.subtrees || self.losses.contains_key(&subtree) {
+            self.losses.entry(subtree).or_default().add(loss);
+        }
     }
 
-    /// The bag in which items of a checkpoint belong.
-    pub fn table(&mut self, table: Table) -> &mut Bag {
-        match table {
+    /// Takes items of a checkpoint back to where they belong.
+    pub fn put_back(&mut self, table: Table, items: Vec<Item>) -> Result<(), Error> {
+        let bag = match table {
             Table::Bag => &mut self.resumed,
             Table::Deferred => &mut self.deferred,
-            Table::AfterBelow(depth) => self.after_below(depth),
             Table::Plan => &mut self.plan,
             Table::Again => &mut self.again,
-        }
+            Table::AfterBelow(depth) => {
+                self.after_below.push(depth, items);
+                return self.after_below.take_error().map_or(Ok(()), Err);
+            }
+        };
+        bag.push(items);
+        bag.take_error().map_or(Ok(()), Err)
+    }
+
+    /// So much is on its way that no worker takes an item, which could bring more: tells to owners are not held
+    /// back, so they would fill the memory where a rank makes them faster than others take them in.
+    pub fn is_congested(&self) -> bool {
+        let waiting = self.scheduler.outgoing() * POST_BYTES;
+        self.unsent.saturating_add(waiting) > self.shares.message_bytes
     }
 
     /// Why this rank's state is not whole.
     pub fn broken(&self) -> Option<Error> {
         let bags = [&self.desk.bag, &self.resumed, &self.deferred, &self.plan, &self.again];
-        self.error
-            .clone()
-            .or_else(|| bags.into_iter().chain(self.after_below.values()).find_map(|bag| bag.error().cloned()))
+        let below = self.after_below.bags().map(|(_, bag)| bag);
+        self.error.clone().or_else(|| bags.into_iter().chain(below).find_map(|bag| bag.error().cloned()))
     }
 
     /// The run can not go on.
@@ -435,25 +450,27 @@ impl State {
     /// After a stop: enters what was never done into the books, as unfinished. Returns the large files
     /// that were under way.
     pub fn abandon(&mut self) -> Vec<ChunkedFile> {
-        let mut left = self.desk.bag.drain();
-        left.extend(self.deferred.drain());
-        left.extend(self.again.drain());
         // What was planned stands in books of its own, where the run says what became of it.
         self.plan.clear();
-        left.extend(self.resumed.drain());
-        left.extend(std::mem::take(&mut self.after_below).into_values().flat_map(|mut bag| bag.drain()));
         let mut files = self.chunked.drain();
         self.desk.counters.add(Slot::Ended(Kind::File, Outcome::Unfinished), files.len() as u64);
-        for item in left {
-            let (kind, entries) = item.entries();
-            self.desk.counters.add(Slot::Ended(kind, Outcome::Unfinished), entries);
-            self.desk.counters.count(Number::Unlooked, item.names());
-            if let Item::Publish { file, .. } = item {
-                files.push(file);
+        let Self { desk: Desk { bag, counters, .. }, deferred, again, resumed, .. } = self;
+        for bag in [bag, deferred, again, resumed] {
+            abandon_items(bag, counters, &mut files);
+        }
+        while let Some(depth) = self.after_below.deepest() {
+            if let Some(mut bag) = self.after_below.take(depth) {
+                abandon_items(&mut bag, &mut self.desk.counters, &mut files);
+                self.count_spilled(&bag);
             }
         }
         self.abandon_links();
         files
+    }
+
+    /// Counts what was spilled of a bag that is no longer needed.
+    pub fn count_spilled(&mut self, bag: &Bag) {
+        self.desk.counters.count(Number::ItemsSpilled, bag.spilled());
     }
 
     fn abandon_links(&mut self) {
@@ -468,6 +485,18 @@ impl State {
             if let Err(error) = counted {
                 self.error.get_or_insert(error);
             }
+        }
+    }
+}
+
+/// Enters into the books what was never done of a bag, item by item: the bag may be larger than the memory.
+fn abandon_items(bag: &mut Bag, counters: &mut Counters, files: &mut Vec<ChunkedFile>) {
+    while let Some(item) = bag.pop() {
+        let (kind, entries) = item.entries();
+        counters.add(Slot::Ended(kind, Outcome::Unfinished), entries);
+        counters.count(Number::Unlooked, item.names());
+        if let Item::Publish { file, .. } = item {
+            files.push(file);
         }
     }
 }

@@ -31,7 +31,9 @@ fn work(shared: &Shared, index: usize) {
     watch.belongs_to_this_thread();
     let mut state = shared.lock();
     while !state.closing {
-        let permitted = state.busy < shared.threads + state.hung;
+        let congested = state.is_congested();
+        state.held_back |= congested;
+        let permitted = state.busy < shared.threads + state.hung && !congested;
         let item = if permitted { state.take_item(index) } else { None };
         let Some(item) = item else {
             if permitted && state.busy > 0 {

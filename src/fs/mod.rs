@@ -8,6 +8,7 @@ pub mod fence;
 pub mod in_flight;
 pub mod layout;
 pub mod list;
+pub mod memory;
 pub mod names;
 pub mod open;
 pub mod operator;

@@ -267,6 +267,8 @@ pub struct RankWork {
     pub steals: u64,
     /// Items that they brought.
     pub items_stolen: u64,
+    /// Items and notes that were kept in the run directory for a while, as the memory is bounded.
+    pub items_spilled: u64,
     /// Steal requests that were refused.
     pub refusals: u64,
 }
@@ -385,6 +387,7 @@ pub fn rank_work(rank: u32, host: &str, threads: u32, counters: &Counters, secon
         idle_share: if all > 0.0 { (1.0 - busy / all).clamp(0.0, 1.0) } else { 0.0 },
         steals: counters.number(Number::Steals),
         items_stolen: counters.number(Number::ItemsStolen),
+        items_spilled: counters.number(Number::ItemsSpilled),
         refusals: counters.number(Number::Refusals),
     }
 }

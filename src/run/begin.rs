@@ -12,6 +12,7 @@ use super::choose::{self, FilesFrom};
 use super::crew::Crew;
 use super::holder::Holder;
 use super::lock::{Ending, Lock};
+use super::memory::Memory;
 use super::resume::Resumed;
 use super::{guard, look, suspects};
 use crate::comm::Comm;
@@ -89,7 +90,7 @@ impl Ready {
         self,
         config: &Config,
         comm: &dyn Comm,
-        threads: u32,
+        memory: &Memory,
         (frozen, suspects): (Option<Time>, Suspects),
     ) -> Begun {
         let (source, target) = (self.source, self.target);
@@ -113,7 +114,7 @@ impl Ready {
             policy,
             filter: self.filter,
             list,
-            grain: config.grain_of(threads),
+            grain: config.grain_of(&memory.shares),
             copying: config.copying.clone(),
             temporaries: self.temporaries,
             limits: Limits::new(config.limits, comm.ranks()),
@@ -147,23 +148,25 @@ impl Names {
     }
 }
 
-/// Refuses ranks that were not all started alike.
-pub fn same_command(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Result<(), Error> {
+/// Refuses ranks that were not all started alike, or that are given too little memory.
+pub fn same_command(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(), Error> {
+    let (config, roster) = (crew.config, &crew.roster);
     let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest())))?;
     same_everywhere(roster, &told, "was not started with the same program and options", "start all ranks alike")
-        .map_err(|error| Error::Usage(error.to_string()))
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    agree(comm, roster, crew.memory.must_do()).map(|_| ())
 }
 
 /// Begins a run.
 pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) -> Result<Begun, Error> {
-    same_command(crew.config, comm, &crew.roster)?;
+    same_command(crew, comm)?;
     let frozen = match resumed {
         Some(resumed) => resumed.story.frozen,
         None => choose::frozen_since(crew.config, comm, &crew.roster)?,
     };
     let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
     let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
-    Ok(ready.begun(crew.config, comm, crew.threads, (frozen, suspects)))
+    Ok(ready.begun(crew.config, comm, &crew.memory, (frozen, suspects)))
 }
 
 /// Begins a run that writes.

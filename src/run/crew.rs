@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::agree::{Roster, agree, from_root};
 use super::begin::{self, Begun};
 use super::lock::Points;
+use super::memory::Memory;
 use super::resume::Resumed;
 use super::{Circumstances, total};
 use crate::comm::Comm;
@@ -58,6 +59,8 @@ pub struct Crew<'c> {
     pub job: Option<Job>,
     /// Workers of each rank.
     pub threads: u32,
+    /// What each may use.
+    pub memory: Memory,
     /// What earlier attempts of the run left.
     pub history: History,
     suspended: bool,
@@ -71,9 +74,11 @@ impl<'c> Crew<'c> {
     pub fn call(config: &'c Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Self {
         let roster = Roster::call(comm);
         let threads = config.workers(roster.ranks_here());
+        let memory = Memory::find(config, threads, roster.ranks_here());
         let Circumstances { job, stop_sign } = circumstances;
         let history = History::default();
-        Self { config, roster, job, threads, history, suspended: false, keeps: false, stop_sign, rank: comm.rank() }
+        let (rank, suspended, keeps) = (comm.rank(), false, false);
+        Self { config, roster, job, threads, memory, history, suspended, keeps, stop_sign, rank }
     }
 
     /// Whether the run was stopped with a checkpoint, so that a later attempt goes on with it.
@@ -123,7 +128,7 @@ impl<'c> Crew<'c> {
             host: self.roster.host().to_owned(),
             hosts: self.roster.hosts.clone(),
             threads: self.threads,
-            bag_bytes_max: self.config.bag_bytes_max,
+            shares: self.memory.shares,
             limits: self.config.limits,
             run_directory,
             list: self.list_settings(),
@@ -231,6 +236,7 @@ impl<'c> Crew<'c> {
         nodes.sort();
         nodes.dedup();
         report::say(&format!("{} ranks of {} threads on {}", self.roster.hosts.len(), self.threads, nodes.join(" ")));
+        report::say(&self.memory.told());
         report::say(&format!("the record is kept in {}", run_directory.display()));
         true
     }

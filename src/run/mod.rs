@@ -19,6 +19,7 @@ pub mod known;
 mod lists;
 mod lock;
 mod look;
+mod memory;
 mod mtimes;
 mod plan_file;
 mod prune;

@@ -45,9 +45,10 @@ fn refusal(too_many: TooMany) -> String {
 /// Subtrees of one rank whose losses are counted; they go to all ranks in one message.
 const SUBTREES_MAX: usize = 200_000;
 
-fn too_many_subtrees() -> Error {
+fn too_many_subtrees(max: usize) -> Error {
     Error::Refused(format!(
-        "more than {SUBTREES_MAX} subtrees are to be judged, so nothing is removed: choose a smaller --hold-depth"
+        "more than {max} subtrees are to be judged, so nothing is removed: choose a smaller --hold-depth, or a larger \
+         --max-memory"
     ))
 }
 
@@ -57,7 +58,8 @@ pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u6
     let counters = engine.counters();
     let mine = Loss { seen: counters.number(Number::TargetSeen), planned: counters.planned() };
     let losses: Vec<_> = engine.losses().into_iter().collect();
-    let losses = if losses.len() <= SUBTREES_MAX { Ok((mine, losses)) } else { Err(too_many_subtrees()) };
+    let max = SUBTREES_MAX.min(crew.memory.shares.subtrees);
+    let losses = if losses.len() <= max { Ok((mine, losses)) } else { Err(too_many_subtrees(max)) };
     let parts = agree(engine.comm(), &crew.roster, losses)?;
     let (mut all, mut subtrees) = (Loss { seen, planned: 0 }, Losses::new());
     for (loss, losses) in parts {

@@ -47,7 +47,7 @@ pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
 /// Opens the tree on every rank, proves that all see the same one, and refuses what is precious.
 fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Error> {
     let (config, roster) = (crew.config, &crew.roster);
-    same_command(config, comm, roster)?;
+    same_command(crew, comm)?;
     let filter = choose::filter(&config.choose, comm, roster)?;
     let opened = TreeRoot::open(&config.target).and_then(|tree| {
         tree.refuse_precious(&config.target)?;
@@ -89,7 +89,7 @@ fn begun(
         policy,
         filter,
         list: None,
-        grain: config.grain_of(crew.threads),
+        grain: config.grain_of(&crew.memory.shares),
         copying: config.copying.clone(),
         temporaries: Temporaries::new(Attempt(0), comm.rank().0, Vec::new()),
         limits: Limits::new(config.limits, comm.ranks()),

@@ -486,6 +486,11 @@ impl<L: Local> Scheduler<L> {
         !self.outgoing.is_empty()
     }
 
+    /// Messages that wait to be sent.
+    pub fn outgoing(&self) -> usize {
+        self.outgoing.len()
+    }
+
     /// The next note to this rank as an owner. `finish_note` follows before any other call.
     pub fn poll_note(&mut self) -> Option<L::Note> {
         self.inbox.pop_front()

@@ -136,7 +136,7 @@ impl Loader {
             }
             Piece::Removal(path, doomed, tally) => notes.push(Note::Carried(Carried::Removal(path, doomed, tally))),
             Piece::Losses(losses) => losses.into_iter().for_each(|(subtree, loss)| {
-                state.losses.entry(subtree).or_default().add(loss);
+                state.lose(subtree, loss);
             }),
             Piece::Gone(gone) => gone.into_iter().for_each(|(inode, names)| {
                 *state.gone.entry(inode).or_default() += names;
@@ -164,8 +164,7 @@ impl Loader {
                 self.temporaries.extend(file.temporary().map(ToOwned::to_owned));
             }
         }
-        state.table(table).push(items);
-        state.table(table).take_error().map_or(Ok(()), Err)
+        state.put_back(table, items)
     }
 
     /// Some notes of a file. Returns their bytes.

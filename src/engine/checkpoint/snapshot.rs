@@ -64,7 +64,7 @@ impl Photographer<'_> {
         self.bag(Table::Deferred, &state.deferred)?;
         self.bag(Table::Plan, &state.plan)?;
         self.bag(Table::Again, &state.again)?;
-        for (&depth, bag) in &state.after_below {
+        for (depth, bag) in state.after_below.bags() {
             self.bag(Table::AfterBelow(depth), bag)?;
         }
         let notes: Vec<_> = state.scheduler.inbox().cloned().collect();
