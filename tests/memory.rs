@@ -114,10 +114,11 @@ const QUEUED: u64 = 5_000_000;
 const MEBIBYTES_MAX: u64 = 256;
 
 /// Runs it under time(1), and tells its seconds and the peak in MiB.
-fn measured(run: Pmirror, what: &str) -> Outcome {
+fn measured(run: Pmirror, how: &[&str], what: &str) -> Outcome {
     needs::program("time");
     let started = Instant::now();
-    let run = run.timeout(Duration::from_secs(3_600)).wrapped_by(&["time", "-f", "peak %M KiB"]).run_unchecked();
+    let run = run.timeout(Duration::from_secs(3_600)).wrapped_by(&[&["time", "-f", "peak %M KiB"], how].concat());
+    let run = run.run_unchecked();
     let seconds = started.elapsed().as_secs();
     let text = String::from_utf8_lossy(&run.stderr).into_owned();
     let peaks = text.lines().filter_map(|line| line.strip_prefix("peak ")?.strip_suffix(" KiB")?.parse::<u64>().ok());
@@ -136,16 +137,18 @@ fn five_million_queued_items_under_256_mib() {
     let memory = format!("{MEBIBYTES_MAX}M");
     let apply = || {
         let bounded =
-            ["--max-memory", &memory, "--threads", "4", "--max-delete", "10000000", "--checkpoint-interval", "5s"];
+            ["--max-memory", &memory, "--threads", "4", "--max-delete", "10000000", "--checkpoint-interval", "3s"];
         pair.rm().args(&bounded).arg("-q").arg("--apply").arg(&file).state_dir(pair.state_path())
     };
-    let started = Instant::now();
-    let whole = measured(apply(), &format!("{QUEUED} queued items, one rank of 4 threads, --max-memory 256M")).exits(0);
+    let whole =
+        measured(apply(), &[], &format!("{QUEUED} queued items, one rank of 4 threads, --max-memory 256M")).exits(0);
     assert!(spilled(&whole) > QUEUED / 2, "{} items were spilled", spilled(&whole));
-    let most = format!("+{}s", started.elapsed().as_secs() * 3 / 4);
-    let stopped = measured(apply().run_id("r").args(&["--stop-at", &most]), "the same, stopped in the middle");
+    let manifest = pair.state_path().join("r/checkpoint/manifest").display().to_string();
+    let until = "\"$@\" & until [ -e $0 ]; do sleep 0.1; done; kill -USR1 $!; wait $!";
+    let stopped =
+        measured(apply().run_id("r"), &["bash", "-c", until, &manifest], "the same, stopped after a checkpoint");
     println!("{} items were left", stopped.exits(75).removals("unfinished"));
     let resume = Pmirror::new().arg("resume").arg(pair.state_path().join("r")).state_dir(pair.state_path());
-    let resume = resume.run_id("r").args(&["-q", "--max-memory", &memory, "--checkpoint-interval", "5s"]);
-    measured(resume, "gone on with").exits(0);
+    let resume = resume.run_id("r").args(&["-q", "--max-memory", &memory, "--checkpoint-interval", "3s"]);
+    measured(resume, &[], "gone on with").exits(0);
 }
