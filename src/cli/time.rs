@@ -26,6 +26,17 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A duration, or nothing of the kind: `0` or `none`.
+pub fn or_none(text: &str) -> Result<Duration, String> {
+    if matches!(text.trim(), "0" | "none") { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+/// The same, but no part of a second.
+pub fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    let duration = or_none(text)?;
+    if duration.is_zero() { Ok(duration) } else { seconds(text) }
+}
+
 /// A point in time: of today or tomorrow, from now, or with its date.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     moment_after(text.trim(), &Zoned::now())
@@ -109,5 +120,14 @@ mod tests {
         }
         assert!(seconds("0s").is_err() && seconds("900ms").is_err());
         assert_eq!(seconds("1s"), Ok(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn nothing_of_the_kind_is_a_duration_too() {
+        for none in ["0", "none", "0s"] {
+            assert_eq!((or_none(none), seconds_or_none(none)), (Ok(Duration::ZERO), Ok(Duration::ZERO)), "{none}");
+        }
+        assert_eq!(or_none("300ms"), Ok(Duration::from_millis(300)));
+        assert!(seconds_or_none("300ms").is_err() && or_none("soon").is_err() && seconds_or_none("10").is_err());
     }
 }

@@ -45,17 +45,7 @@ impl DifferenceLog {
     }
 
     /// The file.
-    pub fn part(&self) -> &PartFile {
-        &self.file
-    }
-
-    /// Makes what was listed durable.
-    pub fn sync(&mut self) -> Result<(), Error> {
-        self.file.sync().map_err(|error| broken(&error))
-    }
-
-    /// Writes what is buffered.
-    pub fn close(&mut self) -> Result<(), Error> {
-        self.file.flush().map_err(|error| broken(&error))
+    pub fn part(&mut self) -> &mut PartFile {
+        &mut self.file
     }
 }

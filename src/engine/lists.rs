@@ -1,8 +1,12 @@
 //! What a rank lists in files of the run directory: faults, differences, remarks. Rank 0 joins the parts of all
 //! ranks when the run ends.
 
+use std::fs::File;
+use std::io;
+
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
+use super::part_file::PartFile;
 use super::remark_log::RemarkLog;
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
@@ -98,31 +102,33 @@ impl Lists {
         Ok(causes)
     }
 
+    fn parts(&mut self) -> [&mut PartFile; 3] {
+        [self.faults.part(), self.differences.part(), self.remarks.part()]
+    }
+
     /// How much of each there is, written or not.
-    pub fn extents(&self) -> Vec<Extent> {
-        let files = [self.faults.part(), self.differences.part(), self.remarks.part()];
-        files.into_iter().filter_map(super::part_file::PartFile::extent).collect()
+    pub fn extents(&mut self) -> Vec<Extent> {
+        self.parts().into_iter().filter_map(|part| part.extent()).collect()
     }
 
     /// Writes what is buffered. Returns the files, to be made durable.
-    pub fn files(&mut self) -> Result<Vec<std::fs::File>, Error> {
+    pub fn files(&mut self) -> Result<Vec<File>, Error> {
         self.close()?;
-        let parts = [self.faults.part(), self.differences.part(), self.remarks.part()];
-        let files = parts.into_iter().filter_map(|part| part.file().transpose()).collect::<Result<_, _>>();
-        files.map_err(|error| Error::Fatal(format!("a list can not be made durable: {error}")))
+        let files = self.parts().into_iter().filter_map(|part| part.file().transpose());
+        files.collect::<io::Result<_>>().map_err(|error| broken(&error))
     }
 
     /// Makes what was listed durable.
     pub fn sync(&mut self) -> Result<(), Error> {
-        self.faults.sync()?;
-        self.differences.sync()?;
-        self.remarks.sync()
+        self.files()?.iter().try_for_each(File::sync_all).map_err(|error| broken(&error))
     }
 
     /// Writes what is buffered.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.faults.close()?;
-        self.differences.close()?;
-        self.remarks.close()
+        self.parts().into_iter().try_for_each(PartFile::flush).map_err(|error| broken(&error))
     }
+}
+
+fn broken(error: &io::Error) -> Error {
+    Error::Fatal(format!("the lists in the run directory can not be written: {error}"))
 }

@@ -1,35 +1,30 @@
 //! A rank's main thread: messages, waves, progress and signals. It never touches a file of the trees,
 //! so a rank whose workers hang in a dead server still answers.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bag::Bag;
-use super::checkpoint::{Archive, Loader};
 use super::checkpoints::{Checkpointing, Checkpoints};
 use super::difference_log::ListSettings;
 use super::fault_log::FaultGroup;
 use super::letters;
-use super::lists::{Author, Extent, Lists};
+use super::lists::{Author, Lists};
 use super::lost;
 use super::overseer::{self, Overseer};
 use super::state::{Shared, State};
 use super::stop_sign::StopSign;
 use crate::comm::Comm;
 use crate::counters::{Counters, Number};
-use crate::fault::{Error, Side};
+use crate::fault::Error;
 use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
-use crate::headway::Headway;
 use crate::memory::Shares;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
-use crate::sched::{Cut, Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
-
-use crate::tree::guard::Losses;
-use crate::tree::{ChunkedFile, Identity, Item, Note, Outcome};
+use crate::sched::{Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
+use crate::tree::{ChunkedFile, Item, Outcome};
 use crate::wire;
 
 /// Shortest and longest sleep of the main thread between two looks at the network, which can not
@@ -84,11 +79,11 @@ pub enum Ended {
 
 /// The engine of one rank.
 pub struct Engine<'c> {
-    comm: &'c mut dyn Comm,
-    shared: Arc<Shared>,
-    overseer: Overseer,
+    pub(super) comm: &'c mut dyn Comm,
+    pub(super) shared: Arc<Shared>,
+    pub(super) overseer: Overseer,
     run_directory: RunDirectory,
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
     stop_sign: StopSign,
     /// The stop that this rank has asked for.
     wanted: Option<Stop>,
@@ -181,65 +176,6 @@ impl<'c> Engine<'c> {
         self.run(Vec::new(), fill, observe)
     }
 
-    /// Deals notes of a checkpoint out to the owners of today.
-    pub fn deal(&mut self, notes: Vec<Note>) -> Ended {
-        self.run(Vec::new(), |state| state.tell(notes), &mut |_| ())
-    }
-
-    /// Reads on in the parts of a checkpoint that fall to this rank. Notes come back, to be dealt out.
-    pub fn load(&mut self, loader: &mut Loader) -> Result<Vec<Note>, Error> {
-        let mut state = self.shared.lock();
-        state.is_loading = true;
-        loader.some(&mut state)
-    }
-
-    /// All of the checkpoint was taken over.
-    pub fn end_loading(&mut self) {
-        self.shared.lock().end_carrying();
-    }
-
-    /// Where in its story the run is: for the checkpoints that are taken from now on.
-    pub fn tell_story(&mut self, story: Vec<u8>) {
-        self.checkpoints.story = story;
-    }
-
-    /// Whether an item was ever taken from a worker.
-    pub fn has_disowned(&self) -> bool {
-        self.overseer.has_disowned()
-    }
-
-    /// The last checkpoint that this rank took part in.
-    pub fn last_cut(&self) -> Cut {
-        self.shared.lock().scheduler.last_cut()
-    }
-
-    /// Where checkpoints are kept.
-    pub fn archive(&self) -> &Archive {
-        self.checkpoints.archive()
-    }
-
-    /// What earlier attempts listed: for the checkpoints that are taken from now on.
-    pub fn tell_history(&mut self, listed: Vec<Extent>) {
-        self.checkpoints.tell_history(listed);
-    }
-
-    /// What this rank has done, and what it took over.
-    pub fn headway(&self) -> Headway {
-        Headway::of(&self.shared.lock().desk.counters)
-    }
-
-    /// Writes this rank's part of a checkpoint, durably: between passes, when all workers rest.
-    pub fn write_part(&mut self, cut: Cut) -> Result<(), Error> {
-        self.checkpoints.wait_for_scribe()?;
-        self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
-        self.checkpoints.write_part(&self.shared.lock(), cut)
-    }
-
-    /// Puts a checkpoint in force.
-    pub fn put_in_force(&self, cut: Cut, headway: Headway) -> Result<(), Error> {
-        self.checkpoints.put_in_force(cut, headway)
-    }
-
     /// Removes what was planned.
     pub fn run_plan(&mut self, observe: &mut dyn FnMut(&Report)) -> Ended {
         self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.plan), observe)
@@ -250,7 +186,12 @@ impl<'c> Engine<'c> {
         self.run(Vec::new(), |state| state.desk.bag.take_over(&mut state.again), observe)
     }
 
-    fn run(&mut self, seeds: Vec<Item>, fill: impl FnOnce(&mut State), observe: &mut dyn FnMut(&Report)) -> Ended {
+    pub(super) fn run(
+        &mut self,
+        seeds: Vec<Item>,
+        fill: impl FnOnce(&mut State),
+        observe: &mut dyn FnMut(&Report),
+    ) -> Ended {
         {
             let mut state = self.shared.lock();
             let now = self.started.elapsed();
@@ -400,83 +341,6 @@ impl<'c> Engine<'c> {
             drop(waited);
         }
         false
-    }
-
-    /// The groups of one tree's inodes with several names have their turn.
-    pub fn begin_link_turn(&mut self, side: Side) {
-        self.shared.lock().begin_link_turn(side);
-    }
-
-    /// Some of the groups of which this rank is the owner, to be its items of a link pass; none when all
-    /// were taken.
-    pub fn take_link_groups(&mut self) -> Vec<Item> {
-        let mut state = self.shared.lock();
-        let groups = state.take_link_groups();
-        let cut = groups.windows(2).filter(|two| matches!(two, [a, b] if (a.key, a.kind) == (b.key, b.kind))).count();
-        state.desk.counters.count(Number::LinkGroupsSplit, cut as u64);
-        groups.into_iter().map(Item::Link).collect()
-    }
-
-    /// Whether this rank has given up: the next pass tells the others.
-    pub fn has_given_up(&self) -> bool {
-        self.shared.lock().error.is_some()
-    }
-
-    /// Directories that wait to be settled.
-    pub fn waits_deferred(&self) -> u64 {
-        self.shared.lock().deferred.len() as u64
-    }
-
-    /// The depth of the deepest directories that must wait for what is below them.
-    pub fn deepest_after_below(&mut self) -> Option<u32> {
-        self.shared.lock().after_below.deepest()
-    }
-
-    /// What this rank has counted so far.
-    pub fn counters(&self) -> Counters {
-        self.shared.lock().desk.counters.clone()
-    }
-
-    /// What the subtrees would lose by the part of the plan that this rank has.
-    pub fn losses(&self) -> Losses {
-        self.shared.lock().losses.clone()
-    }
-
-    /// Target inodes of several names, of which a dry run would have taken so many away so far.
-    pub fn gone(&self) -> BTreeMap<Identity, u32> {
-        self.shared.lock().gone.clone()
-    }
-
-    /// The next item of the plan, out of it.
-    pub fn take_planned(&mut self) -> Option<Item> {
-        self.shared.lock().plan.pop()
-    }
-
-    /// Counts what was not counted in an item.
-    pub fn count(&mut self, counters: &Counters) {
-        self.shared.lock().desk.counters.merge(counters);
-    }
-
-    /// Plans more: what a file has.
-    pub fn plan(&mut self, items: Vec<Item>) -> Result<(), Error> {
-        let mut state = self.shared.lock();
-        state.plan.push(items);
-        state.plan.take_error().map_or(Ok(()), Err)
-    }
-
-    /// Names that wait until the plan is done.
-    pub fn waits_again(&self) -> u64 {
-        self.shared.lock().again.len() as u64
-    }
-
-    /// The communication, between passes.
-    pub fn comm(&mut self) -> &mut dyn Comm {
-        self.comm
-    }
-
-    /// The trees.
-    pub fn context(&self) -> &Context {
-        &self.shared.context
     }
 
     /// Ends the workers, but for those that hang: they end with the process. Returns what was counted, the faults by cause, and why the run gave up.

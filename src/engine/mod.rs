@@ -3,6 +3,7 @@
 
 mod bag;
 mod below;
+mod between;
 mod checkpoint;
 mod checkpoints;
 mod chunked;

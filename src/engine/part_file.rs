@@ -46,12 +46,6 @@ impl PartFile {
         self.file.as_ref().map(|file| file.get_ref().try_clone()).transpose()
     }
 
-    /// Makes all of it durable.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
-        self.file.as_ref().map_or(Ok(()), |file| file.get_ref().sync_all())
-    }
-
     /// Writes what is buffered.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), Write::flush)

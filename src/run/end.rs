@@ -1,4 +1,4 @@
-//! The end of a run: make all durable, settle the root, give the lock back, and come to one verdict.
+//! The verdict on a run that is over, and its lock given back.
 
 use crate::counters::{Counters, Number, Slot};
 use crate::engine::Ended;
