@@ -173,7 +173,7 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) ->
 fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let (config, roster) = (crew.config, &crew.roster);
     let names = Names::of(config);
-    let filter = choose::filter(&config.choose, comm, roster)?;
+    let filter = choose::filter(config, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
     guard::before_deleting(config, comm, roster, (&source, &target), &names)?;
@@ -294,7 +294,8 @@ fn open_target(
     names: &Names,
 ) -> Result<(Root, bool), Error> {
     let missing = target_is_missing(config, comm, roster, names)?;
-    if missing && config.command.makes_target() {
+    // A checkpoint is of a DST that is there.
+    if missing && config.command.makes_target() && !config.resume {
         let parent = roots::target_parent(&config.target);
         let nested = parent.map_or(Ok(()), |parent| refuse_new_in_source(source, &parent, names));
         agree(comm, roster, nested)?;

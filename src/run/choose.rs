@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::agree::{Roster, agree, from_root};
 use super::crew::Crew;
 use super::failed;
-use crate::cli::choose::{Choose, Given, rules};
+use crate::cli::choose::{Given, rules};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::fault::Error;
@@ -25,12 +25,14 @@ const PATTERNS_BYTES_MAX: u64 = 16 << 20;
 
 /// The filter of this run, before anything is made. Its moment is one for all ranks, and rules that come
 /// from files are those that rank 0 sees.
-pub fn filter(choose: &Choose, comm: &mut dyn Comm, roster: &Roster) -> Result<Filter, Error> {
+pub fn filter(config: &Config, comm: &mut dyn Comm, roster: &Roster) -> Result<Filter, Error> {
+    let choose = &config.choose;
     let given = &choose.patterns.0;
     let has_files = given.iter().any(|given| matches!(given, Given::ExcludeFrom(_)));
     let read = || rules(given, choose.from0, read_patterns);
     let rules = if has_files { from_root(comm, roster, read)? } else { read()? };
-    if let Some(path) = choose.files_from.as_deref() {
+    // A run that goes on has the list as it was.
+    if let Some(path) = choose.files_from.as_deref().filter(|_| !config.resume) {
         from_root(comm, roster, || operator::look_for_named(path).map_err(|error| no_list(path, &error)))?;
     }
     let bounds = Bounds {

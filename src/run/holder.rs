@@ -158,10 +158,11 @@ impl Holder {
 
     /// Whether the holder's process lives; `None` where its number means nothing to us.
     pub fn lives(&self, us: &Holder) -> Option<bool> {
-        let comparable = !self.boot.is_empty() && self.boot == us.boot && self.pid_namespace == us.pid_namespace;
+        let is_known = !self.boot.is_empty() && !self.pid_started.is_empty();
+        let comparable = is_known && self.boot == us.boot && self.pid_namespace == us.pid_namespace;
         comparable.then(|| {
             let process = Process::look(self.pid);
-            !self.pid_started.is_empty() && process.started == self.pid_started && !process.is_dead
+            process.started == self.pid_started && !process.is_dead
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::fault::{Error, Failure};
 use crate::fs::private::Private;
 use crate::fs::{Fd, attributes, data};
 use crate::pass::temporary::Attempt;
+use crate::report::say;
 use crate::tree::{Doubt, Time};
 
 const LOCK: &CStr = c"lock";
@@ -225,7 +226,7 @@ fn beat(file: &Fd, released: &AtomicBool) {
 /// Whether the lock's holder is dead: `Some` with what it left, `None` when the lock has gone
 /// meanwhile. An error when it lives. Waits until it is sure.
 fn wait_for_sign_of_life(private: &Private, us: &Holder) -> Result<Option<Holder>, Error> {
-    let started = Instant::now();
+    let (started, mut is_told) = (Instant::now(), false);
     let first = look(private)?;
     loop {
         let now = look(private)?;
@@ -236,6 +237,10 @@ fn wait_for_sign_of_life(private: &Private, us: &Holder) -> Result<Option<Holder
         }
         let lives = holder.as_ref().and_then(|holder| holder.lives(us));
         let waited = started.elapsed();
+        if waited >= DEATH_MAX && lives.is_none() && !is_told {
+            is_told = true;
+            say(&format!("DST has the lock of {}: waiting whether that lives", name_of_run(holder.as_ref())));
+        }
         match lives {
             Some(false) => return Ok(holder),
             Some(true) if waited >= DEATH_MAX => return Err(held_by(holder.as_ref())),
@@ -269,14 +274,18 @@ fn name_of(holder: &Holder) -> std::ffi::CString {
 }
 
 fn held_by(holder: Option<&Holder>) -> Error {
-    let who = holder.map_or_else(
+    let who = name_of_run(holder);
+    Error::Refused(format!("DST is being written by {who}: wait for it to end, or end it"))
+}
+
+fn name_of_run(holder: Option<&Holder>) -> String {
+    holder.map_or_else(
         || "a run that is just starting".to_owned(),
         |holder| {
             let job = if holder.job.is_empty() { String::new() } else { format!(", Slurm job {}", holder.job) };
             format!("run {} (host {}, process {}{job})", holder.run_id, holder.host, holder.pid)
         },
-    );
-    Error::Refused(format!("DST is being written by {who}: wait for it to end, or end it"))
+    )
 }
 
 /// Renames our lock over the dead one; of several that try, the last one has it. Durably: what we write next is

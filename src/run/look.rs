@@ -23,7 +23,7 @@ use crate::started::Started;
 pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let (config, roster) = (crew.config, &crew.roster);
     let names = Names::of(config);
-    let filter = choose::filter(&config.choose, comm, roster)?;
+    let filter = choose::filter(config, comm, roster)?;
     let source = open_alike(comm, roster, "SRC", &names.source, || {
         let root = Root::open(Side::Source, &config.source)?;
         // What the real run refuses a dry run refuses too.

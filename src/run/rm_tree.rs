@@ -48,7 +48,7 @@ pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
 fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Error> {
     let (config, roster) = (crew.config, &crew.roster);
     same_command(crew, comm)?;
-    let filter = choose::filter(&config.choose, comm, roster)?;
+    let filter = choose::filter(config, comm, roster)?;
     let opened = TreeRoot::open(&config.target).and_then(|tree| {
         tree.refuse_precious(&config.target)?;
         guard::refuse_known_source(config, &tree.root)?;

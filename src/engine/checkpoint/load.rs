@@ -1,6 +1,8 @@
 //! A checkpoint taken over: a rank reads the parts that fall to it, keeps their items, and deals out to the owners
 //! of today what belongs to them.
 
+use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -14,7 +16,7 @@ use crate::engine::lists::Extent;
 use crate::engine::state::State;
 use crate::fault::Error;
 use crate::sched::Rank;
-use crate::tree::{Carried, Item, LinkNote, Note};
+use crate::tree::{Carried, ChunkedFile, Item, LinkNote, Note};
 use crate::wire;
 
 /// Notes that are dealt out at one time, so that no rank holds more.
@@ -32,7 +34,7 @@ pub struct Loader {
     /// What earlier ranks listed, as far as it counts.
     pub listed: Vec<Extent>,
     /// Temporary names of large files under way.
-    pub temporaries: Vec<std::ffi::CString>,
+    pub temporaries: BTreeSet<CString>,
 }
 
 /// A file of notes, of which a part is still to be read.
@@ -71,7 +73,7 @@ impl Loader {
     /// The parts of a checkpoint that fall to one rank of so many.
     pub fn new(archive: Archive, manifest: Manifest, me: Rank, ranks: u32) -> Self {
         let parts = me.0..manifest.ranks;
-        let (listed, temporaries) = (Vec::new(), Vec::new());
+        let (listed, temporaries) = (Vec::new(), BTreeSet::new());
         Self { archive, manifest, parts, step: ranks as usize, reader: None, links: None, listed, temporaries }
     }
 
@@ -121,7 +123,14 @@ impl Loader {
                 }
                 self.items(table, loaded, state)?;
             }
-            Piece::Notes(more) => notes.extend(more),
+            Piece::Notes(more) => {
+                for note in &more {
+                    if let Note::Chunk { file, .. } = note {
+                        self.spare(file);
+                    }
+                }
+                notes.extend(more);
+            }
             Piece::Links { in_turn, bytes } => {
                 notes.extend(decode(&bytes, "part")?.into_iter().map(|note| carried(in_turn, note)));
                 return Ok(bytes.len());
@@ -131,7 +140,7 @@ impl Loader {
                 self.links = Some(LinksFile { in_turn, name, file, extents });
             }
             Piece::Chunked(file, tally) => {
-                self.temporaries.extend(file.temporary().map(ToOwned::to_owned));
+                self.spare(&file);
                 notes.push(Note::Carried(Carried::Chunked(file, tally)));
             }
             Piece::Removal(path, doomed, tally) => notes.push(Note::Carried(Carried::Removal(path, doomed, tally))),
@@ -158,10 +167,15 @@ impl Loader {
         Ok(0)
     }
 
+    /// What is under way is no left-over.
+    fn spare(&mut self, file: &ChunkedFile) {
+        self.temporaries.extend(file.temporary().map(ToOwned::to_owned));
+    }
+
     fn items(&mut self, table: Table, items: Vec<Item>, state: &mut State) -> Result<(), Error> {
         for item in &items {
-            if let Item::Publish { file, .. } = item {
-                self.temporaries.extend(file.temporary().map(ToOwned::to_owned));
+            if let Item::Publish { file, .. } | Item::Chunks { file, .. } = item {
+                self.spare(file);
             }
         }
         state.put_back(table, items)
