@@ -156,16 +156,17 @@ fn a_chunk_that_fails_fails_the_file_and_the_old_copy_stays() {
 }
 
 #[test]
-fn a_stopped_run_takes_its_large_files_away_again_and_the_books_balance() {
-    let pair = large_pair();
+fn a_stopped_run_keeps_its_large_files_for_the_next_attempt_and_a_new_run_takes_them_away() {
     for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = large_pair();
         let stopped = while_copied_by(ranks, &pair, || signal(&pair, Signal::SIGTERM)).exits(20);
         stopped.assert_books_balance();
         assert_eq!(stopped.count("file", "unfinished"), 1);
+        assert!(!pair.target_now().has("a/large"));
+        pair.sync().arg(CHUNK).run().exits(0);
         assert_no_temporary(&pair);
+        pair.assert_mirrored();
     }
-    pair.sync().arg(CHUNK).run().exits(0);
-    pair.assert_mirrored();
 }
 
 #[test]
