@@ -78,14 +78,14 @@ fn ranks_of(target: &Path) -> Vec<nix::unistd::Pid> {
 #[test]
 fn a_time_limit_far_too_short_finishes_a_tree_over_several_requeues() {
     let pair = tree(840);
-    let options = ["--ops-limit=100/s", "--grace=53s"];
+    let options = ["--ops-limit=60/s", "--grace=53s"];
     let job = submit(&pair, "copy", ONE_THREAD, ONE_MINUTE, &options);
     // What runs only after it waits for the last attempt.
     let after = format!("--dependency=afterok:{job}");
     let cmp = submit(&pair, "cmp", ONE_THREAD, &[&after, "--kill-on-invalid-dep=yes"], &[]);
     assert_eq!(end_of(&pair, &job), "COMPLETED", "{}", logs(&pair));
     let requeues = record(&pair, "copy", &job);
-    assert!(requeues.len() >= 3, "{requeues:?}\n{}", logs(&pair));
+    assert!(requeues.len() >= 2, "{requeues:?}\n{}", logs(&pair));
     assert!(requeues.iter().all(|(code, verdict)| code == "75" && verdict == "on"), "{requeues:?}");
     assert_eq!(restarts(&pair, &job) as usize, requeues.len());
     let summary = summary(&pair, "copy", &job);
