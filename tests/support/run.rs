@@ -231,6 +231,13 @@ impl Pmirror {
         self.run_watched(Stdio::null(), |child| wait(child, self.timeout))
     }
 
+    /// The same for a run that is killed meanwhile. mpirun of Open MPI 4.1 may hang for ever when a rank dies in
+    /// MPI_Init: then it is killed, too.
+    pub fn run_killed(&self) -> Outcome {
+        let patience = Duration::from_secs(25);
+        self.run_watched(Stdio::null(), |child| wait(child, patience).or(Some(128 + 9)))
+    }
+
     /// The same; `watch` tells the exit code, or nothing when it had to be killed.
     pub fn run_watched(&self, stdin: Stdio, watch: impl FnOnce(Child) -> Option<i32>) -> Outcome {
         let run_id = self.run_id.clone().unwrap_or_else(fresh_run_id);
