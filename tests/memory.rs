@@ -20,19 +20,19 @@ fn spilled(run: &Outcome) -> u64 {
     ranks.iter().map(|rank| rank["items_spilled"].as_u64().unwrap()).sum()
 }
 
-/// More directories than a small table holds, as their paths are long.
-fn wide() -> Pair {
+/// A small table holds fewer than a thousand directories, as their paths are long.
+fn wide(directories: u32) -> Pair {
     let pair = Pair::new();
     let place = pair.source_path().join(vec!["n".repeat(200); 8].join("/"));
     std::fs::create_dir_all(&place).unwrap();
-    (0..1_000).for_each(|index| std::fs::create_dir(place.join(format!("{index}"))).unwrap());
+    (0..directories).for_each(|index| std::fs::create_dir(place.join(format!("{index}"))).unwrap());
     std::fs::write(place.join("7/file"), "content").unwrap();
     pair
 }
 
 #[test]
 fn what_is_beyond_the_bound_waits_in_the_run_directory() {
-    let pair = wide();
+    let pair = wide(1_500);
     let run = pair.sync().args(LITTLE).run().exits(0);
     assert!(spilled(&run) > 0, "nothing was spilled");
     pair.assert_mirrored();
@@ -43,7 +43,8 @@ fn what_is_beyond_the_bound_waits_in_the_run_directory() {
 
 #[test]
 fn ranks_that_spill_are_stopped_and_go_on() {
-    let pair = wide();
+    // More than three ranks together hold, however they share them.
+    let pair = wide(3_500);
     let held_back = pair.sync().args(LITTLE).args(&["--ops-limit", "400/s", "--stop-at", "+2s"]);
     let stopped = held_back.ranks(Ranks::Mpirun(3)).run_id("r").run_unchecked().exits(75);
     let mut resume = Pmirror::new().arg("resume").arg(pair.state_path().join("r")).args(&["--max-memory", "48M"]);
