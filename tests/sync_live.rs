@@ -83,7 +83,7 @@ fn a_source_file_that_is_swapped_for_a_fifo_does_not_hang_the_run() {
     pair.source().file("a", "content");
     pair.source().fifo("b");
     let (a, b) = (pair.source().entry("a"), pair.source().entry("b"));
-    let sync = pair.sync().timeout(Duration::from_secs(20));
+    let sync = pair.sync().timeout(Duration::from_secs(60));
     let swap = || {
         a.exchange(&b);
     };
@@ -176,7 +176,7 @@ fn a_file_that_grows_for_ever_does_not_keep_the_run_for_ever() {
     let pair = Pair::new();
     pair.source().file("log", "");
     let grow = growing(pair.source().path("log"));
-    let sync = pair.sync().timeout(Duration::from_secs(20));
+    let sync = pair.sync().timeout(Duration::from_secs(60));
     while_disturbed(grow, || run_repeatedly(&sync, &[0, 24], || ()));
     assert_converges(&pair);
 }

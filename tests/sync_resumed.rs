@@ -12,11 +12,6 @@ use support::*;
 
 const RUN: &str = "stopped";
 
-/// Stops a run after so many seconds, as Slurm does before its time is up.
-fn stop_after(seconds: &str) -> [&str; 5] {
-    ["timeout", "--preserve-status", "-s", "USR1", seconds]
-}
-
 fn manifest(pair: &Pair) -> PathBuf {
     pair.state_path().join(RUN).join("checkpoint/manifest")
 }
@@ -44,7 +39,7 @@ fn quick(run: Pmirror) -> Pmirror {
 #[test]
 fn a_stopped_run_goes_on_and_the_books_tell_of_both_attempts() {
     let pair = pair();
-    let stopped = slow(&pair).wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+    let stopped = slow(&pair).stopped_after("1").run_unchecked().exits(75);
     stopped.assert_books_balance();
     let before = stopped.total("created");
     assert!(before > 0 && stopped.total("unfinished") > 0, "{:?}", stopped.totals());
@@ -71,7 +66,7 @@ fn links_of_one_inode_stay_together_whenever_the_run_is_stopped() {
     }
     let mut run = slow(&pair);
     for attempt in 0..12 {
-        let ended = run.clone().wrapped_by(&stop_after("0.4")).run_unchecked();
+        let ended = run.clone().stopped_after("0.4").run_unchecked();
         if ended.code == 0 {
             assert!(attempt > 1, "the run was too quick to show anything");
             break;
@@ -114,7 +109,7 @@ fn chunks_of_a_large_file_are_copied_once() {
     pair.source().file("large", &bytes);
     let sync = pair.sync().run_id(RUN).args(&["--chunk-size", "256K", "--threads", "2"]);
     let slow = sync.clone().args(&["--bwlimit", "8M"]);
-    let stopped = slow.wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+    let stopped = slow.stopped_after("1").run_unchecked().exits(75);
     let first = stopped.number("/bytes/written");
     assert!(first > 0 && first < bytes.len() as u64, "{first} bytes in the first attempt");
 
@@ -129,7 +124,7 @@ fn a_stopped_run_that_nobody_goes_on_with_leaves_nothing_for_ever() {
     let pair = Pair::new();
     pair.source().file("large", vec![7; 8 << 20]);
     let sync = pair.sync().run_id(RUN).args(&["--chunk-size", "256K", "--threads", "2"]);
-    sync.clone().args(&["--bwlimit", "4M"]).wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+    sync.clone().args(&["--bwlimit", "4M"]).stopped_after("1").run_unchecked().exits(75);
     assert!(Snapshot::paths(pair.target_path()).iter().any(|path| path.starts_with(b".pmirror-")), "none under way");
     pair.sync().run().exits(0);
     pair.assert_mirrored();
@@ -163,7 +158,7 @@ fn faults_of_an_earlier_attempt_are_listed_once() {
         pair.source().entry(format!("d{index}/secret")).owner(0, 0);
     }
     let run = slow(&pair).as_user(NOBODY).copied_to(pair.top_path());
-    let stopped = run.clone().wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+    let stopped = run.clone().stopped_after("1").run_unchecked().exits(75);
     let resumed = quick(run.resumed(RUN)).run_unchecked().exits(23);
     resumed.assert_books_balance();
     assert!(stopped.faults.len() < 20);
@@ -184,7 +179,7 @@ fn deletions_go_on_as_they_were_judged() {
     }
     let rm = pair.rm().run_id(RUN).args(&["--threads", "2", "--max-delete", "100%"]);
     let slow = rm.clone().args(&["--ops-limit", "120/s"]);
-    let stopped = slow.wrapped_by(&stop_after("1.2")).run_unchecked().exits(75);
+    let stopped = slow.stopped_after("1.2").run_unchecked().exits(75);
     stopped.assert_books_balance();
     let first = stopped.removals("removed");
     let resumed = quick(rm.resumed(RUN)).run_unchecked().exits(0);
@@ -205,7 +200,7 @@ fn a_copy_that_was_stopped_while_it_deleted_goes_on_there() {
     let guards = ["--delete", "--max-delete", "100%", "--hold-threshold", "100%", "--threads", "2"];
     let sync = pair.sync().run_id(RUN).args(&guards);
     let slow = sync.clone().args(&["--ops-limit", "120/s"]);
-    let stopped = slow.wrapped_by(&stop_after("1.3")).run_unchecked().exits(75);
+    let stopped = slow.stopped_after("1.3").run_unchecked().exits(75);
     let first = stopped.removals("removed");
     assert!(first > 0 && first < 221, "{first} names were removed in the first attempt");
     let resumed = quick(sync.resumed(RUN)).run_unchecked().exits(0);
@@ -224,7 +219,7 @@ fn a_comparison_goes_on_and_lists_each_difference_once() {
     }
     let cmp = pair.cmp().run_id(RUN).args(&["--threads", "2"]);
     let slow = cmp.clone().args(&["--ops-limit", "150/s"]);
-    slow.wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+    slow.stopped_after("1").run_unchecked().exits(75);
     let whole = pair.cmp().run_unchecked().exits(26);
     let resumed = quick(cmp.resumed(RUN)).run_unchecked().exits(26);
     assert_eq!(String::from_utf8_lossy(&resumed.stdout), String::from_utf8_lossy(&whole.stdout));
@@ -240,7 +235,7 @@ fn directory_times_go_on() {
     }
     let mtimes = pair.mtimes().run_id(RUN).args(&["--threads", "1"]);
     let slow = mtimes.clone().args(&["--ops-limit", "10/s"]);
-    slow.wrapped_by(&stop_after("0.7")).run_unchecked().exits(75);
+    slow.stopped_after("0.7").run_unchecked().exits(75);
     quick(mtimes.resumed(RUN)).run_unchecked().exits(0);
     pair.assert_mirrored();
 }
@@ -248,7 +243,7 @@ fn directory_times_go_on() {
 #[test]
 fn a_checkpoint_of_other_trees_is_refused() {
     let pair = pair();
-    slow(&pair).wrapped_by(&stop_after("0.7")).run_unchecked().exits(75);
+    slow(&pair).stopped_after("0.7").run_unchecked().exits(75);
     let elsewhere = pair.top_path().join("elsewhere");
     std::fs::rename(pair.source_path(), &elsewhere).unwrap();
     std::fs::create_dir(pair.source_path()).unwrap();
@@ -264,7 +259,7 @@ fn a_checkpoint_of_other_trees_is_refused() {
 #[test]
 fn a_checkpoint_of_other_options_is_refused() {
     let pair = pair();
-    slow(&pair).wrapped_by(&stop_after("0.7")).run_unchecked().exits(75);
+    slow(&pair).stopped_after("0.7").run_unchecked().exits(75);
     let record = pair.state_path().join(RUN).join("command.json");
     let text = std::fs::read_to_string(&record).unwrap();
     std::fs::write(&record, text.replacen("\"options\": [", "\"options\": [ \"--no-owner\",", 1)).unwrap();
@@ -274,7 +269,7 @@ fn a_checkpoint_of_other_options_is_refused() {
 #[test]
 fn a_damaged_checkpoint_is_told_and_the_command_itself_still_works() {
     let pair = pair();
-    slow(&pair).wrapped_by(&stop_after("0.7")).run_unchecked().exits(75);
+    slow(&pair).stopped_after("0.7").run_unchecked().exits(75);
     let directory = pair.state_path().join(RUN).join("checkpoint");
     let names = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     // What scripts read of it is no part of it.
@@ -309,7 +304,7 @@ fn a_list_of_files_is_gone_on_with_as_it_was() {
     let paths: Vec<String> = (0..200).map(|index| format!("d{}/{index}\n", index % 20)).collect();
     std::fs::write(&list, paths.concat()).unwrap();
     let from = format!("--files-from={}", list.display());
-    slow(&pair).arg(&from).wrapped_by(&stop_after("0.8")).run_unchecked().exits(75);
+    slow(&pair).arg(&from).stopped_after("0.8").run_unchecked().exits(75);
     std::fs::write(&list, "d0/0\n").unwrap();
     quick(slow(&pair).resumed(RUN)).run_unchecked().exits(0);
     assert_eq!(pair.target_now().count("file"), 200);

@@ -20,7 +20,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 /// Waits until we have taken hold of it; then the program takes its place.
 const HELD: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\"", "sh"];
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// User and group of nobody, the ordinary user of the tests.
 pub const NOBODY: (u32, u32) = (65_534, 65_534);
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 const LAUNCHERS: &[&str] = &["PMIRROR_", "SLURM_", "SRUN_", "OMPI_", "PMIX_", "PMI_"];
 
 /// How many processes, and who starts them.
@@ -168,6 +168,17 @@ impl Pmirror {
     pub fn wrapped_by(mut self, words: &[&str]) -> Pmirror {
         self.wrapper = words.iter().map(OsString::from).collect();
         self
+    }
+
+    /// The run gets SIGUSR1 so many seconds after it began, as Slurm sends it before the time is up. It needs a
+    /// number for the run, and one process.
+    pub fn stopped_after(self, seconds: &str) -> Pmirror {
+        const STOP: &str = r#"begun=$1; seconds=$2; shift 2; "$@" & run=$!
+            until [ -e "$begun" ] || ! kill -0 $run; do sleep 0.02; done
+            sleep $seconds; kill -USR1 $run; wait $run"#;
+        let run_dir = self.state_dir.as_ref().unwrap().join(self.run_id.as_ref().unwrap());
+        let begun = run_dir.join("command.json");
+        self.wrapped_by(&["sh", "-c", STOP, "sh", begun.to_str().unwrap(), seconds])
     }
 
     /// The launcher of the ranks is run by way of another command, which gets it as its last words.
