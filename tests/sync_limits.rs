@@ -87,7 +87,7 @@ fn a_signal_ends_a_run_that_is_held_back_at_once() {
         let end = ["timeout", "--preserve-status", "-s", "TERM", "1.5"];
         let started = Instant::now();
         let stopped = pair.sync().ranks(ranks).wrapped_by(&end).args(&["--bwlimit", "1M/s"]).run().exits(20);
-        assert!(started.elapsed() < Duration::from_secs(8), "it slept on: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(30), "it slept on: {:?}", started.elapsed());
         assert!(stopped.count("file", "created") < 20, "it was not held back");
     }
 }

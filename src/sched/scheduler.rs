@@ -1,15 +1,18 @@
 //! One rank's side of the protocol: stealing, waves and the end of a pass, put together.
 
+mod cuts;
+mod waves;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::cut::{Crossing, Cutter};
 use super::line::{Line, Waiting};
-use super::message::{Control, Cut, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
+use super::message::{Cut, Envelope, Epoch, Message, Oldest, Rank, Report, Stop};
 use super::settings::Settings;
 use super::share::{Demand, Ledger, Rates, UNLIMITED};
 use super::thief::{Ask, Thief};
-use super::wave::{Gathered, Passed, Waves, children};
+use super::wave::Waves;
 
 /// What the scheduler needs of its rank: the bag of items, and a status for the waves.
 pub trait Local {
@@ -174,63 +177,6 @@ impl<L: Local> Scheduler<L> {
         }
     }
 
-    /// Where a message crosses the cut of a checkpoint. From after a cut: `take_cut` comes first. From before it: the
-    /// message joins this rank's part of the checkpoint, and is handled.
-    pub fn crossing(&self, envelope: &Post<L>) -> Crossing {
-        let counted = matches!(envelope.message, Message::Loot { .. } | Message::Tell(_));
-        let is_now = envelope.epoch == self.epoch && !self.over;
-        match self.cutter.crossing(envelope.cut) {
-            crossing @ Crossing::FromAfter(_) if is_now => crossing,
-            Crossing::FromBefore if is_now && counted => Crossing::FromBefore,
-            _ => Crossing::Within,
-        }
-    }
-
-    /// The caller has written down this rank's state, `inbox` included: that is its part of the checkpoint.
-    pub fn take_cut(&mut self, cut: Cut) {
-        assert!(!self.over);
-        self.cutter.take(cut, self.sent, self.received);
-        self.may_seal = false;
-    }
-
-    /// Rank 0: the number of the next checkpoint. To begin it, `take_cut`: all that this rank says from then on
-    /// carries the number.
-    pub fn next_cut(&self) -> Cut {
-        assert!(self.me == Rank::ROOT);
-        self.cutter.cut().next()
-    }
-
-    /// The last checkpoint that this rank took part in.
-    pub fn last_cut(&self) -> Cut {
-        self.cutter.cut()
-    }
-
-    /// The numbers of checkpoints go on after those of an earlier attempt.
-    pub fn continue_cuts(&mut self, last: Cut) {
-        assert!(self.over);
-        self.cutter = Cutter::after(last);
-    }
-
-    /// Rank 0: the others may make their parts durable, as soon as all are complete.
-    pub fn allow_seal(&mut self) {
-        self.may_seal = true;
-    }
-
-    /// The checkpoint whose part this rank is to make durable now.
-    pub fn sealed(&self) -> Option<Cut> {
-        self.cutter.sealed()
-    }
-
-    /// This rank's part of a checkpoint is durable.
-    pub fn keep(&mut self, cut: Cut) {
-        self.cutter.keep(cut);
-    }
-
-    /// Rank 0: a checkpoint of which all parts are durable, once.
-    pub fn poll_kept(&mut self) -> Option<Cut> {
-        self.kept.take()
-    }
-
     /// Notes to this rank that it has not taken in.
     pub fn inbox(&self) -> impl Iterator<Item = &L::Note> {
         self.inbox.iter()
@@ -317,26 +263,6 @@ impl<L: Local> Scheduler<L> {
         local.queued().saturating_sub(kept as usize)
     }
 
-    fn pass_wave_down(&mut self, now: Duration, local: &mut L, from: Rank, wave: u64, control: &Control) {
-        self.stop = self.stop.max(control.stop);
-        if let Some(cut) = control.seal {
-            self.cutter.seal(cut);
-        }
-        match self.waves.pass_down(now, wave, from, &self.settings) {
-            Passed::Repeated => self.send(from, Message::WaveUp { wave, report: Report::default() }),
-            Passed::Down(to) => self.control(local, wave, control, to),
-        }
-    }
-
-    /// Takes in what rank 0 asks of all, and passes it on. An older wave's shares do not count any more.
-    fn control(&mut self, local: &mut L, wave: u64, control: &Control, to: Vec<Rank>) {
-        let mine = control.shares.iter().find(|share| share.rank == self.me);
-        local.hear_wave(mine.map(|share| share.rates));
-        for child in to {
-            self.send(child, Message::WaveDown { wave, control: control.clone() });
-        }
-    }
-
     /// Does what is due: ask for work, begin or end a wave. Call it after every other call, and at
     /// `next_wake`.
     pub fn tick(&mut self, now: Duration, local: &mut L) {
@@ -358,112 +284,6 @@ impl<L: Local> Scheduler<L> {
     /// Ask when the bag runs low, not when it is dry.
     pub fn wants_work(&self, local: &L) -> bool {
         self.stop.is_none() && local.queued() < self.workers as usize
-    }
-
-    fn begin_wave(&mut self, now: Duration, local: &mut L) {
-        if self.me != Rank::ROOT || self.waves.is_gathering() {
-            return;
-        }
-        if self.is_idle(local) {
-            self.next_wave = self.next_wave.min(now + self.pause_idle());
-        }
-        if now < self.next_wave {
-            return;
-        }
-        self.stop = self.stop.max(self.stop_wanted);
-        let (wave, to) = self.waves.begin(now, &self.settings);
-        let shares = self.ledger.as_mut().map(|ledger| ledger.share_out(now)).unwrap_or_default();
-        let control = Control { stop: self.stop, shares, seal: self.cutter.sealed() };
-        self.control(local, wave, &control, to);
-        self.answer_wave(now, local);
-    }
-
-    /// When the children have answered: add the own status, read in one step, and answer.
-    fn answer_wave(&mut self, now: Duration, local: &mut L) {
-        let Some(Gathered { wave, parent, mut total }) = self.waves.gathered(now) else {
-            return;
-        };
-        total.merge(self.status(local));
-        match parent {
-            Some(parent) => self.send(parent, Message::WaveUp { wave, report: total }),
-            None => self.end_wave(now, total),
-        }
-    }
-
-    fn status(&self, local: &L) -> Report {
-        let idle = self.is_idle(local);
-        let demand = local.demand().map(|demand| Demand { wants: if idle { [0; 2] } else { demand.wants }, ..demand });
-        Report {
-            ranks: 1,
-            idle_ranks: u32::from(idle),
-            sent: self.sent,
-            received: self.received,
-            queued: local.queued() as u64,
-            counters: local.counters(),
-            oldest: local.oldest(),
-            silent: Vec::new(),
-            stop: self.stop_wanted,
-            demands: demand.into_iter().collect(),
-            cut: self.cutter.census(),
-        }
-    }
-
-    /// Rank 0: a checkpoint goes on as far as the ranks are that answered.
-    fn look_at_cut(&mut self, report: &Report) {
-        let census = report.cut;
-        if census.cut != self.cutter.cut() || !census.is_complete(self.ranks) {
-            return;
-        }
-        if census.kept == self.ranks {
-            self.kept = Some(census.cut);
-            self.cutter.close();
-        } else if self.may_seal {
-            self.cutter.seal(census.cut);
-        }
-    }
-
-    /// Rank 0: the end of a wave, and perhaps of the pass.
-    fn end_wave(&mut self, now: Duration, report: Report) {
-        let all_idle = report.idle_ranks == self.ranks;
-        let quiet = (all_idle && report.sent == report.received).then_some((report.sent, report.received));
-        let over = quiet.is_some() && quiet == self.last_quiet;
-        self.last_quiet = quiet;
-        self.stop_wanted = self.stop_wanted.max(report.stop);
-        self.waves.adopt_children_of(&report.silent, &self.settings);
-        let starving = self.ledger.as_mut().is_some_and(|ledger| {
-            report.demands.iter().for_each(|demand| ledger.hear(now, demand));
-            ledger.has_starving()
-        });
-        let pause = match () {
-            // The second look, at once. Were a message on its way, waves without a pause would not hurry it.
-            () if quiet.is_some() => Duration::ZERO,
-            () if report.idle_ranks > 0 || starving || self.stop_wanted > self.stop => self.pause_idle(),
-            () => self.settings.wave_pause_busy,
-        };
-        self.next_wave = now + pause;
-        self.look_at_cut(&report);
-        self.news = Some(report);
-        if over {
-            self.halt();
-        }
-    }
-
-    /// A wave costs a message per rank, so more ranks wait longer between two of them.
-    fn pause_idle(&self) -> Duration {
-        if self.ranks == 1 {
-            return Duration::ZERO;
-        }
-        let pause = self.settings.wave_pause_idle + Duration::from_micros(20) * self.ranks;
-        pause.min(self.settings.wave_pause_busy)
-    }
-
-    fn halt(&mut self) {
-        assert!(self.running == 0);
-        assert!(self.inbox.is_empty());
-        for child in children(self.me, self.ranks, self.settings.wave_arity) {
-            self.send(child, Message::Halt);
-        }
-        self.over = true;
     }
 
     fn send(&mut self, to: Rank, message: Message<L::Item, L::Note>) {
