@@ -104,7 +104,11 @@ fn links_where_our_own_files_lie_on_the_target_are_not_followed() {
             pair.source().file("file", "content");
             pair.target().dir(".pmirror").mode(0o700);
             let (victim, link) = (pair.beside().path("victim/file"), pair.target().path(format!(".pmirror/{name}")));
-            if is_hard { std::fs::hard_link(victim, link).unwrap() } else { symlink(victim, link).unwrap() }
+            if is_hard {
+                std::fs::hard_link(victim, link).unwrap()
+            } else {
+                symlink(victim, link).unwrap()
+            }
             let run = pair.sync().run_unchecked();
             run.context(|| assert!([0, 3, 11].contains(&run.code), "mirrored or refused"));
             assert_content_stays(&pair, &before);
@@ -145,7 +149,8 @@ fn a_run_directory_that_is_a_link_or_anothers_is_refused() {
 
 #[test]
 fn links_where_our_records_are_written_are_replaced_and_not_followed() {
-    let records = ["summary.json", "faults.jsonl", "command.json", "nonce", "progress.json", "in-flight-0", "checkpoint"];
+    let records =
+        ["summary.json", "faults.jsonl", "command.json", "nonce", "progress.json", "in-flight-0", "checkpoint"];
     for name in records.iter().flat_map(|name| [name.to_string(), format!("{name}.new")]) {
         let pair = Pair::new();
         let before = with_victim(&pair);

@@ -91,6 +91,7 @@ fn rm_makes_no_call_that_a_link_could_lead_elsewhere() {
     let plan = pair.beside().path("plan");
     assert_safe(&pair, &pair.rm().args(&ALL_MAY_GO).arg("--plan").arg(&plan), 10);
     assert_safe(&pair, &pair.rm().args(&ALL_MAY_GO).arg("--apply").arg(&plan), 10);
+    let pair = Pair::new();
     build(&pair);
     assert_safe(&pair, &pair.rm().args(&ALL_MAY_GO), 10);
 }

@@ -160,7 +160,7 @@ impl Trees {
     pub fn read(&mut self, log: &str) -> (usize, Vec<String>) {
         let (mut calls, mut complaints) = (0, Vec::new());
         for line in log.lines() {
-            let line = line.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
+            let line = line.trim_start().trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
             if let Some(call) = Call::parse(line) {
                 calls += usize::from(call.directory(0).is_some_and(|at| self.is_in_trees(at)));
                 complaints.extend(self.complaint(&call).map(|complaint| format!("{complaint}: {line}")));

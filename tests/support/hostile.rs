@@ -203,11 +203,15 @@ impl Field {
 
     /// What came to the target from outside: content, names, texts of links, attributes.
     fn leak(&self) -> Option<String> {
-        let digests: BTreeSet<u128> = self.outside.entries.values().map(|seen| seen.digest).filter(|d| *d != 0).collect();
+        let digests: BTreeSet<u128> =
+            self.outside.entries.values().map(|seen| seen.digest).filter(|d| *d != 0).collect();
         let has = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
         let target = self.pair.target_now();
         let leaked = target.entries.iter().find(|(path, seen)| {
-            has(path) || digests.contains(&seen.digest) || has(&seen.link) || seen.xattrs.values().any(|value| has(value))
+            has(path)
+                || digests.contains(&seen.digest)
+                || has(&seen.link)
+                || seen.xattrs.values().any(|value| has(value))
         });
         leaked.map(|(path, _)| format!("read from outside: {}", super::escaped(path)))
     }
@@ -338,7 +342,8 @@ impl Swap {
                 _ => std::os::unix::fs::symlink(&self.victim, &self.partner_path),
             };
             let temporary = Tree::at(&self.inside_path);
-            let swapped = planted.is_ok() && temporary.entry(name.file_name().as_encoded_bytes()).exchange(&self.partner);
+            let swapped =
+                planted.is_ok() && temporary.entry(name.file_name().as_encoded_bytes()).exchange(&self.partner);
             done += u64::from(swapped);
         }
         done
