@@ -243,3 +243,37 @@ fn may(parent: &Fd, name: &CStr, access: AccessFlags) -> Result<(), Failure> {
 pub fn parent_directory(directory: &Fd) -> Result<Fd, Failure> {
     opened(directory, c"..", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_is_named_and_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        let path = CString::new(directory.path().as_os_str().as_bytes()).unwrap();
+        let root = operand(Side::Source, &path).unwrap();
+        for open in [file_for_reading, file_for_writing] {
+            let named = open(&root, c"fifo").unwrap();
+            assert_eq!(attributes::of_fd(&named).unwrap().kind, Kind::Fifo);
+            // fifo(7): ENXIO as long as nobody has it open for reading.
+            let writer = openat(root.as_fd(), c"fifo", OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty());
+            assert_eq!(writer.err(), Some(Errno::ENXIO));
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = CString::new(directory.path().as_os_str().as_bytes()).unwrap();
+        let root = operand(Side::Source, &path).unwrap();
+        nix::unistd::symlinkat(c"/dev/null", root.as_fd(), c"link").unwrap();
+        for open in [file_for_reading, file_for_writing] {
+            assert_eq!(open(&root, c"link").err().map(|failure| failure.errno), Some(Errno::ELOOP as i32));
+        }
+    }
+}

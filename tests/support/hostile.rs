@@ -132,7 +132,7 @@ pub fn breach(attack: Attack, command: Command, how: How, effort: Effort) -> Opt
 }
 
 /// Places in the trees that are attacked.
-const PLACES: u32 = 8;
+const PLACES: u32 = 9;
 
 /// In all that is secret.
 const SECRET: &str = "classified";
@@ -221,8 +221,8 @@ fn outside_of(pair: &Pair) -> PathBuf {
     pair.top_path().join("outside")
 }
 
-/// In each place: a file that is to be replaced, one that is to be repaired, a directory two levels down, and names
-/// that only the target has. Outside there are files of the same names, for who is led there.
+/// In each place: a file that is to be replaced, one that is to be repaired, one of two names, a directory two levels
+/// down, and names that only the target has. Outside there are files of the same names, for who is led there.
 fn build(pair: &Pair) {
     let (source, target) = (pair.source(), pair.target());
     // Of the size of what lies outside under the same name.
@@ -234,6 +234,9 @@ fn build(pair: &Pair) {
             source.file(at("other"), content).owner(7, 7).mode(0o640).xattr("user.mine", "new").mtime(1_000, 1);
             source.entry(at("other")).acl("u::rw-,u:1000:r--,g::r--,m::r--,o::---").mtime(1_000, 1);
             source.file(at("large"), vec![b'l'; 200_000]);
+            source.file(at("leader"), "of two names").mtime(1_000, 1);
+            source.hard_link(at("leader"), at("member"));
+            target.file(at("leader"), "old");
             target.file(at("file"), "old").mtime(1_000, 1);
             target.file(at("other"), content).mtime(1_000, 1);
             target.file(at("only here/file"), "to go");
@@ -243,7 +246,7 @@ fn build(pair: &Pair) {
     }
     let outside = pair.beside();
     for directory in ["outside/directory", "outside/directory/inner", "outside/directory/above/inner"] {
-        for name in ["file", "other", "only here/file", "only here too", "classified name"] {
+        for name in ["file", "other", "leader", "only here/file", "only here too", "classified name"] {
             let entry = outside.file(format!("{directory}/{name}"), format!("{SECRET} content of {name}"));
             entry.mode(0o600).xattr("user.secret", SECRET).mtime(1_000, 1);
             entry.atime(500, 1);
@@ -267,8 +270,8 @@ struct Swap {
 
 fn swaps(pair: &Pair, attack: Attack, place: u32) -> Vec<Swap> {
     let directory = outside_of(pair).join("directory");
-    // One that is to be replaced, or repaired.
-    let name = if place.is_multiple_of(2) { "file" } else { "other" };
+    // One that is to be replaced, repaired, or linked.
+    let name = ["file", "other", "leader"][(place % 3) as usize];
     let file = format!("{place}/{name}");
     let (inner, above) = (format!("{place}/above/inner"), format!("{place}"));
     let swap = |tree: Tree, inside: &str| {
