@@ -55,6 +55,14 @@ pub fn mount_id(fd: &Fd) -> Result<u64, Failure> {
     Ok(stat.stx_mnt_id)
 }
 
+/// The type of an open inode, for which no server is asked.
+pub fn kind_of(fd: &Fd) -> Result<Kind, Failure> {
+    let flags = rustix::fs::AtFlags::EMPTY_PATH | rustix::fs::AtFlags::STATX_DONT_SYNC;
+    let stat = uninterrupted(|| rustix::fs::statx(fd.as_fd(), c"", flags, StatxFlags::TYPE).map_err(errno))
+        .map_err(|errno| fd.failure("statx", errno))?;
+    Ok(kind(FileType::from_raw_mode(u32::from(stat.stx_mode))))
+}
+
 /// The device number of an open inode, and the block that its file system likes to be given.
 pub fn device_and_block(fd: &Fd) -> Result<(u64, u32), Failure> {
     let flags = rustix::fs::AtFlags::EMPTY_PATH;

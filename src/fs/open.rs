@@ -1,7 +1,7 @@
 //! Opening: directories below a root by path, entries of a directory by name.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
+use rustix::fs::CWD;
 
-use super::attributes;
 use super::fd::{Fd, uninterrupted};
+use super::{attributes, operator};
 use crate::fault::{Failure, Side};
-use crate::tree::TreePath;
+use crate::tree::{Kind, TreePath};
 
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
-/// Reading a file: a FIFO or a device that was put in its place neither blocks nor becomes our
-/// terminal.
+/// Reading a file: whoever holds a lease on it is asked for it, and not waited for.
 const READ: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
@@ -135,14 +135,15 @@ pub fn child_directory(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
     opened(parent, name, DIRECTORY)
 }
 
-/// A regular file for reading. The caller looks at what was opened: it may be anything but a link.
+/// A regular file for reading. The caller looks at what he got: it may be anything but a link, and then it
+/// was only named.
 /// Somebody may hold a lease on it: asking has told him to give it up, and the kernel takes it from
-/// him in time (fcntl(2), F_SETLEASE). We never wait inside open: a FIFO may have come in its place.
+/// him in time (fcntl(2), F_SETLEASE). We never wait inside open.
 pub fn file_for_reading(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        match opened(parent, name, READ) {
+        match regular_file(parent, name, READ) {
             Err(failure) if failure.errno == Errno::EAGAIN as i32 && started.elapsed() < LEASE_TIME_MAX => {
                 std::thread::sleep(pause);
                 pause = (2 * pause).min(Duration::from_millis(500));
@@ -162,9 +163,33 @@ pub fn new_file(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
         .map_err(|errno| parent.failure("openat", errno))
 }
 
-/// A file of ours that exists, to write more of it. The caller looks at what was opened.
+/// A file of ours that exists, to write more of it. The caller looks at what he got.
 pub fn file_for_writing(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
-    opened(parent, name, WRITE)
+    regular_file(parent, name, WRITE)
+}
+
+/// Opens what has the name if it is a regular file; names it only if it is anything else. A FIFO or a device may
+/// have been put in the file's place: to open one wakes who waits at its other end, starts a watchdog, winds a tape.
+fn regular_file(parent: &Fd, name: &CStr, flags: OFlag) -> Result<Fd, Failure> {
+    let named = entry(parent, name)?;
+    match attributes::kind_of(&named)? {
+        Kind::File => reopened(parent, name, &named, flags),
+        Kind::Symlink => Err(parent.failure("openat", Errno::ELOOP)),
+        _ => Ok(named),
+    }
+}
+
+/// Opens the very inode that a descriptor names: by way of /proc, as openat(2) takes no empty path. Where there is
+/// no /proc, by its name once more.
+fn reopened(parent: &Fd, name: &CStr, named: &Fd, flags: OFlag) -> Result<Fd, Failure> {
+    let path = named.proc_path();
+    // The last part of that path is a link.
+    let call = |flags: OFlag| uninterrupted(|| openat(CWD, path.as_str(), flags - OFlag::O_NOFOLLOW, Mode::empty()));
+    match without_access_time(flags, call) {
+        Ok(fd) => Ok(Fd::new(fd, parent.side())),
+        Err(Errno::ENOENT) if !operator::has_proc() => opened(parent, name, flags),
+        Err(errno) => Err(parent.failure("openat", errno)),
+    }
 }
 
 /// Names the inode under `name`, of whatever type, without opening it.
@@ -179,8 +204,7 @@ pub fn entry(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
 /// well keep `/backup` as a link to the file system.
 pub fn operand(side: Side, path: &CStr) -> Result<Fd, Failure> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let cwd: BorrowedFd<'static> = rustix::fs::CWD;
-    let call = |flags| uninterrupted(|| openat(cwd, path, flags, Mode::empty()));
+    let call = |flags| uninterrupted(|| openat(CWD, path, flags, Mode::empty()));
     without_access_time(flags, call).map(|fd| Fd::new(fd, side)).map_err(|errno| Failure {
         side,
         operation: "open",
@@ -190,8 +214,7 @@ pub fn operand(side: Side, path: &CStr) -> Result<Fd, Failure> {
 
 /// What holds no names: each look for one in it fails with ENOTDIR.
 pub fn nothing(side: Side) -> Result<Fd, Failure> {
-    let cwd: BorrowedFd<'static> = rustix::fs::CWD;
-    uninterrupted(|| openat(cwd, c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
+    uninterrupted(|| openat(CWD, c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
         .map(|fd| Fd::path_only(fd, side))
         .map_err(|errno| Failure { side, operation: "open", errno: errno as i32 })
 }
@@ -219,4 +242,38 @@ fn may(parent: &Fd, name: &CStr, access: AccessFlags) -> Result<(), Failure> {
 /// The directory that holds an open one.
 pub fn parent_directory(directory: &Fd) -> Result<Fd, Failure> {
     opened(directory, c"..", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_is_named_and_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        let path = CString::new(directory.path().as_os_str().as_bytes()).unwrap();
+        let root = operand(Side::Source, &path).unwrap();
+        for open in [file_for_reading, file_for_writing] {
+            let named = open(&root, c"fifo").unwrap();
+            assert_eq!(attributes::of_fd(&named).unwrap().kind, Kind::Fifo);
+            // fifo(7): ENXIO as long as nobody has it open for reading.
+            let writer = openat(root.as_fd(), c"fifo", OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty());
+            assert_eq!(writer.err(), Some(Errno::ENXIO));
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = CString::new(directory.path().as_os_str().as_bytes()).unwrap();
+        let root = operand(Side::Source, &path).unwrap();
+        nix::unistd::symlinkat(c"/dev/null", root.as_fd(), c"link").unwrap();
+        for open in [file_for_reading, file_for_writing] {
+            assert_eq!(open(&root, c"link").err().map(|failure| failure.errno), Some(Errno::ELOOP as i32));
+        }
+    }
 }

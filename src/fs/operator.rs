@@ -1,14 +1,17 @@
 //! Files of the operator: the state directory. The only place that opens by path, as the operator
-//! named it.
+//! named it. Others may be able to write in it: below it no link is followed.
 #![allow(clippy::disallowed_methods)]
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::Fd;
 use crate::fault::{Error, Side};
@@ -17,12 +20,17 @@ use crate::fault::{Error, Side};
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// The state directory, as the operator named it.
+    state: PathBuf,
 }
+
+/// Opened to reach what is in it.
+const REACH: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 impl RunDirectory {
     /// The run's directory, not made yet.
     pub fn new(state: &Path, run_id: &str) -> Self {
-        Self { path: state.join(run_id) }
+        Self { path: state.join(run_id), state: state.to_path_buf() }
     }
 
     /// Where it is.
@@ -30,17 +38,41 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Makes it, 0700.
+    /// Makes it, 0700. One that is there already must be ours, root's, or of whom the state directory is.
     pub fn make(&self) -> Result<(), Error> {
-        let state = self.path.parent().unwrap_or(Path::new("."));
-        for directory in [state, &self.path] {
-            match DirBuilder::new().mode(0o700).create(directory) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unusable(directory, &error)),
-            }
+        make_directory(&self.state).map_err(|error| unusable(&self.state, &error))?;
+        let made = make_directory(&self.path).and_then(|is_new| if is_new { Ok(()) } else { self.refuse_anothers() });
+        made.map_err(|error| unusable(&self.path, &error))
+    }
+
+    fn refuse_anothers(&self) -> io::Result<()> {
+        let owner = |directory: &OwnedFd| std::fs::metadata(magic(directory)).map(|found| found.uid());
+        let (state, own) = (owner(&self.open_above()?)?, owner(&self.open_itself()?)?);
+        let trusted = [0, state, nix::unistd::geteuid().as_raw()];
+        if trusted.contains(&own) { Ok(()) } else { Err(io::Error::other("it belongs to another user")) }
+    }
+
+    /// The state directory: here, and only here, links are followed.
+    fn open_above(&self) -> io::Result<OwnedFd> {
+        let state = if self.state.as_os_str().is_empty() { Path::new(".") } else { &self.state };
+        Ok(openat(rustix::fs::CWD, state, REACH, Mode::empty())?)
+    }
+
+    fn open_itself(&self) -> io::Result<OwnedFd> {
+        let mut directory = self.open_above()?;
+        for name in self.path.strip_prefix(&self.state).unwrap_or(Path::new("")) {
+            directory = openat(directory.as_fd(), name, REACH | OFlag::O_NOFOLLOW, Mode::empty())?;
         }
-        Ok(())
+        Ok(directory)
+    }
+
+    /// Works on a file of the run: in the directory itself, wherever a link of its name may lead meanwhile.
+    fn at<T>(&self, name: &str, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let directory = self.open_itself()?;
+        if !has_proc() {
+            return work(&self.path.join(name));
+        }
+        work(&magic(&directory).join(name))
     }
 
     /// What an earlier attempt with this id left is kept under numbered names. Only when this one may begin.
@@ -53,36 +85,44 @@ impl RunDirectory {
 
     /// A directory in it.
     pub fn below(&self, name: &str) -> Self {
-        Self { path: self.path.join(name) }
+        Self { path: self.path.join(name), state: self.state.clone() }
     }
 
     /// Makes it, 0700, in one that is there.
     pub fn make_only(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        self.in_parent(|path| make_directory(path).map(drop))
     }
 
     /// Removes it, if nothing is left in it.
     pub fn remove_only(&self) {
-        let _ = std::fs::remove_dir(&self.path);
+        let _ = self.in_parent(|path| std::fs::remove_dir(path));
+    }
+
+    fn in_parent<T>(&self, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let (parent, name) = (self.path.parent().unwrap_or(Path::new("")), self.path.file_name());
+        let parent = Self { path: parent.to_path_buf(), state: self.state.clone() };
+        parent.at(&name.unwrap_or_default().to_string_lossy(), work)
     }
 
     /// Gives a file a second name in another directory; where there are no links, a copy.
     pub fn link_into(&self, name: &str, other: &RunDirectory, new: &str) -> io::Result<()> {
         other.remove(new)?;
-        let (from, to) = (self.path.join(name), other.path.join(new));
-        match std::fs::hard_link(&from, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => std::fs::copy(from, to).map(drop),
-            result => result,
-        }
+        self.at(name, |from| {
+            other.at(new, |to| match std::fs::hard_link(from, to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => std::fs::copy(from, to).map(drop),
+                result => result,
+            })
+        })
     }
 
     /// Renames a durable file over another, durably: whoever opens the name sees one of both, whole.
     pub fn put_in_place(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path.join(from), self.path.join(to))?;
-        File::open(&self.path)?.sync_all()
+        self.rename(from, to)?;
+        self.at(".", |directory| File::open(directory)?.sync_all())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.at(from, |from| std::fs::rename(from, from.with_file_name(to)))
     }
 
     /// Makes a file durable that others wrote.
@@ -94,11 +134,11 @@ impl RunDirectory {
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
         let tries_max = 10_000;
         for number in 1..tries_max {
-            let old = self.path.join(format!("{stem}.{number}.{extension}"));
-            if std::fs::symlink_metadata(&old).is_ok() {
+            let old = format!("{stem}.{number}.{extension}");
+            if self.at(&old, |old| std::fs::symlink_metadata(old)).is_ok() {
                 continue;
             }
-            return match std::fs::rename(self.path.join(name), old) {
+            return match self.rename(name, &old) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 result => result,
             };
@@ -108,8 +148,7 @@ impl RunDirectory {
 
     /// Opens a new file of the run for writing, 0600; never through a link.
     pub fn create(&self, name: &str) -> io::Result<File> {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(self.path.join(name))
+        self.at(name, create_new)
     }
 
     /// The same for a part that a rank writes; what an attempt that died left of it goes.
@@ -121,26 +160,25 @@ impl RunDirectory {
     /// Writes a whole file of the run, durably: nobody ever sees half of it.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let unfinished = format!("{name}.new");
-        self.remove(&unfinished)?;
-        let mut file = self.create(&unfinished)?;
+        let mut file = self.create_part(&unfinished)?;
         file.write_all(content)?;
         file.sync_all()?;
-        std::fs::rename(self.path.join(unfinished), self.path.join(name))
+        self.rename(&unfinished, name)
     }
 
-    /// Opens a file of the run for reading; never through a link.
+    /// Opens a file of the run for reading; never through a link, and nothing but a regular file.
     pub fn open(&self, name: &str) -> io::Result<File> {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-        OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(name))
+        // Without waiting for a writer, should it be a FIFO.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+        let file = self.at(name, |path| OpenOptions::new().read(true).custom_flags(flags).open(path))?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
     }
 
     /// Removes the run's directory if nothing was recorded, and the state directory if it was made
     /// for that.
     pub fn remove_if_empty(&self) {
-        if std::fs::remove_dir(&self.path).is_ok()
-            && let Some(state) = self.path.parent()
-        {
-            let _ = std::fs::remove_dir(state);
+        if std::fs::remove_dir(&self.path).is_ok() {
+            let _ = std::fs::remove_dir(&self.state);
         }
     }
 
@@ -153,7 +191,7 @@ impl RunDirectory {
 
     /// The names of its files, at most so many and no names beyond; none if it is not there.
     pub fn names(&self, names_max: usize) -> io::Result<Vec<OsString>> {
-        match std::fs::read_dir(&self.path) {
+        match self.at(".", |directory| std::fs::read_dir(directory)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             entries => entries?.take(names_max).map(|entry| Ok(entry?.file_name())).collect(),
         }
@@ -161,7 +199,7 @@ impl RunDirectory {
 
     /// Removes a file of the run; that it is gone already is no error.
     pub fn remove(&self, name: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.path.join(name)) {
+        match self.at(name, |path| std::fs::remove_file(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
@@ -169,7 +207,7 @@ impl RunDirectory {
 
     /// The state directory as a descriptor, to look where it lies.
     pub fn open_state(&self) -> Result<Fd, Error> {
-        let state = self.path.parent().unwrap_or(Path::new("."));
+        let state = &self.state;
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_DIRECTORY.bits())
@@ -199,6 +237,26 @@ impl RunDirectory {
     }
 }
 
+/// The name of an open directory by which what is in it can be reached.
+fn magic(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+/// Makes a directory, 0700; false if the name is taken.
+fn make_directory(path: &Path) -> io::Result<bool> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a file, 0600: no name that somebody planted is written to, be it a link or one of his files.
+fn create_new(path: &Path) -> io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
+}
+
 fn unusable(path: &Path, error: &io::Error) -> Error {
     let path = crate::tree::path::escaped(path.as_os_str().as_encoded_bytes());
     Error::Fatal(format!("the state directory can not be used: {path}: {error}; choose another with --state-dir"))
@@ -224,10 +282,11 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&unfinished)?;
-    let mut out = io::BufWriter::new(file);
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = io::BufWriter::new(create_new(Path::new(&unfinished))?);
     write(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     std::fs::rename(unfinished, path)
@@ -252,6 +311,12 @@ pub fn working_directory() -> Option<Vec<u8>> {
 pub fn home() -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;
     std::env::var_os("HOME").map(OsStringExt::into_vec).filter(|home| !home.is_empty())
+}
+
+/// Whether open files can be reached by way of /proc.
+pub fn has_proc() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| std::fs::symlink_metadata("/proc/self/fd").is_ok())
 }
 
 /// A line of a file of the system, such as the boot id. Empty where it can not be read.

@@ -257,7 +257,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
         (ChunkTask::Copy { temporary, outcome, over_directory, aspects }, ChunkFate::Right) => {
             work.aspects = *aspects;
             let place = Place::given(temporary.clone(), *over_directory);
-            return file::publish_chunked(&mut work, &entry, file.source, place, *outcome);
+            return file::publish_chunked(&mut work, &entry, file, place, *outcome);
         }
         (&ChunkTask::Compare { known_links, may_tell }, ChunkFate::Right | ChunkFate::Differs) => {
             (work.known_links, work.may_tell) = (known_links, may_tell);

@@ -95,7 +95,8 @@ impl<'c> Pair<'c> {
             ));
         }
         let here = (key(&source_was), key(&target_was));
-        if here.0 == here.1 || here.0 == trees.target_key || here.1 == trees.source_key {
+        let is_loop = !item.path.is_root() && (here.0 == trees.source_key || here.1 == trees.target_key);
+        if here.0 == here.1 || here.0 == trees.target_key || here.1 == trees.source_key || is_loop {
             return Err(Trouble::Nested);
         }
         let (default_acl, widened) = (OnceCell::new(), Cell::new(widened));

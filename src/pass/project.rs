@@ -71,6 +71,11 @@ pub fn rename(pair: &Pair<'_>, from: &CStr, to: &CStr) -> Result<(), Failure> {
         return names::rename(directory, from, to);
     }
     let file = open::file_for_reading(directory, from)?;
+    let found = attributes::of_fd(&file)?;
+    // What has more names than this may be somebody's, put in the place of ours.
+    if found.kind != Kind::File || found.links != 1 {
+        return names::rename(directory, from, to);
+    }
     let own = project::of_fd(&file)?.filter(|project| project.id != theirs.id);
     if own.is_some() {
         project::set(&file, Project { id: theirs.id, inherits: false })?;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(180);
 /// Waits until we have taken hold of it; then the program takes its place.
-const HELD: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\"", "sh"];
+pub(super) const HELD: [&str; 4] = ["sh", "-c", "read -r go; exec \"$@\"", "sh"];
 
 /// No call has this number: nothing is done.
 const NOTHING: u64 = u64::MAX;
@@ -90,12 +90,47 @@ pub fn run(pmirror: &Pmirror, sort: Sort, blow: Option<(usize, Blow)>) -> Struck
     const { assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64") };
     let mut steps = Vec::new();
     let outcome = pmirror.clone().wrapped_by(&HELD).run_watched(Stdio::piped(), |child| {
-        let tracer = Tracer::new(&child, sort, blow);
-        let (code, counted) = tracer.follow(child);
-        steps = counted;
+        let mut tracer = Tracer::new(&child, sort, blow);
+        let code = trace(child, |pid| tracer.at_call(pid));
+        steps = tracer.steps;
         Some(code)
     });
     Struck { outcome, steps }
+}
+
+/// Lets a held run begin, and shows `at_call` each of its threads at the entry and the return of each call. Tells the
+/// exit code.
+pub(super) fn trace(mut child: Child, mut at_call: impl FnMut(Pid)) -> i32 {
+    use ptrace::Options;
+    let leader = Pid::from_raw(child.id().try_into().unwrap());
+    let threads = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
+    let options = threads | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD;
+    ptrace::seize(leader, options | Options::PTRACE_O_EXITKILL).expect("ptrace must be allowed");
+    let (over, is_over) = mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        if is_over.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill(leader, Signal::SIGKILL);
+        }
+    });
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let code = loop {
+        // Only of this thread: others have runs of their own.
+        match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == leader => break code,
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == leader => break 128 + signal as i32,
+            Ok(WaitStatus::PtraceSyscall(pid)) => {
+                at_call(pid);
+                resume(pid, None);
+            }
+            Ok(WaitStatus::PtraceEvent(pid, ..)) => resume(pid, None),
+            Ok(WaitStatus::Stopped(pid, signal)) => resume(pid, Some(signal)),
+            Ok(_) | Err(Errno::EINTR) => (),
+            Err(errno) => panic!("wait for a traced run: {errno}"),
+        }
+    };
+    drop(over);
+    watchdog.join().unwrap();
+    code
 }
 
 /// What is to be done when a call returns.
@@ -120,35 +155,6 @@ impl Tracer {
         Tracer { leader, sort, blow, steps: Vec::new(), returns: BTreeMap::new(), known: BTreeSet::new() }
     }
 
-    fn follow(mut self, mut child: Child) -> (i32, Vec<Step>) {
-        use ptrace::Options;
-        let threads = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
-        let options = threads | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD;
-        ptrace::seize(self.leader, options | Options::PTRACE_O_EXITKILL).expect("ptrace must be allowed");
-        let (leader, (over, is_over)) = (self.leader, mpsc::channel::<()>());
-        let watchdog = std::thread::spawn(move || {
-            if is_over.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = kill(leader, Signal::SIGKILL);
-            }
-        });
-        child.stdin.take().unwrap().write_all(b"\n").unwrap();
-        let code = loop {
-            // Only of this thread: others have runs of their own.
-            match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
-                Ok(WaitStatus::Exited(pid, code)) if pid == leader => break code,
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == leader => break 128 + signal as i32,
-                Ok(WaitStatus::PtraceSyscall(pid)) => self.at_call(pid),
-                Ok(WaitStatus::PtraceEvent(pid, ..)) => resume(pid, None),
-                Ok(WaitStatus::Stopped(pid, signal)) => resume(pid, Some(signal)),
-                Ok(_) | Err(Errno::EINTR) => (),
-                Err(errno) => panic!("wait for a traced run: {errno}"),
-            }
-        };
-        drop(over);
-        watchdog.join().unwrap();
-        (code, self.steps)
-    }
-
     fn at_call(&mut self, pid: Pid) {
         // ESRCH: it was killed meanwhile.
         if let (Ok(info), Ok(mut registers)) = (ptrace::syscall_info(pid), ptrace::getregs(pid)) {
@@ -164,7 +170,6 @@ impl Tracer {
                 }
             }
         }
-        resume(pid, None);
     }
 
     fn remember(&mut self, descriptor: u64) {
@@ -175,12 +180,14 @@ impl Tracer {
 
     fn enter(&mut self, pid: Pid, registers: &mut libc::user_regs_struct) {
         let call = Call::of(registers);
-        if self.is_opened(&call) {
+        let again = call.reopened(pid).filter(|descriptor| self.known.contains(descriptor));
+        if self.is_opened(&call) || again.is_some() {
             self.returns.insert(pid, Return::Remember);
         }
-        let name = match self.sort {
-            Sort::Changes => call.changes(&self.known),
-            Sort::Looks => call.looks(&self.known),
+        let name = match (self.sort, again) {
+            (Sort::Changes, _) => call.changes(&self.known),
+            (Sort::Looks, Some(descriptor)) => Some(("open", Place::Descriptor(descriptor))),
+            (Sort::Looks, None) => call.looks(&self.known),
         };
         if matches!(call.number, libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_syncfs) {
             self.skip(pid, registers);
@@ -267,13 +274,25 @@ impl Place {
         match self {
             Place::Descriptor(descriptor) => std::fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))
                 .map_or_else(|_| String::new(), |path| super::escaped(path.as_os_str().as_encoded_bytes())),
-            Place::Name(address) => text(pid, address),
-            Place::Below(directory, address) if directory as i32 == libc::AT_FDCWD => text(pid, address),
+            Place::Name(address) => named(pid, address),
+            Place::Below(directory, address) if directory as i32 == libc::AT_FDCWD => named(pid, address),
             Place::Below(directory, address) => {
                 format!("{}/{}", Place::Descriptor(directory).path(pid), text(pid, address))
             }
         }
     }
+}
+
+/// Where open files can be reached by their numbers.
+const BY_NUMBER: &str = "/proc/self/fd/";
+
+/// The path at an address of the traced process; one that begins with an open directory in full.
+fn named(pid: Pid, address: u64) -> String {
+    let path = text(pid, address);
+    let Some((descriptor, name)) = path.strip_prefix(BY_NUMBER).and_then(|rest| rest.split_once('/')) else {
+        return path;
+    };
+    descriptor.parse().map_or(path.clone(), |number| format!("{}/{name}", Place::Descriptor(number).path(pid)))
 }
 
 /// The name at an address of the traced process.
@@ -288,6 +307,12 @@ impl Call {
     fn of(registers: &libc::user_regs_struct) -> Call {
         let libc::user_regs_struct { rdi, rsi, rdx, r10, r8, r9, orig_rax, .. } = *registers;
         Call { number: orig_rax.cast_signed(), arguments: [rdi, rsi, rdx, r10, r8, r9] }
+    }
+
+    /// The descriptor whose inode is opened once more.
+    fn reopened(&self, pid: Pid) -> Option<u64> {
+        let is_whole = self.number == libc::SYS_openat && self.arguments[0] as i32 == libc::AT_FDCWD;
+        if is_whole { text(pid, self.arguments[1]).strip_prefix(BY_NUMBER)?.parse().ok() } else { None }
     }
 
     /// Those of `sh` and of the loader change nothing, and what goes to a pipe is on no file system.

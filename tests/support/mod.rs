@@ -8,11 +8,13 @@
 
 pub mod acl;
 pub mod batch;
+pub mod calls;
 pub mod compare;
 pub mod crash;
 pub mod difference;
 pub mod faultfs;
 pub mod guest;
+pub mod hostile;
 pub mod image;
 pub mod inject;
 pub mod live;
@@ -25,6 +27,8 @@ pub mod run;
 pub mod snapshot;
 pub mod text;
 pub mod tree;
+pub mod watch;
+pub mod weaken;
 
 pub use compare::{Clamp, assert_no_litter, assert_same, assert_same_links, rsync_finds_no_difference};
 pub use faultfs::{FaultFs, Rule};

@@ -35,7 +35,8 @@ impl Sides {
         if source_was.identity != item.source {
             return Err(Trouble::Changed(Side::Source, REPLACED));
         }
-        if key(&source_was) == trees.target_key {
+        let is_below = !item.path.is_root();
+        if key(&source_was) == trees.target_key || is_below && key(&source_was) == trees.source_key {
             return Err(Trouble::Nested);
         }
         let Some(expected) = item.target else {
@@ -46,7 +47,8 @@ impl Sides {
         if target_was.identity != expected {
             return Err(Trouble::Changed(Side::Target, REPLACED));
         }
-        if key(&target_was) == key(&source_was) || key(&target_was) == trees.source_key {
+        let is_loop = is_below && key(&target_was) == trees.target_key;
+        if key(&target_was) == key(&source_was) || key(&target_was) == trees.source_key || is_loop {
             return Err(Trouble::Nested);
         }
         Ok(Self { item, source, source_was, target: Some((target, target_was)) })

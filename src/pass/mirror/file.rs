@@ -16,7 +16,7 @@ use crate::pass::metadata::{self, Current};
 use crate::pass::pair::Pair;
 use crate::pass::{Context, chunk, frozen, layout, project};
 use crate::tree::decide::{ContentRule, Times};
-use crate::tree::{Aspect, Aspects, Attributes, Kind, Outcome, Time};
+use crate::tree::{Aspect, Aspects, Attributes, ChunkedFile, Kind, Outcome, Time};
 
 /// An appended file up to this size needs no flush before its times: a write that was lost in a
 /// power cut shows in its size. `docs/internals/durability.md` has the measurements.
@@ -238,9 +238,9 @@ fn clone(work: &Work<'_>, sources: &Sources) -> Result<Option<Copied>, Failure> 
 }
 
 /// Publishes a file whose chunks are all on the target.
-pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attributes, place: Place, outcome: Outcome) {
+pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, file: &ChunkedFile, place: Place, outcome: Outcome) {
     let opened = open::file_for_reading(&work.pair.source, entry.name)
-        .and_then(|source| Ok((source, open::file_for_writing(&work.pair.target, place.name(entry.name))?)));
+        .and_then(|source| Ok((source, made_before(work.pair, &place, entry.name, file)?)));
     let (source, target) = match opened {
         Ok(both) => both,
         Err(failure) => {
@@ -249,6 +249,7 @@ pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attri
             return failed(work, entry, failure);
         }
     };
+    let source_was = file.source;
     let copied = Copied { end: source_was.size, size_set_apart: true, ..Copied::default() };
     let (name, kind, aspects) = (entry.name.to_owned(), entry.kind, work.aspects);
     let (tries, in_chunks) = (TRIES_MAX, true);
@@ -256,6 +257,16 @@ pub fn publish_chunked(work: &mut Work<'_>, entry: &Entry<'_>, source_was: Attri
     match give_metadata(work, &draft) {
         Ok(()) => publish(work, draft),
         Err(failure) => discard(work, draft, failure),
+    }
+}
+
+/// The inode that was made for the file. Another may have been put in its place, with a name elsewhere too.
+fn made_before(pair: &Pair<'_>, place: &Place, name: &CStr, file: &ChunkedFile) -> Result<Fd, Failure> {
+    let target = open::file_for_writing(&pair.target, place.name(name))?;
+    if attributes::of_fd(&target)?.identity == file.target.identity {
+        Ok(target)
+    } else {
+        Err(target.failure("openat", Errno::ESTALE))
     }
 }
 

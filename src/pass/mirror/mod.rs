@@ -140,7 +140,7 @@ pub(super) fn trouble_of_name(path: TreePath, kind: Kind, trouble: Trouble, effe
     }
 }
 
-const NESTED: &str = "one root of the two, mounted inside a tree: it would be copied into itself";
+const NESTED: &str = "a root of the two, mounted inside a tree: it would be copied into itself";
 
 /// Names whose directory can no longer be opened share its fate.
 pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effects: &mut Effects) {
