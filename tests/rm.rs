@@ -402,3 +402,13 @@ fn guards_do_not_come_from_the_environment() {
     let rm = pair.rm().env("PMIRROR_MAX_DELETE", "100%").env("PMIRROR_HOLD_THRESHOLD", "100%");
     rm.run().exits(3);
 }
+
+#[test]
+fn a_chain_of_a_thousand_directories_goes() {
+    let pair = equal();
+    pair.target().chain("deep", 1_000).file("leaf", "x");
+    pair.target().chain(&"long name ".repeat(20), 40).file("leaf beyond PATH_MAX", "x");
+    let run = pair.rm().args(&["--max-delete", "100%", "--hold-threshold", "100%"]).run().exits(0);
+    assert_eq!(run.removals("removed"), 1_001 + 41);
+    assert_same_names(&pair);
+}
