@@ -318,3 +318,54 @@ fn the_root_directory_itself_is_settled() {
     pair.assert_mirrored();
     second_run_changes_nothing(&pair, &pair.sync(), 0);
 }
+
+/// A pair whose sides have different ACLs on `file`, the source behind a mount.
+fn with_acls() -> (Pair, FaultFs, Pmirror) {
+    let pair = Pair::new();
+    pair.source().file("file", "content").mode(0o600).acl(ACL).mtime(1_000, 1);
+    pair.target().file("file", "content").mode(0o600).acl("u::rw-,u:7:r--,g::---,m::r--,o::---").mtime(1_000, 1);
+    pair.source().file("other", "content");
+    let source = FaultFs::mount(pair.source_path());
+    let sync = Pmirror::new().sync(source.path(), pair.target_path()).state_dir(pair.state_path());
+    (pair, source, sync)
+}
+
+#[test]
+fn an_acl_that_can_not_be_read_takes_none_away() {
+    for operation in ["getxattr", "listxattr"] {
+        let (pair, source, sync) = with_acls();
+        source.rule(Rule::on(operation).named("file").error(nix::errno::Errno::EIO));
+        let before = pair.target_now().at("file").xattrs.clone();
+        let run = sync.run_unchecked().exits(23);
+        run.counts("file", &[("created", 1), ("failed", 1)]);
+        assert_eq!(pair.target_now().at("file").xattrs, before);
+        source.clear();
+        sync.run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn attributes_that_grow_each_time_they_are_read_do_not_keep_the_run_for_ever() {
+    for call in ["flistxattr,listxattr,llistxattr", "fgetxattr,getxattr,lgetxattr"] {
+        let pair = Pair::new();
+        pair.source().file("file", "content").xattr("user.a", "1");
+        let (path, always) = (pair.source().path("file"), format!("inject={call}:error=ERANGE"));
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &always];
+        pair.sync().wrapped_by(&strace).run().exits(23).counts("file", &[("failed", 1)]);
+        pair.sync().run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_target_directory_that_let_nobody_in_ends_as_its_source() {
+    let pair = Pair::new();
+    pair.source().file("directory/below/file", "content").owner(1000, 1000);
+    pair.source().entry("directory").owner(1000, 1000).mode(0o750);
+    pair.target().dir("directory/below").owner(5, 5).mode(0).default_acl(DEFAULT_ACL);
+    pair.target().entry("directory").owner(5, 5).acl("u::---,u:1:rwx,g::---,m::rwx,o::---");
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}

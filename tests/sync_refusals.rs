@@ -253,3 +253,13 @@ fn a_trailing_slash_has_no_meaning() {
     pair.assert_mirrored();
     pair.sync().run().exits(0).counts("file", &[("same", 1)]);
 }
+
+#[test]
+fn the_root_of_all_is_refused() {
+    let pair = filled();
+    for (source, target) in [("/".into(), pair.target_path()), (pair.source_path(), "/".into())] {
+        for command in [pair.sync().sync(&source, &target), pair.rm().rm(&source, &target)] {
+            assert_refused(&pair, &command, 3, &["/"]);
+        }
+    }
+}
