@@ -319,3 +319,15 @@ fn a_limit_of_file_sizes_fails_the_files_beyond_it() {
     pair.sync().run().exits(0);
     pair.assert_mirrored();
 }
+
+#[test]
+fn neither_time_zone_nor_language_of_the_job_matter() {
+    let pair = random_pair(58);
+    let plain = pair.sync().arg("-n").run().exits(0);
+    let abroad = pair.sync().arg("-n").env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8").run().exits(0);
+    assert_eq!(abroad.stdout, plain.stdout);
+    assert_eq!(abroad.totals(), plain.totals());
+    for time in ["started", "ended"] {
+        assert!(abroad.summary()[time].as_str().is_some_and(|time| time.ends_with('Z')), "{time} is not UTC");
+    }
+}

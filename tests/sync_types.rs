@@ -237,8 +237,11 @@ fn what_is_no_file_is_named_and_never_opened() {
         command.wrapped_by(&strace).run().exits(0);
         let calls = std::fs::read_to_string(&trace).unwrap();
         let is_special = |line: &&str| ["fifo\"", "socket\"", "device\""].iter().any(|name| line.contains(name));
-        let opened: Vec<&str> =
-            calls.lines().filter(is_special).filter(|line| line.contains("openat(") && !line.contains("O_PATH")).collect();
+        let opened: Vec<&str> = calls
+            .lines()
+            .filter(is_special)
+            .filter(|line| line.contains("openat(") && !line.contains("O_PATH"))
+            .collect();
         assert!(opened.is_empty() && calls.contains("O_PATH"), "{opened:#?}");
     }
     assert!(listener.accept().is_err(), "somebody connected");
