@@ -263,3 +263,15 @@ fn the_root_of_all_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_state_directory_of_another_is_refused_by_its_name() {
+    let pair = filled();
+    pair.target().root().owner(NOBODY.0, NOBODY.1);
+    pair.beside().entry("state").mode(0o700);
+    let (target, state) = (pair.target_now(), pair.state_path());
+    let run = pair.sync().as_user(NOBODY).run_unchecked();
+    assert!([3, 11].contains(&run.code), "exit code {}", run.code);
+    run.says(&text(&state));
+    assert_unwritten(&target, &pair.target_now(), "the target was written to");
+}

@@ -275,3 +275,16 @@ fn a_whiteout_of_an_overlay_is_a_device_like_any_other() {
     pair.assert_mirrored();
     second_run_changes_nothing(&pair, &pair.sync(), 0);
 }
+
+/// With fs.protected_regular the kernel refuses to open what others have there with O_CREAT.
+#[test]
+fn files_of_others_in_a_directory_that_is_open_to_all_are_replaced() {
+    let pair = Pair::new();
+    for (tree, content) in [(pair.source(), "new content"), (pair.target(), "old")] {
+        tree.dir("shared").owner(65_534, 65_534).mode(0o1777);
+        tree.file("shared/file", content).owner(1000, 1000).mode(0o666);
+    }
+    pair.source().file("shared/new", "").owner(1001, 1001);
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+}
