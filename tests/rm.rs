@@ -215,6 +215,31 @@ fn exchanged_operands_are_refused_once_a_run_has_told_which_is_which() {
 }
 
 #[test]
+fn a_copy_to_other_roots_than_those_of_the_last_run_says_so_once() {
+    let told = |run: &Outcome, word: &str| String::from_utf8_lossy(&run.stderr).matches(word).count();
+    for ranks in [Ranks::One, Ranks::Mpirun(2)] {
+        let pair = equal();
+        pair.sync().run().exits(0);
+        let usual = pair.sync().run().exits(0);
+        assert_eq!(told(&usual, "exchanged") + told(&usual, "mounted"), 0);
+        let exchanged = || Pmirror::new().sync(pair.target_path(), pair.source_path()).state_dir(pair.state_path());
+        assert_eq!(told(&exchanged().arg("-n").run().exits(0), "exchanged"), 0, "it writes nothing");
+        assert_eq!(told(&exchanged().ranks(ranks).run().exits(0), "SRC and DST look exchanged"), 1);
+    }
+    let pair = equal();
+    pair.sync().run().exits(0);
+    std::fs::rename(pair.target_path(), pair.beside().path("unmounted")).unwrap();
+    std::fs::create_dir(pair.target_path()).unwrap();
+    let run = pair.sync().run().exits(0);
+    assert_eq!(told(&run, "pmirror: DST ") * told(&run, "is not the directory that it was"), 1);
+    assert_eq!(
+        told(&pair.sync().run().exits(0), "is not the directory"),
+        0,
+        "the copy has made it the one that is meant"
+    );
+}
+
+#[test]
 fn a_root_that_is_not_the_one_of_the_last_run_is_refused_until_a_copy_has_run() {
     let pair = equal();
     pair.target().file("both/1/extra", "x");
@@ -401,4 +426,14 @@ fn guards_do_not_come_from_the_environment() {
     let pair = with_many(1_001, 1_100);
     let rm = pair.rm().env("PMIRROR_MAX_DELETE", "100%").env("PMIRROR_HOLD_THRESHOLD", "100%");
     rm.run().exits(3);
+}
+
+#[test]
+fn a_chain_of_a_thousand_directories_goes() {
+    let pair = equal();
+    pair.target().chain("deep", 1_000).file("leaf", "x");
+    pair.target().chain(&"long name ".repeat(20), 40).file("leaf beyond PATH_MAX", "x");
+    let run = pair.rm().args(&["--max-delete", "100%", "--hold-threshold", "100%"]).run().exits(0);
+    assert_eq!(run.removals("removed"), 1_001 + 41);
+    assert_same_names(&pair);
 }

@@ -232,3 +232,24 @@ while True: time.sleep(0.1)
     assert!(started.elapsed().as_millis() >= 500, "the lease was not in the way");
     pair.assert_mirrored();
 }
+
+#[test]
+fn source_files_that_share_blocks_with_each_other_are_copied_each() {
+    let (image, pair) = (Image::btrfs(), Pair::new());
+    let source = image.directory("source");
+    let content = Dice::new(9).bytes(3 << 20);
+    std::fs::write(source.join("a"), &content).unwrap();
+    needs::run_ok(std::process::Command::new("cp").arg("--reflink=always").args([source.join("a"), source.join("b")]));
+    let changed = std::fs::OpenOptions::new().write(true).open(source.join("b")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&changed, b"only in b", 1 << 20).unwrap();
+    drop(changed);
+    for engine in ["auto", "read-write"] {
+        let target = pair.top_path().join(engine);
+        let sync = Pmirror::new().sync(&source, &target).state_dir(pair.state_path()).args(&["--engine", engine]);
+        sync.run().exits(0);
+        assert_same(&source, &target);
+    }
+    let target = image.directory("target");
+    Pmirror::new().sync(&source, &target).state_dir(pair.state_path()).run().exits(0);
+    assert_same(&source, &target);
+}

@@ -316,3 +316,49 @@ fn a_full_target_does_not_end_as_done() {
     assert!([11, 23].contains(&run.code), "exit code {}", run.code);
     assert!(!run.faults.is_empty());
 }
+
+/// Files of the kernel have no size, or that of a page, whatever they hold.
+#[test]
+fn what_is_longer_or_shorter_than_its_size_is_never_taken_for_done() {
+    for source in ["/proc/sys/kernel/random", "/sys/devices/system/cpu/cpu0/topology"] {
+        let pair = Pair::new();
+        let sync = Pmirror::new().sync(source, pair.target_path()).state_dir(pair.state_path());
+        let run = sync.args(&["--exclude", "uuid"]).run_unchecked();
+        run.assert_books_balance();
+        let run = run.exits(24);
+        let changed = run.count("file", "changed");
+        assert!(
+            changed > 0 && changed + run.count("file", "skipped") == run.count("file", "seen"),
+            "{:?}",
+            run.totals()
+        );
+    }
+}
+
+#[test]
+fn owners_that_a_user_namespace_does_not_know_are_counted_and_get_no_set_id_bits() {
+    let pair = Pair::new();
+    pair.source().file("of another", "#!").owner(1000, 1000).mode(0o6755);
+    pair.source().file("of root", "#!").mode(0o4755);
+    let sync = pair.sync().wrapped_by(&["unshare", "--user", "--map-root-user"]);
+    let run = sync.run_unchecked().exits(0);
+    run.counts("file", &[("created", 2)]);
+    assert_eq!((run.number("/unset/owner"), run.number("/unset/group")), (1, 1));
+    assert_eq!(pair.target_now().at("of another").mode() & 0o6000, 0);
+    assert_eq!(pair.target_now().at("of root").mode(), 0o4755);
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn thousands_of_faults_are_summed_up_and_listed_in_a_file() {
+    let (_pair, sync) = of_nobody(|tree| {
+        for index in 0..3_000 {
+            tree.file(format!("{}/{index}", index % 10), "of root").mode(0);
+        }
+    });
+    let run = sync.run().exits(23);
+    assert_eq!((run.faults.len(), run.number("/faults/0/count")), (3_000, 3_000));
+    let lines = [&run.stdout, &run.stderr].map(|text| text.iter().filter(|byte| **byte == b'\n').count());
+    assert!(lines[0] + lines[1] < 40, "{lines:?}");
+}

@@ -360,3 +360,16 @@ fn rsync_takes_the_same_entries() {
         agrees_with_rsync(seed);
     }
 }
+
+/// A matcher that tries all ways would be at it for ages.
+#[test]
+fn a_pattern_of_many_stars_keeps_nobody_waiting() {
+    let pair = Pair::new();
+    for index in 0..50 {
+        pair.source().file(format!("{}{index:02}", "a".repeat(250)), "");
+    }
+    let pattern = format!("{}b", "*a".repeat(60));
+    let deep = format!("/{}b", "**/*a*".repeat(20));
+    let sync = pair.sync().args(&["--exclude", &pattern, "--exclude", &deep]);
+    sync.run().exits(0).counts("file", &[("created", 50)]);
+}

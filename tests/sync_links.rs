@@ -442,3 +442,27 @@ fn a_group_that_is_written_while_we_look_stays_one_inode() {
     });
     mirrors(&pair);
 }
+
+#[test]
+fn files_of_two_mounts_with_equal_numbers_are_not_one_file() {
+    for ranks in [Ranks::One, Ranks::Mpirun(2)] {
+        let pair = Pair::new();
+        let source = pair.source_path();
+        let fill = |content: &str| {
+            format!("mount -t tmpfs none \"$PLACE\" && echo {content} > \"$PLACE/a\" && ln \"$PLACE/a\" \"$PLACE/b\"")
+        };
+        let script = ["one", "two"].map(|name| {
+            pair.source().dir(name);
+            format!("PLACE='{}'; {}", source.join(name).display(), fill(name))
+        });
+        let equal = format!("cd '{}' && [ $(stat -c %i one/a) = $(stat -c %i two/a) ] && cd /", source.display());
+        let script = format!("{} && {} && {equal} && exec \"$@\"", script[0], script[1]);
+        let sync = pair.sync().ranks(ranks).launched_by(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+        sync.run_unchecked().exits(0).counts("file", &[("created", 2), ("linked", 2)]);
+        for name in ["one", "two"] {
+            let content = |file: &str| std::fs::read_to_string(pair.target_path().join(name).join(file)).unwrap();
+            assert_eq!((content("a"), content("b")), (format!("{name}\n"), format!("{name}\n")));
+            assert_eq!(pair.target_now().at(format!("{name}/a")).stat.stx_nlink, 2);
+        }
+    }
+}

@@ -212,3 +212,112 @@ fn a_directory_that_is_removed_while_it_is_listed_has_vanished() {
     assert_eq!(run.total("failed"), 0);
     assert_converges(&pair);
 }
+
+/// Both trees equal but for `file`, whose first read hangs; something is done to the source meanwhile.
+fn while_read(content: &str, meanwhile: impl FnOnce(&Tree)) -> (Pair, Outcome) {
+    let pair = Pair::new();
+    pair.source().file("file", content).mode(0o600).mtime(1_000, 1);
+    pair.source().file("other", "content");
+    let source = FaultFs::mount(pair.source_path());
+    let held = source.rule(Rule::on("read").named("file").first(1).hang());
+    source.start_log();
+    let sync = Pmirror::new().sync(source.path(), pair.target_path()).state_dir(pair.state_path());
+    let run = std::thread::scope(|scope| {
+        let run = scope.spawn(|| sync.run_unchecked());
+        while !source.take_log().iter().any(|call| call.starts_with("read file")) {
+            assert!(!run.is_finished(), "it was never read");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        meanwhile(&pair.source());
+        source.lift(held);
+        run.join().unwrap()
+    });
+    run.assert_books_balance();
+    drop(source);
+    (pair, run)
+}
+
+#[test]
+fn a_change_behind_size_and_time_while_it_is_read_is_seen_by_the_ctime() {
+    let (pair, run) = while_read("first", |tree| {
+        tree.entry("file").content("other").mtime(1_000, 1);
+    });
+    run.context(|| assert!([0, 24].contains(&run.code), "exit code {}", run.code));
+    if run.code == 24 {
+        assert_ne!(pair.target_now().at("file").mtime(), (1_000, 1), "it would be believed");
+    }
+    assert_converges(&pair);
+    assert_eq!(std::fs::read_to_string(pair.target_path().join("file")).unwrap(), "other");
+}
+
+#[test]
+fn metadata_that_change_while_the_content_is_read_are_right_in_the_end() {
+    let (pair, run) = while_read("content", |tree| {
+        tree.entry("file").owner(1000, 1000).mode(0o4755).xattr("user.a", "1");
+    });
+    run.context(|| assert!([0, 24].contains(&run.code), "exit code {}", run.code));
+    let copy = pair.target_now().at("file").clone();
+    let was_never = copy.mode() & 0o4000 != 0 && copy.stat.stx_uid == 0;
+    assert!(!was_never, "setuid of another owner");
+    assert_converges(&pair);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_small_file_that_is_removed_while_it_is_read_has_vanished_or_changed() {
+    let (pair, run) = while_read("content", |tree| tree.entry("file").unlink());
+    let run = run.exits(24);
+    assert_eq!(run.total("vanished") + run.total("changed"), 1);
+    assert!(pair.target_now().has("other"));
+}
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_read_is_never_padded_and_believed() {
+    let content = "x".repeat(100_000);
+    let (pair, run) = while_read(&content, |tree| {
+        tree.entry("file").content("short").mtime(1_000, 1);
+    });
+    run.context(|| assert!([0, 24].contains(&run.code), "exit code {}", run.code));
+    let believed = pair.target_now().entries.get(&b"file"[..]).is_some_and(|copy| copy.mtime() == (1_000, 1));
+    assert!(!believed || std::fs::read_to_string(pair.target_path().join("file")).unwrap() == "short");
+    assert_converges(&pair);
+    pair.assert_mirrored();
+}
+
+/// From where we have not been to where we have been, and the other way round.
+#[test]
+fn a_directory_that_moves_within_the_source_is_never_lost() {
+    for (from, to) in [("late", "early"), ("early", "late")] {
+        let pair = Pair::new();
+        for tree in [pair.source(), pair.target()] {
+            tree.file("early/stays", "content").mtime(1_000, 1);
+            tree.file("late/stays", "content").mtime(1_000, 1);
+            tree.file(format!("{from}/moves/below/file"), "content").mtime(1_000, 1);
+        }
+        let source = FaultFs::mount(pair.source_path());
+        let held = source.rule(Rule::on_each(&["opendir", "readdir"]).named("late").hang());
+        source.start_log();
+        let sync = Pmirror::new().sync(source.path(), pair.target_path()).state_dir(pair.state_path());
+        let sync = sync.args(&["--delete", "--threads", "2"]);
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(|| sync.run_unchecked());
+            let seen = |log: &[String], name: &str| log.iter().any(|call| call.ends_with(&format!("dir {name}")));
+            let mut log = Vec::new();
+            while !(seen(&log, "late") && seen(&log, "early")) {
+                assert!(!run.is_finished(), "it never came there: {log:?}");
+                log.extend(source.take_log());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            let path = |name: &str| pair.source_path().join(name).join("moves");
+            std::fs::rename(path(from), path(to)).unwrap();
+            source.lift(held);
+            run.join().unwrap()
+        });
+        drop(source);
+        run.assert_books_balance();
+        run.context(|| assert!([0, 24, 25].contains(&run.code), "exit code {}", run.code));
+        pair.sync().arg("--delete").run().exits(0);
+        pair.assert_mirrored();
+    }
+}

@@ -318,3 +318,103 @@ fn the_root_directory_itself_is_settled() {
     pair.assert_mirrored();
     second_run_changes_nothing(&pair, &pair.sync(), 0);
 }
+
+/// A pair whose sides have different ACLs on `file`, the source behind a mount.
+fn with_acls() -> (Pair, FaultFs, Pmirror) {
+    let pair = Pair::new();
+    pair.source().file("file", "content").mode(0o600).acl(ACL).mtime(1_000, 1);
+    pair.target().file("file", "content").mode(0o600).acl("u::rw-,u:7:r--,g::---,m::r--,o::---").mtime(1_000, 1);
+    pair.source().file("other", "content");
+    let source = FaultFs::mount(pair.source_path());
+    let sync = Pmirror::new().sync(source.path(), pair.target_path()).state_dir(pair.state_path());
+    (pair, source, sync)
+}
+
+#[test]
+fn an_acl_that_can_not_be_read_takes_none_away() {
+    for operation in ["getxattr", "listxattr"] {
+        let (pair, source, sync) = with_acls();
+        source.rule(Rule::on(operation).named("file").error(nix::errno::Errno::EIO));
+        let before = pair.target_now().at("file").xattrs.clone();
+        let run = sync.run_unchecked().exits(23);
+        run.counts("file", &[("created", 1), ("failed", 1)]);
+        assert_eq!(pair.target_now().at("file").xattrs, before);
+        source.clear();
+        sync.run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn attributes_that_grow_each_time_they_are_read_do_not_keep_the_run_for_ever() {
+    for call in ["flistxattr,listxattr,llistxattr", "fgetxattr,getxattr,lgetxattr"] {
+        let pair = Pair::new();
+        pair.source().file("file", "content").xattr("user.a", "1");
+        let (path, always) = (pair.source().path("file"), format!("inject={call}:error=ERANGE"));
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", &always];
+        pair.sync().wrapped_by(&strace).run().exits(23).counts("file", &[("failed", 1)]);
+        pair.sync().run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_target_directory_that_let_nobody_in_ends_as_its_source() {
+    let pair = Pair::new();
+    pair.source().file("directory/below/file", "content").owner(1000, 1000);
+    pair.source().entry("directory").owner(1000, 1000).mode(0o750);
+    pair.target().dir("directory/below").owner(5, 5).mode(0).default_acl(DEFAULT_ACL);
+    pair.target().entry("directory").owner(5, 5).acl("u::---,u:1:rwx,g::---,m::rwx,o::---");
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}
+
+/// Of a user namespace whose root is user 1000.
+#[test]
+fn capabilities_of_a_user_namespace_are_kept() {
+    let (revision, effective, net_raw) = (0x0300_0000_u32, 1, 1 << 13);
+    let words = [revision | effective, net_raw, 0, 0, 0, 1000];
+    let capability: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    let pair = mirrored(|tree| {
+        tree.file("program", "#!").mode(0o755).xattr(acl::CAPABILITY, &capability);
+    });
+    assert_eq!(pair.target_now().at("program").xattrs[acl::CAPABILITY.as_bytes()], capability);
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}
+
+/// What a watcher could see on the way: the calls in their order.
+#[test]
+fn copies_are_made_for_their_owner_alone_and_set_id_bits_come_last() {
+    let pair = Pair::new();
+    for name in ["new", "replaced"] {
+        pair.source().file(name, "content").owner(1000, 1000).mode(0o6777);
+    }
+    pair.source().dir("directory").mode(0o2777);
+    pair.source().fifo("fifo").mode(0o777);
+    pair.target().file("replaced", "old");
+    let trace = pair.beside().path("trace");
+    let calls = "trace=openat,mkdirat,mknodat,fchown,fchownat,fchmod,fchmodat,pwrite64,write,copy_file_range,renameat";
+    let strace = ["strace", "-f", "-qq", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
+    pair.sync().args(&["--threads", "1", "--engine", "read-write"]).wrapped_by(&strace).run().exits(0);
+    pair.assert_mirrored();
+    let (trace, target) = (std::fs::read_to_string(trace).unwrap(), pair.target_path().display().to_string());
+    let lines: Vec<&str> = trace.lines().filter(|line| line.contains(&target)).collect();
+    let makes = |line: &&&str| line.contains("O_CREAT") || line.contains("mkdirat(") || line.contains("mknodat(");
+    let made: Vec<&&str> = lines.iter().filter(makes).collect();
+    let is_private =
+        |line: &&str| [", 0600)", ", 0700)", "0600)", "S_IFIFO|0600"].iter().any(|mode| line.contains(mode));
+    assert!(made.len() >= 4 && made.iter().all(|line| is_private(line)), "{made:#?}");
+    let widens: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].contains("06777")).collect();
+    assert_eq!(widens.len(), 2, "{lines:#?}");
+    for at in widens {
+        let path = lines[at].split(['<', '>']).nth(1).unwrap();
+        let of_file = |call: &str, line: &&str| line.contains(call) && line.contains(&format!("<{path}>"));
+        let (before, after) = lines.split_at(at);
+        assert!(before.iter().any(|line| of_file("fchown", line)), "{path} has its owner: {lines:#?}");
+        assert!(!after.iter().any(|line| of_file("write", line) || of_file("fchown", line)), "{path}: {after:#?}");
+        let is_named =
+            before.iter().any(|line| line.contains("renameat(") && line.contains(path.rsplit('/').next().unwrap()));
+        assert!(!is_named, "{path} had its name before it was whole");
+    }
+}

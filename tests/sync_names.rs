@@ -5,6 +5,7 @@
 
 mod support;
 
+use nix::errno::Errno;
 use support::outcome::{fault_path, second_run_changes_nothing};
 use support::*;
 
@@ -216,4 +217,26 @@ fn roots_may_have_hostile_names_too() {
         run.assert_output_is_escaped();
     }
     compare::assert_same_but(&pair.source_now().without_root(), &pair.target_now().without_root(), &[]);
+}
+
+#[test]
+fn names_that_the_target_rejects_fail_alone_and_come_when_it_takes_them() {
+    for errno in [Errno::EILSEQ, Errno::EINVAL, Errno::ENAMETOOLONG] {
+        let pair = Pair::new();
+        pair.source().file("bad file", "content");
+        pair.source().file("bad directory/file", "content");
+        pair.source().symlink("bad link", "x");
+        pair.source().file("good/file", "content");
+        let target = FaultFs::mount(pair.target_path());
+        target.rule(Rule::on_each(&["create", "mkdir", "symlink"]).named("bad*").error(errno));
+        let sync = Pmirror::new().sync(pair.source_path(), target.path()).state_dir(pair.state_path());
+        let run = sync.run().exits(23);
+        assert_eq!((run.total("failed"), run.count("file", "created")), (3, 1));
+        for name in ["bad file", "bad directory", "bad link"] {
+            run.has_fault(name, "target", errno);
+        }
+        target.clear();
+        sync.run().exits(0);
+        pair.assert_mirrored();
+    }
 }

@@ -247,3 +247,87 @@ fn progress_in_a_log_is_plain_lines_on_stderr() {
     let run = pair.sync().arg("--progress=1").run().exits(0);
     run.assert_output_is_escaped();
 }
+
+/// The same with one of the trees mounted once more over itself, with these options.
+fn with_remounted(pair: &Pair, tree: &std::path::Path, options: &str) -> Pmirror {
+    let tree = tree.display();
+    let script = format!("mount --bind '{tree}' '{tree}' && mount -o remount,bind,{options} '{tree}' && exec \"$@\"");
+    pair.sync().launched_by(&["unshare", "--mount", "sh", "-c", &script, "sh"])
+}
+
+#[test]
+fn a_source_that_can_only_be_read_is_mirrored() {
+    for ranks in [Ranks::One, Ranks::Mpirun(2)] {
+        let pair = Pair::new();
+        RandomTree::new(53, 150).linked().build(&pair.source());
+        pair.source().file("large", vec![1; 500_000]);
+        let sync = with_remounted(&pair, &pair.source_path(), "ro").args(&["--chunk-size=64K", "--delete", "--verify"]);
+        sync.ranks(ranks).run().exits(0);
+        pair.assert_mirrored();
+        assert_same_links(pair.source_path(), pair.target_path());
+    }
+}
+
+#[test]
+fn a_target_on_which_nothing_may_be_executed_takes_everything() {
+    let pair = random_pair(54);
+    pair.source().file("program", "#!").owner(1000, 1000).mode(0o6755).capability();
+    pair.source().char_device("device", 1, 3);
+    with_remounted(&pair, &pair.target_path(), "nosuid,nodev,noexec").run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn without_newer_system_calls_older_ones_do() {
+    // What strace does not know, it passes over.
+    let newer = ["openat2", "faccessat2", "copy_file_range", "renameat2", "?fchmodat2", "?setxattrat", "?getxattrat"];
+    let inject = format!("inject={}:error=ENOSYS", newer.join(","));
+    for ranks in [Ranks::One, Ranks::Mpirun(2)] {
+        let pair = Pair::new();
+        RandomTree::new(55, 150).linked().build(&pair.source());
+        RandomTree::new(56, 50).build_among(6, &pair.target());
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        let sync = pair.sync().arg("--delete").args(&["--max-delete", "100%", "--hold-threshold", "100%"]).ranks(ranks);
+        sync.clone().wrapped_by(&strace).run().exits(0);
+        pair.assert_mirrored();
+        second_run_changes_nothing(&pair, &sync.wrapped_by(&strace), 0);
+    }
+}
+
+#[test]
+fn a_limit_of_open_files_is_kept_to() {
+    let pair = random_pair(57);
+    for index in 0..200 {
+        pair.source().file(format!("wide/{index}/deep/{index}/file"), "content");
+    }
+    let limited = ["sh", "-c", "ulimit -n 48; exec \"$@\"", "sh"];
+    pair.sync().wrapped_by(&limited).run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_limit_of_file_sizes_fails_the_files_beyond_it() {
+    let pair = Pair::new();
+    pair.source().file("large", vec![1; 3 << 20]);
+    pair.source().file("small", vec![1; 1 << 10]);
+    // In units of 1 KiB, and for the state directory, too.
+    let limited = ["bash", "-c", "ulimit -f 1024; exec \"$@\"", "bash"];
+    let run = pair.sync().wrapped_by(&limited).run().exits(23);
+    run.counts("file", &[("created", 1), ("failed", 1)]);
+    run.has_fault("large", "target", nix::errno::Errno::EFBIG);
+    assert!(!pair.target_now().has("large"));
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn neither_time_zone_nor_language_of_the_job_matter() {
+    let pair = random_pair(58);
+    let plain = pair.sync().arg("-n").run().exits(0);
+    let abroad = pair.sync().arg("-n").env("TZ", "Pacific/Chatham").env("LC_ALL", "tr_TR.UTF-8").run().exits(0);
+    assert_eq!(abroad.stdout, plain.stdout);
+    assert_eq!(abroad.totals(), plain.totals());
+    for time in ["started", "ended"] {
+        assert!(abroad.summary()[time].as_str().is_some_and(|time| time.ends_with('Z')), "{time} is not UTC");
+    }
+}

@@ -91,3 +91,16 @@ fn a_random_tree_with_links_over_another() {
         assert_eq!(groups(&source), groups(&target));
     });
 }
+
+#[test]
+fn on_other_file_systems_a_second_run_changes_nothing_either() {
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a tmpfs at /dev/shm");
+    let (xfs, btrfs) = (Image::xfs(), Image::btrfs());
+    for (seed, place) in [(71, xfs.path()), (72, btrfs.path()), (73, memory.path().to_path_buf())] {
+        let pair = Pair::below(&place);
+        RandomTree::new(seed, 150).linked().build(&pair.source());
+        pair.sync().run().exits(0);
+        second_run_changes_nothing(&pair, &pair.sync(), 0);
+        assert_same_links(pair.source_path(), pair.target_path());
+    }
+}

@@ -253,3 +253,25 @@ fn a_trailing_slash_has_no_meaning() {
     pair.assert_mirrored();
     pair.sync().run().exits(0).counts("file", &[("same", 1)]);
 }
+
+#[test]
+fn the_root_of_all_is_refused() {
+    let pair = filled();
+    for (source, target) in [("/".into(), pair.target_path()), (pair.source_path(), "/".into())] {
+        for command in [pair.sync().sync(&source, &target), pair.rm().rm(&source, &target)] {
+            assert_refused(&pair, &command, 3, &["/"]);
+        }
+    }
+}
+
+#[test]
+fn a_state_directory_of_another_is_refused_by_its_name() {
+    let pair = filled();
+    pair.target().root().owner(NOBODY.0, NOBODY.1);
+    pair.beside().entry("state").mode(0o700);
+    let (target, state) = (pair.target_now(), pair.state_path());
+    let run = pair.sync().as_user(NOBODY).run_unchecked();
+    assert!([3, 11].contains(&run.code), "exit code {}", run.code);
+    run.says(&text(&state));
+    assert_unwritten(&target, &pair.target_now(), "the target was written to");
+}

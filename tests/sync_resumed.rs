@@ -309,3 +309,26 @@ fn a_list_of_files_is_gone_on_with_as_it_was() {
     quick(slow(&pair).resumed(RUN)).run_unchecked().exits(0);
     assert_eq!(pair.target_now().count("file"), 200);
 }
+
+/// Some chunks of the file are on the target when it changes: none of them may be believed.
+#[test]
+fn a_large_file_that_changed_since_the_stop_is_copied_anew() {
+    for ranks in [Ranks::One, Ranks::Mpirun(2)] {
+        let pair = Pair::new();
+        pair.source().file("large", vec![b'o'; 8 << 20]).mtime(1_000, 1);
+        let sync = pair.sync().run_id(RUN).args(&["--chunk-size", "256K", "--threads", "2"]);
+        let stopped = sync.clone().args(&["--bwlimit", "4M"]).wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+        let first = stopped.number("/bytes/written");
+        assert!(first > 0 && first < 8 << 20, "{first} bytes in the first attempt");
+        // Of the same size and time: only the ctime tells.
+        pair.source().entry("large").content(vec![b'n'; 8 << 20]).mtime(1_000, 1);
+        let resumed = sync.resumed(RUN).ranks(ranks).args(&["--bwlimit", "1G"]).run_unchecked();
+        resumed.assert_books_balance();
+        resumed.context(|| assert!([0, 24].contains(&resumed.code), "exit code {}", resumed.code));
+        if resumed.code == 24 {
+            assert_ne!(pair.target_now().entries.get(&b"large"[..]).map(|copy| copy.mtime()), Some((1_000, 1)));
+            pair.sync().run_unchecked().exits(0);
+        }
+        pair.assert_mirrored();
+    }
+}

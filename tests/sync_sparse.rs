@@ -98,3 +98,52 @@ fn a_hole_of_a_tebibyte_costs_neither_time_nor_space() {
         }
     }
 }
+
+#[test]
+fn sizes_around_two_and_four_gibibytes_are_copied_to_the_last_byte() {
+    use std::os::unix::fs::FileExt;
+    let pair = Pair::new();
+    let sizes: Vec<u64> = [1u64 << 31, 1 << 32].iter().flat_map(|edge| [edge - 1, *edge, edge + 1]).collect();
+    for size in &sizes {
+        pair.source().sparse(size.to_string(), *size, &[(0, b"begin"), (*size - 3, b"end")]);
+    }
+    let run = pair.sync().run_unchecked().exits(0);
+    run.counts("file", &[("created", 6)]);
+    for size in sizes {
+        let copy = std::fs::File::open(pair.target().path(size.to_string())).unwrap();
+        let (mut begin, mut end) = ([0; 5], [0; 3]);
+        copy.read_exact_at(&mut begin, 0).unwrap();
+        copy.read_exact_at(&mut end, size - 3).unwrap();
+        assert_eq!((copy.metadata().unwrap().len(), &begin, &end), (size, b"begin", b"end"));
+    }
+    pair.sync().run_unchecked().exits(0).counts("file", &[("same", 6)]);
+}
+
+/// tmpfs holds files of 8 EiB, ext4 of 16 TiB.
+#[test]
+fn a_file_larger_than_the_target_can_hold_fails_alone() {
+    let pair = Pair::new();
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a tmpfs at /dev/shm");
+    let tree = Tree::at(memory.path());
+    tree.sparse("huge", 17 << 40, &[(0, b"begin"), ((17 << 40) - 3, b"end")]);
+    tree.file("small", "content");
+    let sync = Pmirror::new().sync(memory.path(), pair.target_path()).state_dir(pair.state_path());
+    let run = sync.run_unchecked().exits(23);
+    run.counts("file", &[("created", 1), ("failed", 1)]);
+    run.has_fault("huge", "target", nix::errno::Errno::EFBIG);
+    assert_eq!(Snapshot::paths(pair.target_path()).len(), 2, "the root and the small one");
+}
+
+#[test]
+fn blocks_beyond_the_end_of_a_file_are_none_of_its_content() {
+    let pair = Pair::new();
+    pair.source().file("file", "content");
+    needs::run_ok(std::process::Command::new("fallocate").args(["-n", "-l", "1M"]).arg(pair.source().path("file")));
+    pair.source().file("empty", "");
+    needs::run_ok(std::process::Command::new("fallocate").args(["-n", "-l", "1M"]).arg(pair.source().path("empty")));
+    assert!(pair.source_now().at("file").allocated() >= 1 << 20);
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+    assert!(pair.target_now().at("file").allocated() <= 65_536);
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}

@@ -316,3 +316,31 @@ fn a_rank_that_is_silent_for_too_long_ends_the_job() {
     pair.sync().run().exits(0);
     pair.assert_mirrored();
 }
+
+#[test]
+fn what_users_keep_to_themselves_is_in_no_core_dump() {
+    let pair = pair();
+    let mut limits = String::new();
+    while_running(&pair, &slow(&pair), || {
+        limits = std::fs::read_to_string(format!("/proc/{}/limits", process(&pair, 0))).unwrap();
+    })
+    .exits(0);
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+}
+
+/// The roots were opened once: their names are the operator's, who may change them.
+#[test]
+fn a_run_goes_on_in_the_directories_that_it_opened_whatever_becomes_of_their_paths() {
+    let pair = pair();
+    let moved = ["moved source", "moved target"].map(|name| pair.beside().path(name));
+    while_running(&pair, &slow(&pair), || {
+        std::fs::rename(pair.source_path(), &moved[0]).unwrap();
+        std::fs::rename(pair.target_path(), &moved[1]).unwrap();
+        std::fs::create_dir(pair.source_path()).unwrap();
+        std::fs::create_dir(pair.target_path()).unwrap();
+    })
+    .exits(0);
+    assert_same(&moved[0], &moved[1]);
+    assert_eq!(Snapshot::paths(pair.target_path()).len(), 1, "nothing was written to what has the path now");
+}

@@ -224,3 +224,67 @@ fn a_reader_of_the_old_version_keeps_it() {
     pair.sync().run().exits(0);
     assert_eq!(std::io::read_to_string(reader).unwrap(), "old content");
 }
+
+#[test]
+fn what_is_no_file_is_named_and_never_opened() {
+    let pair = Pair::new();
+    KINDS[2..].iter().for_each(|kind| make(&pair.source(), kind, kind));
+    let listener = std::os::unix::net::UnixListener::bind(pair.source().path("live socket")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let trace = pair.beside().path("trace");
+    let strace = ["strace", "-f", "-qq", "-e", "trace=openat,connect", "-o", trace.to_str().unwrap()];
+    for command in [pair.sync(), pair.sync().arg("-c"), pair.cmp().args(&["--level", "hash"])] {
+        command.wrapped_by(&strace).run().exits(0);
+        let calls = std::fs::read_to_string(&trace).unwrap();
+        let is_special = |line: &&str| ["fifo\"", "socket\"", "device\""].iter().any(|name| line.contains(name));
+        let opened: Vec<&str> = calls
+            .lines()
+            .filter(is_special)
+            .filter(|line| line.contains("openat(") && !line.contains("O_PATH"))
+            .collect();
+        assert!(opened.is_empty() && calls.contains("O_PATH"), "{opened:#?}");
+    }
+    assert!(listener.accept().is_err(), "somebody connected");
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_program_that_runs_is_read_and_is_replaced() {
+    let pair = Pair::new();
+    let sleep = std::fs::read("/bin/sleep").unwrap();
+    pair.source().file("running here", &sleep).mode(0o755);
+    pair.source().file("running there", "new content");
+    pair.target().file("running there", &sleep).mode(0o755);
+    let start = |path: std::path::PathBuf| std::process::Command::new(path).arg("60").spawn().unwrap();
+    let programs = [start(pair.source().path("running here")), start(pair.target().path("running there"))];
+    let run = pair.sync().run_unchecked();
+    for mut program in programs {
+        assert_eq!(program.try_wait().unwrap(), None, "it runs on");
+        program.kill().and_then(|()| program.wait()).unwrap();
+    }
+    run.exits(0).counts("file", &[("created", 1), ("updated", 1)]);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_whiteout_of_an_overlay_is_a_device_like_any_other() {
+    let pair = Pair::new();
+    pair.source().char_device("gone", 0, 0).mtime(1_000, 1);
+    pair.target().file("gone", "content");
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+    second_run_changes_nothing(&pair, &pair.sync(), 0);
+}
+
+/// With fs.protected_regular the kernel refuses to open what others have there with O_CREAT.
+#[test]
+fn files_of_others_in_a_directory_that_is_open_to_all_are_replaced() {
+    let pair = Pair::new();
+    for (tree, content) in [(pair.source(), "new content"), (pair.target(), "old")] {
+        tree.dir("shared").owner(65_534, 65_534).mode(0o1777);
+        tree.file("shared/file", content).owner(1000, 1000).mode(0o666);
+    }
+    pair.source().file("shared/new", "").owner(1001, 1001);
+    pair.sync().run().exits(0);
+    pair.assert_mirrored();
+}

@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/promises.rs"]
+mod promises;
+
 const LINES_PER_FILE_MAX: usize = 600;
 const LINES_PER_FUNCTION_MAX: usize = 100;
 

@@ -336,11 +336,13 @@ impl State {
         self.scheduler.want_stop(Stop::Error);
     }
 
-    /// There is something to send, a thief waits for what was just made, this rank is idle, or it should
-    /// ask others for work.
+    /// There is something to send, a thief waits for what was just made, this rank is idle, it should ask others
+    /// for work, or only notes to itself can bring it some.
     pub fn needs_main_thread(&self) -> bool {
         let hungry = self.ranks > 1 && self.scheduler.wants_work(&self.desk);
+        let waits_for_notes = self.desk.bag.is_empty() && self.scheduler.inbox().next().is_some();
         hungry
+            || waits_for_notes
             || self.scheduler.has_thieves()
             || self.scheduler.has_outgoing()
             || self.scheduler.is_idle(&self.desk)

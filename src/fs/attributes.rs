@@ -155,3 +155,32 @@ pub fn touch(fd: &Fd) -> Result<(), Failure> {
     uninterrupted(|| futimens(fd.as_fd(), &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW))
         .map_err(|errno| fd.failure("utimensat", errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Side;
+
+    #[test]
+    fn nanoseconds_of_a_second_and_more_are_cut_to_a_second() {
+        let root = rustix::fs::statx(CWD, c"/", rustix::fs::AtFlags::empty(), MASK).unwrap();
+        let stamp = |nanoseconds| {
+            let mut stamp = root.stx_mtime;
+            (stamp.tv_sec, stamp.tv_nsec) = (-5, nanoseconds);
+            stamp
+        };
+        assert_eq!(time(&stamp(999_999_999)), Time { seconds: -5, nanoseconds: 999_999_999 });
+        for broken in [1_000_000_000, u32::MAX] {
+            assert_eq!(time(&stamp(broken)), Time { seconds: -5, nanoseconds: 999_999_999 });
+        }
+    }
+
+    #[test]
+    fn the_ids_that_mean_leave_it_are_refused() {
+        let file = Fd::new(tempfile::tempfile().unwrap().into(), Side::Target);
+        for (uid, gid) in [(Some(u32::MAX), None), (None, Some(u32::MAX)), (Some(0), Some(u32::MAX))] {
+            let refused = set_owner(&file, uid, gid).unwrap_err();
+            assert_eq!(refused.errno, Errno::EINVAL as i32);
+        }
+    }
+}

@@ -8,10 +8,12 @@ use crate::config::Config;
 use crate::fault::{Error, Failure};
 use crate::fs::operator::path_of;
 use crate::fs::roots::{self, Root};
+use crate::report::say;
+use crate::sched::Rank;
 use crate::tree::path::escaped;
 
-/// Refuses an empty source, roots that were exchanged, and roots that are not those of the last run. Nothing
-/// of it where nothing is deleted.
+/// Refuses an empty source, roots that were exchanged, and roots that are not those of the last run. Where nothing is
+/// deleted such roots are only named: a copy may be meant for them.
 pub fn before_deleting(
     config: &Config,
     comm: &mut dyn Comm,
@@ -19,11 +21,16 @@ pub fn before_deleting(
     (source, target): (&Root, &Root),
     names: &Names,
 ) -> Result<(), Error> {
+    let other = || other_roots(config, source, target, names);
     if config.guards.is_none() {
+        if comm.rank() == Rank::ROOT && config.writes() {
+            // A record that can not be read is told where it is needed.
+            let _ = other().map(|found| found.iter().for_each(|found| say(&found.to_string())));
+        }
         return Ok(());
     }
     agree(comm, roster, refuse_empty_source(source, target, names))?;
-    from_root(comm, roster, || refuse_other_roots(config, source, target, names))
+    from_root(comm, roster, || other()?.map_or(Ok(()), |found| Err(Error::Refused(found.refusal()))))
 }
 
 /// A source that is empty while the target is not was not mounted, or is not the one that was meant.
@@ -39,29 +46,48 @@ fn refuse_empty_source(source: &Root, target: &Root, names: &Names) -> Result<()
     Ok(())
 }
 
+/// Roots that are not what the last run over them says.
+struct OtherRoots {
+    /// What is odd.
+    what: String,
+    /// What to do if they are meant, where deletions are refused.
+    remedy: &'static str,
+}
+
+impl OtherRoots {
+    fn refusal(&self) -> String {
+        format!("{}{}", self.what, self.remedy)
+    }
+}
+
+impl std::fmt::Display for OtherRoots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} Nothing is deleted, but what SRC has takes the place of what DST has", self.what)
+    }
+}
+
 /// The last run over this pair knows which directories they were.
-fn refuse_other_roots(config: &Config, source: &Root, target: &Root, names: &Names) -> Result<(), Error> {
+fn other_roots(config: &Config, source: &Root, target: &Root, names: &Names) -> Result<Option<OtherRoots>, Error> {
     let paths = (path_of(&source.fd), path_of(&target.fd));
     if let Some(known) = Known::load(&config.state_dir, &paths.1, &paths.0)? {
-        return Err(Error::Refused(format!(
-            "SRC and DST look exchanged: in run {} ({}) {} was SRC and {} was DST. If you want it the other way round \
-             now, choose another --state-dir",
+        let what = format!(
+            "SRC and DST look exchanged: in run {} ({}) {} was SRC and {} was DST.",
             known.run_id, known.command, names.target, names.source
-        )));
+        );
+        let remedy = " If you want it the other way round now, choose another --state-dir";
+        return Ok(Some(OtherRoots { what, remedy }));
     }
-    let Some(known) = Known::load(&config.state_dir, &paths.0, &paths.1)? else { return Ok(()) };
-    for (what, name, root, was) in
-        [("SRC", &names.source, source, &known.source), ("DST", &names.target, target, &known.target)]
-    {
-        if !is_same(root, was) {
-            return Err(Error::Refused(format!(
-                "{what} {name} is not the directory that it was in run {}: inode {} then, inode {} now. Is it mounted? If \
-                 it was replaced on purpose, run pmirror sync without --delete first",
-                known.run_id, was.identity.inode, root.attributes.identity.inode
-            )));
-        }
-    }
-    Ok(())
+    let Some(known) = Known::load(&config.state_dir, &paths.0, &paths.1)? else { return Ok(None) };
+    let pairs = [("SRC", &names.source, source, &known.source), ("DST", &names.target, target, &known.target)];
+    let Some((what, name, root, was)) = pairs.into_iter().find(|(.., root, was)| !is_same(root, was)) else {
+        return Ok(None);
+    };
+    let what = format!(
+        "{what} {name} is not the directory that it was in run {}: inode {} then, inode {} now. Is it mounted?",
+        known.run_id, was.identity.inode, root.attributes.identity.inode
+    );
+    let remedy = " If it was replaced on purpose, run pmirror sync without --delete first";
+    Ok(Some(OtherRoots { what, remedy }))
 }
 
 fn is_same(root: &Root, was: &KnownRoot) -> bool {
