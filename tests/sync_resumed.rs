@@ -317,7 +317,7 @@ fn a_large_file_that_changed_since_the_stop_is_copied_anew() {
         let pair = Pair::new();
         pair.source().file("large", vec![b'o'; 8 << 20]).mtime(1_000, 1);
         let sync = pair.sync().run_id(RUN).args(&["--chunk-size", "256K", "--threads", "2"]);
-        let stopped = sync.clone().args(&["--bwlimit", "4M"]).wrapped_by(&stop_after("1")).run_unchecked().exits(75);
+        let stopped = sync.clone().args(&["--bwlimit", "4M"]).stopped_after("1").run_unchecked().exits(75);
         let first = stopped.number("/bytes/written");
         assert!(first > 0 && first < 8 << 20, "{first} bytes in the first attempt");
         // Of the same size and time: only the ctime tells.
