@@ -167,7 +167,8 @@ fn an_ordinary_user_has_landlock_and_is_told_why_not_the_view() {
 fn with_mount(pair: &Pair, option: &str) -> Outcome {
     pair.source().dir("mounted");
     let place = pair.source_path().join("mounted");
-    let script = "mount -t tmpfs none \"$0\" && mount \"$1\" \"$0\" && echo content >\"$0/inside\" && shift && exec \"$@\"";
+    let script =
+        "mount -t tmpfs none \"$0\" && mount \"$1\" \"$0\" && echo content >\"$0/inside\" && shift && exec \"$@\"";
     let wrapper = ["unshare", "-m", "sh", "-c", script, place.to_str().unwrap(), option];
     pair.sync().arg(SANDBOX).wrapped_by(&wrapper).run_unchecked().exits(0)
 }

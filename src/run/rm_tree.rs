@@ -167,7 +167,8 @@ fn conclude(
     let flushed = agree(comm, &crew.roster, finish::flush(crew, &begun.context));
     let error = error.or(flushed.err());
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
-    let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types, told: begun.told };
+    let recorder =
+        Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types, told: begun.told };
     let found = Found { counters, faults, ended, error, judged, written_to: Vec::new() };
     finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }

@@ -103,7 +103,11 @@ fn put_on(places: Places<'_>, writes: bool) -> (Belts, Worn) {
     }
     let cage = run_directory.open_directory().map_err(|error| error.to_string()).and_then(|run_directory| {
         let mut writable = vec![&run_directory];
-        if writes { writable.extend(target) } else { readable.extend(target) }
+        if writes {
+            writable.extend(target)
+        } else {
+            readable.extend(target)
+        }
         Cage::build(&readable, &writable)
     });
     worn.cage = cage.map(|cage| belts.cage = Some(cage));
@@ -114,7 +118,9 @@ impl Worn {
     fn missing(&self) -> Vec<String> {
         let view = self.view.as_ref().and_then(|view| match view {
             Ok(true) => None,
-            Ok(false) => Some("links in SRC are followed by the kernel: it can not forbid that (Linux 5.14)".to_owned()),
+            Ok(false) => {
+                Some("links in SRC are followed by the kernel: it can not forbid that (Linux 5.14)".to_owned())
+            }
             Err(why) => Some(format!("no read-only view of SRC: {why}")),
         });
         let cage = self.cage.as_ref().err().map(|why| format!("no Landlock: {why}"));
@@ -148,9 +154,8 @@ fn told(roster: &Roster, worn: &[Worn]) -> (Sandbox, Vec<String>) {
         (_, 0) => format!(" of {}", roster.name(rank)),
         _ => format!(" of {} and {others} more", roster.name(rank)),
     };
-    let line = |&(rank, worn, others): &(usize, &Worn, usize)| {
-        format!("sandbox{}: {}", place(rank, others), worn.text())
-    };
+    let line =
+        |&(rank, worn, others): &(usize, &Worn, usize)| format!("sandbox{}: {}", place(rank, others), worn.text());
     let lines = sorts.iter().map(line).collect();
     let mut missing: Vec<String> = sorts.iter().flat_map(|(_, worn, _)| worn.missing()).collect();
     missing.sort();
