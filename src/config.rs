@@ -57,6 +57,8 @@ pub struct Config {
     pub rank_timeout: Duration,
     /// What takes longer than that has no answer; `None`: it is waited for.
     pub op_timeout: Option<Duration>,
+    /// The kernel is asked to keep us from what we never do.
+    pub sandbox: bool,
     /// Print the summary as JSON.
     pub json: bool,
     /// Print neither progress nor summary.
@@ -351,6 +353,7 @@ impl Config {
             rank_timeout,
             op_timeout,
             max_memory,
+            sandbox,
             json,
             verbose,
             quiet,
@@ -374,6 +377,7 @@ impl Config {
             job_end: slurm::job_end(environment),
             rank_timeout,
             op_timeout: Some(op_timeout).filter(|time| !time.is_zero()),
+            sandbox,
             json,
             quiet,
             verbose,
@@ -430,7 +434,7 @@ impl Config {
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded);
+        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.sandbox);
         let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown, &self.started.retry);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())

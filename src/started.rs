@@ -43,6 +43,7 @@ const HOW_IT_RUNS: &[&str] = &[
     "--max-memory",
     "--bwlimit",
     "--ops-limit",
+    "--sandbox",
     "--json",
     "--verbose",
     "--quiet",

@@ -12,16 +12,6 @@ use support::*;
 const ALL: &[Ranks] = &[Ranks::One, Ranks::Mpirun(1), Ranks::Mpirun(2), Ranks::Mpirun(4)];
 const FEW_AND_MANY: &[Ranks] = &[Ranks::One, Ranks::Mpirun(4)];
 
-/// The books of a run without what may differ from run to run: times, steals, who did what.
-fn books(run: &Outcome) -> Value {
-    let summary = run.summary();
-    let mut books = serde_json::Map::new();
-    for part in ["entries", "skipped", "bytes", "unset", "faults", "exit_code"] {
-        books.insert(part.to_string(), summary[part].clone());
-    }
-    Value::Object(books)
-}
-
 /// Mirrors the same source with each number of ranks to a target of its own; trees and books
 /// must be equal.
 fn assert_equal_for_all(ranks: &[Ranks], make: impl Fn(&Tree)) {
@@ -36,7 +26,7 @@ fn assert_equal_for_all(ranks: &[Ranks], make: impl Fn(&Tree)) {
         let run = sync.run().exits(0);
         assert_same(source.source_path(), pair.target_path());
         rsync_finds_no_difference(source.source_path(), pair.target_path());
-        assert_eq!(&books(&run), first.get_or_insert_with(|| books(&run)), "{ranks:?}");
+        assert_eq!(&run.books(), first.get_or_insert_with(|| run.books()), "{ranks:?}");
         assert_ranks_add_up(&run, ranks);
         second_run_changes_nothing(&pair, &sync, 0);
     }

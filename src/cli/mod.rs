@@ -272,6 +272,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "SIZE", value_parser = size::with_unit, env = "PMIRROR_MAX_MEMORY")]
     pub max_memory: Option<u64>,
 
+    /// Have the kernel keep the run from writing to SRC, from following links there, and from opening anything but SRC,
+    /// DST and the run directory, as far as it can. What it can not do is said at the start, and fails nothing.
+    #[arg(long, env = "PMIRROR_SANDBOX")]
+    pub sandbox: bool,
+
     /// Print the summary as JSON.
     #[arg(long, env = "PMIRROR_JSON")]
     pub json: bool,

@@ -10,6 +10,8 @@ use rayon::ThreadPool;
 use super::state::{Shared, State};
 use crate::counters::Number;
 use crate::fault::Error;
+use crate::fs::cage::Cage;
+use crate::report;
 
 /// Starts workers, by their numbers.
 pub fn start(shared: &Arc<Shared>, numbers: Range<usize>) -> Result<ThreadPool, Error> {
@@ -29,6 +31,10 @@ pub fn start(shared: &Arc<Shared>, numbers: Range<usize>) -> Result<ThreadPool, 
 fn work(shared: &Shared, index: usize) {
     let Some(watch) = shared.watches.get(index) else { return };
     watch.belongs_to_this_thread();
+    // It was tried when the run began, so it is not to be expected that a thread can not.
+    if let Some(Err(why)) = shared.context.trees.belts.cage.as_ref().map(Cage::enter) {
+        report::say(&format!("sandbox: worker {index} is not bound by Landlock: {why}"));
+    }
     let mut state = shared.lock();
     while !state.closing {
         let congested = state.is_congested();

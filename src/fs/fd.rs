@@ -26,6 +26,11 @@ impl Fd {
         Self { fd, side, path_only: true }
     }
 
+    /// The descriptor alone.
+    pub(super) fn into_owned(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Which tree it belongs to.
     pub fn side(&self) -> Side {
         self.side

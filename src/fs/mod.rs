@@ -2,9 +2,11 @@
 //! knows what a pass is. Names are single components below an open directory; no link is followed.
 
 pub mod attributes;
+pub mod cage;
 pub mod data;
 pub mod fd;
 pub mod fence;
+pub mod gates;
 pub mod in_flight;
 pub mod layout;
 pub mod list;
@@ -20,6 +22,7 @@ pub mod roots;
 mod sys;
 pub mod tree_root;
 pub mod usage;
+pub mod view;
 pub mod xattr;
 
 pub use fd::Fd;

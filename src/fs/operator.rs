@@ -216,6 +216,13 @@ impl RunDirectory {
         Ok(Fd::new(file.into(), Side::Target))
     }
 
+    /// The run's directory as a descriptor.
+    pub fn open_directory(&self) -> io::Result<Fd> {
+        let flags = (OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        Ok(Fd::new(file.into(), Side::Target))
+    }
+
     /// The name of the state directory in the one that holds it.
     pub fn state_name(&self) -> &OsStr {
         self.path.parent().and_then(Path::file_name).unwrap_or_default()

@@ -1,12 +1,13 @@
 //! The two roots: opened once, told apart by identity, never by name.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bincode::{Decode, Encode};
 use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
+use super::cage::Cage;
 use super::{Fd, attributes, list, names, open, operator, private};
 use crate::fault::{Error, Failure, Side};
 use crate::tree::path::escaped;
@@ -23,6 +24,19 @@ pub struct Trees {
     pub source_key: (u64, u64),
     /// Device and inode of the target root.
     pub target_key: (u64, u64),
+    /// The absolute path of the source root, which a view of it does not tell.
+    pub source_path: Vec<u8>,
+    /// `--sandbox`: what holds us off the source and all else.
+    pub belts: Belts,
+}
+
+/// What the kernel was asked to keep us from, as far as it can.
+#[derive(Debug, Default)]
+pub struct Belts {
+    /// The mounts of which `Trees::source` is the first.
+    pub mounts: Option<OwnedFd>,
+    /// What workers may open.
+    pub cage: Option<Cage>,
 }
 
 /// What a rank sees of a root. Device numbers are left out: they differ between nodes.

@@ -1,9 +1,10 @@
 //! System calls that neither nix nor rustix has.
 #![allow(unsafe_code)]
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::libc;
 use rustix::ioctl::{self, Getter, Opcode, Setter};
 
 use super::fd::errno;
@@ -35,7 +36,26 @@ pub(super) fn fs_xattr(fd: BorrowedFd<'_>) -> Result<FsXattr, Errno> {
 /// Ends the process now: whatever `exit(3)` would run first may wait for what hangs.
 pub fn leave(code: u8) -> ! {
     // SAFETY: _exit(2) takes a number, touches no memory of ours, and does not return.
-    unsafe { nix::libc::_exit(i32::from(code)) }
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// Gives a copy of mounts, and those in it, these attributes, and keeps from it what is mounted elsewhere later
+/// (mount_setattr(2), Linux 5.12).
+pub(super) fn set_mount_attributes(mounts: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
+    let set = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the call reads an empty name and a structure of the size that it is told, both of which outlive it.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mounts.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const set,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(answer).map(drop)
 }
 
 /// Sets them.

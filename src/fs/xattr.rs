@@ -213,6 +213,11 @@ pub fn has_default_acl(directory: &Fd) -> Result<bool, Failure> {
     Ok(list.split(|&byte| byte == 0).any(|name| name == DEFAULT_ACL.to_bytes()))
 }
 
+/// Whether a file or directory lets more users in than its mode tells. What has no ACLs has none.
+pub fn has_access_acl(fd: &Fd) -> bool {
+    read_list(fd).is_ok_and(|list| list.split(|&byte| byte == 0).any(|name| name == ACCESS_ACL.to_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,6 +73,12 @@ pub struct Summary {
     pub links: Links,
     /// What could not be set, by kind.
     pub unset: BTreeMap<&'static str, u64>,
+    /// `--sandbox`: what the kernel kept the run from; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+    /// `sync`: who could get to DST while it was written; absent where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_reach: Option<TargetReach>,
     /// Nothing was written: this is what would be done.
     pub dry_run: bool,
     /// What was to be removed from DST; absent where nothing was.
@@ -91,6 +97,26 @@ pub struct Summary {
     pub threads: u32,
     /// Books that do not balance.
     pub imbalances: Vec<String>,
+}
+
+/// What the kernel kept all ranks from.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sandbox {
+    /// Writing to SRC; `null` where there is none.
+    pub source_read_only: Option<bool>,
+    /// Opening anything but what the run is about.
+    pub landlock: bool,
+    /// What could not be had on all ranks, and why.
+    pub missing: Vec<String>,
+}
+
+/// Who could get to DST at the start of the run.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetReach {
+    /// Users but root and the one who ran it: `all`, `some`, `none`, or `none_here` if other nodes may differ.
+    pub users: &'static str,
+    /// In words.
+    pub text: String,
 }
 
 /// A root.

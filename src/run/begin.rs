@@ -14,7 +14,8 @@ use super::holder::Holder;
 use super::lock::{Ending, Lock};
 use super::memory::Memory;
 use super::resume::Resumed;
-use super::{guard, look, suspects};
+use super::secure::{Places, Secured, Told};
+use super::{guard, look, secure, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -51,6 +52,8 @@ pub struct Begun {
     pub held: Option<(Private, Lock)>,
     /// The types of both file systems.
     pub fs_types: (u64, u64),
+    /// How safe it is.
+    pub told: Told,
 }
 
 impl Begun {
@@ -91,7 +94,7 @@ impl Ready {
         config: &Config,
         comm: &dyn Comm,
         memory: &Memory,
-        (frozen, suspects): (Option<Time>, Suspects),
+        (frozen, suspects, secured): (Option<Time>, Suspects, Secured),
     ) -> Begun {
         let (source, target) = (self.source, self.target);
         let fs_types = (source.view.fs_type, target.view.fs_type);
@@ -104,7 +107,8 @@ impl Ready {
             parked: Parked::NEVER,
         };
         let (source_key, target_key) = (source.key(), target.key());
-        let trees = Trees { source: source.fd, target: target.fd, source_key, target_key };
+        let Secured { source_path, belts, told } = secured;
+        let trees = Trees { source: source.fd, target: target.fd, source_key, target_key, source_path, belts };
         let mut policy = config.policy.clone();
         policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
         policy.target = self.abilities;
@@ -129,7 +133,7 @@ impl Ready {
             held: OnceLock::new(),
             gone: OnceLock::new(),
         });
-        Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types }
+        Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types, told }
     }
 }
 
@@ -164,9 +168,13 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) ->
         Some(resumed) => resumed.story.frozen,
         None => choose::frozen_since(crew.config, comm, &crew.roster)?,
     };
-    let ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
+    let mut ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
     let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
-    Ok(ready.begun(crew.config, comm, &crew.memory, (frozen, suspects)))
+    let is_there = crew.config.writes() || !ready.made;
+    let target = is_there.then_some(&ready.target.fd);
+    let places = Places { source: Some(&mut ready.source.fd), target, run_directory: &ready.run_directory };
+    let secured = secure::secure(crew, comm, places)?;
+    Ok(ready.begun(crew.config, comm, &crew.memory, (frozen, suspects, secured)))
 }
 
 /// Begins a run that writes.

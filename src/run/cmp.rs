@@ -87,7 +87,7 @@ fn conclude(
         counters.add(Slot::Seen(Kind::Directory), 1);
     }
     let (run_directory, fs_types) = (looking.run_directory.clone(), looking.fs_types);
-    let recorder = Recorder { crew: &crew, run_directory, fs_types };
+    let recorder = Recorder { crew: &crew, run_directory, fs_types, told: looking.told.clone() };
     let found = record::Found { counters, faults, ended, error, judged: None, written_to: Vec::new() };
     let is_over = ended == Ended::Quiet && found.error.is_none();
     let conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));

@@ -61,7 +61,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     let is_root_listed = !matches!(root_outcome, Some(Outcome::Failed | Outcome::Changed | Outcome::Vanished));
     let has_looked = error.is_none() && !is_doubtful && is_root_listed;
     let pair = known::pair_of(&begun);
-    let (context, fs_types, run_directory) = (begun.context, begun.fs_types, begun.run_directory);
+    let (context, fs_types, run_directory, told) = (begun.context, begun.fs_types, begun.run_directory, begun.told);
     let mut listed = Ok(Vec::new());
     if crew.is_root() {
         if !crew.keeps_checkpoint() {
@@ -101,7 +101,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
         Err(error) => (Err(error), Vec::new()),
     };
     let error = error.or_else(|| agree(comm, &crew.roster, remarked).err());
-    let recorder = Recorder { crew: &crew, run_directory, fs_types };
+    let recorder = Recorder { crew: &crew, run_directory, fs_types, told };
     let is_over = ended == Ended::Quiet && error.is_none();
     let judged = story.judged;
     let found = Found { counters, faults, ended, error, judged, written_to };

@@ -117,7 +117,7 @@ pub fn remember(crew: &Crew<'_>, pair: (KnownRoot, KnownRoot), is_whole: bool, s
 /// Both roots of a run as it sees them now.
 pub fn pair_of(begun: &Begun) -> (KnownRoot, KnownRoot) {
     let trees = &begun.context.trees;
-    let source = KnownRoot { path: path_of(&trees.source), identity: begun.root.source, fs_type: begun.fs_types.0 };
+    let source = KnownRoot { path: trees.source_path.clone(), identity: begun.root.source, fs_type: begun.fs_types.0 };
     let identity = begun.root.target.unwrap_or(Identity { inode: trees.target_key.1, birth: None });
     let target = KnownRoot { path: path_of(&trees.target), identity, fs_type: begun.fs_types.1 };
     (source, target)

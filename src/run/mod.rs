@@ -27,6 +27,7 @@ mod record;
 mod resume;
 mod rm;
 mod rm_tree;
+mod secure;
 mod settle;
 mod story;
 mod suspects;

@@ -6,6 +6,7 @@ use super::agree::agree;
 use super::clock::Done;
 use super::crew::Crew;
 use super::prune::{self, Judged};
+use super::secure::Told;
 use super::{Conclusion, end, lists, suspects};
 use crate::comm::Comm;
 use crate::config::Command;
@@ -28,6 +29,8 @@ pub struct Recorder<'r> {
     pub run_directory: RunDirectory,
     /// The types of both file systems.
     pub fs_types: (u64, u64),
+    /// How safe the run was.
+    pub told: Told,
 }
 
 /// What the passes left on a rank.
@@ -152,6 +155,8 @@ impl Recorder<'_> {
                 split: number(Number::LinkGroupsSplit),
             },
             unset: summary::unset(all),
+            sandbox: self.told.sandbox.clone(),
+            target_reach: self.told.reach.clone(),
             dry_run: !writes && self.crew.config.command.compare().is_none(),
             removals: None,
             frozen: None,

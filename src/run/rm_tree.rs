@@ -10,7 +10,8 @@ use super::clock::Clock;
 use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
-use super::{Circumstances, Conclusion, choose, finish, guard, lists, look};
+use super::secure::{Places, Secured};
+use super::{Circumstances, Conclusion, choose, finish, guard, lists, look, secure};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
@@ -65,7 +66,9 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, begin::refuse_state_in(&run_directory, &tree.root, "the tree"))?;
     look::make_run_directory(crew, comm, &run_directory)?;
-    let begun = begun(crew, comm, &tree, filter, run_directory);
+    let places = Places { source: None, target: Some(&tree.root.fd), run_directory: &run_directory };
+    let secured = secure::secure(crew, comm, places)?;
+    let begun = begun(crew, comm, &tree, (filter, secured), run_directory);
     let begun = agree(comm, roster, begun.as_ref().map(|_| ()).map_err(Clone::clone)).and(begun)?;
     Ok((tree, begun))
 }
@@ -74,14 +77,15 @@ fn begun(
     crew: &Crew<'_>,
     comm: &dyn Comm,
     tree: &TreeRoot,
-    filter: crate::tree::filter::Filter,
+    (filter, secured): (crate::tree::filter::Filter, Secured),
     run_directory: RunDirectory,
 ) -> Result<Begun, Error> {
     let (config, root) = (crew.config, &tree.root);
     let lost = |failure: Failure| Error::Fatal(format!("the tree was lost: errno {}", failure.errno));
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
-    let trees = Trees { source, target, source_key: root.key(), target_key: root.key() };
+    let Secured { source_path, belts, told } = secured;
+    let trees = Trees { source, target, source_key: root.key(), target_key: root.key(), source_path, belts };
     let mut policy = config.policy.clone();
     policy.target = probe::assumed_of(root.view.fs_type);
     let context = Arc::new(Context {
@@ -114,7 +118,7 @@ fn begun(
         parked: Parked::NEVER,
     };
     let fs_types = (root.view.fs_type, root.view.fs_type);
-    Ok(Begun { context, root: root_item, listed: None, run_directory, held: None, fs_types })
+    Ok(Begun { context, root: root_item, listed: None, run_directory, held: None, fs_types, told })
 }
 
 fn remove(
@@ -163,7 +167,8 @@ fn conclude(
     let flushed = agree(comm, &crew.roster, finish::flush(crew, &begun.context));
     let error = error.or(flushed.err());
     let judged = Some(Judged { seen: planned + 1, ..Judged::default() });
-    let recorder = Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types };
+    let recorder =
+        Recorder { crew, run_directory: begun.run_directory.clone(), fs_types: begun.fs_types, told: begun.told };
     let found = Found { counters, faults, ended, error, judged, written_to: Vec::new() };
     finish::list_and_sum_up(comm, &recorder, found, begun.context.itemizes, clock)
 }

@@ -19,6 +19,7 @@ pub mod parked;
 pub mod path;
 pub mod pattern;
 pub mod project;
+pub mod reach;
 pub mod remark;
 pub mod removal;
 pub mod sample;

@@ -40,6 +40,10 @@ pub enum Blow {
     FailBeside(Errno),
     /// It moves half of the bytes.
     Short,
+    /// It opens for writing too.
+    OpenToWrite,
+    /// It opens what has that name in the working directory.
+    OpenElsewhere,
 }
 
 impl Blow {
@@ -238,6 +242,10 @@ impl Tracer {
                 }
                 self.returns.insert(pid, Return::Give(-(errno as i32)));
             }
+            Blow::OpenToWrite if call.number == libc::SYS_openat => registers.rdx |= libc::O_RDWR as u64,
+            Blow::OpenElsewhere if call.number == libc::SYS_openat => registers.rdi = libc::AT_FDCWD as u32 as u64,
+            // Another call than in the run that was counted.
+            Blow::OpenToWrite | Blow::OpenElsewhere => (),
             Blow::Short => match call.number {
                 libc::SYS_copy_file_range => registers.r8 = registers.r8.div_ceil(2),
                 libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_read | libc::SYS_pread64 => {

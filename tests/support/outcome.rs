@@ -170,6 +170,13 @@ impl Outcome {
         });
     }
 
+    /// The books without what may differ from run to run: times, steals, who did what.
+    pub fn books(&self) -> Value {
+        let summary = self.summary();
+        let parts = ["entries", "skipped", "bytes", "unset", "faults", "exit_code"];
+        parts.into_iter().map(|part| (part.to_owned(), summary[part].clone())).collect()
+    }
+
     /// The faults of this path (bytes, relative to the roots).
     pub fn faults_of(&self, path: impl AsRef<[u8]>) -> Vec<&Value> {
         let path = path.as_ref();
