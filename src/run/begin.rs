@@ -218,12 +218,18 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         }
     };
 
-    if let (Some(doubt), true, false) = (doubt, comm.rank() == Rank::ROOT, config.quiet) {
-        say_doubt(doubt);
+    if comm.rank() == Rank::ROOT && !config.quiet {
+        doubt.into_iter().for_each(say_doubt);
+        if abilities.folds_case {
+            crate::report::say(FOLDS_CASE);
+        }
     }
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
     Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, doubt, run_directory, held })
 }
+
+const FOLDS_CASE: &str = "DST takes names that differ only in upper and lower case for one: of such names one is copied, \
+                          the others are faults";
 
 /// Why a run reads more than the next one will.
 fn say_doubt(doubt: Doubt) {
