@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
+use super::mounts::Mounts;
 use super::{Fd, attributes, list, names, open, operator, private};
 use crate::fault::{Error, Failure, Side};
 use crate::tree::path::escaped;
@@ -23,6 +24,8 @@ pub struct Trees {
     pub source_key: (u64, u64),
     /// Device and inode of the target root.
     pub target_key: (u64, u64),
+    /// What is mounted in the one and in the other.
+    pub mounts: [Mounts; 2],
 }
 
 /// What a rank sees of a root. Device numbers are left out: they differ between nodes.
@@ -116,7 +119,7 @@ fn view(fd: &Fd, attributes: &Attributes, by_names: bool) -> Result<View, Failur
     Ok(View { fs_type: fs_type(fd)?, identity, names_hash })
 }
 
-fn fs_type(fd: &Fd) -> Result<u64, Failure> {
+pub(super) fn fs_type(fd: &Fd) -> Result<u64, Failure> {
     let stat = fstatfs(fd.as_fd()).map_err(|errno| fd.failure("fstatfs", errno))?;
     #[allow(clippy::cast_sign_loss)] // A magic number, kept in a signed type by libc.
     Ok(stat.filesystem_type().0 as u64 & 0xffff_ffff)

@@ -81,7 +81,7 @@ fn begun(
     let lost = |failure: Failure| Error::Fatal(format!("the tree was lost: errno {}", failure.errno));
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
-    let trees = Trees { source, target, source_key: root.key(), target_key: root.key() };
+    let trees = Trees { source, target, source_key: root.key(), target_key: root.key(), mounts: Default::default() };
     let mut policy = config.policy.clone();
     policy.target = probe::assumed_of(root.view.fs_type);
     let context = Arc::new(Context {
