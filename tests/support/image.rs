@@ -25,14 +25,42 @@ impl Image {
         Image::new(&["mkfs.ext4", "-q"], 64)
     }
 
+    /// An ext4 of so many MiB with so many inodes, that goes read-only at an error.
+    pub fn small_ext4(mebibytes: u64, inodes: u32) -> Image {
+        let inodes = inodes.to_string();
+        Image::new(&["mkfs.ext4", "-q", "-m", "0", "-e", "remount-ro", "-N", &inodes], mebibytes)
+    }
+
+    /// An ext4 that takes no ACLs.
+    pub fn ext4_without_acls() -> Image {
+        Image::mounted(&["mkfs.ext4", "-q"], 64, "loop,noacl")
+    }
+
+    /// The device that it is mounted from.
+    pub fn device(&self) -> String {
+        needs::run_ok(Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(self.path())).trim().to_string()
+    }
+
+    /// Unmounts it, repairs what an error left, and mounts it again.
+    pub fn mount_again(&self) {
+        needs::run_ok(Command::new("umount").arg(self.path()));
+        // 1: errors were corrected (e2fsck(8)).
+        let _ = Command::new("e2fsck").args(["-f", "-y"]).arg(self.file()).output();
+        needs::run_ok(Command::new("mount").args(["-o", "loop"]).arg(self.file()).arg(self.path()));
+    }
+
     fn new(make: &[&str], mebibytes: u64) -> Image {
+        Image::mounted(make, mebibytes, "loop")
+    }
+
+    fn mounted(make: &[&str], mebibytes: u64, options: &str) -> Image {
         let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
         let image = Image { top };
         let (file, mountpoint) = (image.file(), image.path());
         std::fs::File::create(&file).unwrap().set_len(mebibytes << 20).unwrap();
         needs::run_ok(Command::new(make[0]).args(&make[1..]).arg(&file));
         std::fs::create_dir(&mountpoint).unwrap();
-        needs::run_ok(Command::new("mount").args(["-o", "loop"]).arg(&file).arg(&mountpoint));
+        needs::run_ok(Command::new("mount").args(["-o", options]).arg(&file).arg(&mountpoint));
         image
     }
 
