@@ -31,9 +31,13 @@ impl Image {
         Image::new(&["mkfs.ext4", "-q", "-m", "0", "-e", "remount-ro", "-N", &inodes], mebibytes)
     }
 
-    /// An ext4 that takes no ACLs.
-    pub fn ext4_without_acls() -> Image {
-        Image::mounted(&["mkfs.ext4", "-q"], 64, "loop,noacl")
+    /// A file system in memory that has neither extended attributes nor ACLs.
+    pub fn ramfs() -> Image {
+        let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
+        let image = Image { top };
+        std::fs::create_dir(image.path()).unwrap();
+        needs::run_ok(Command::new("mount").args(["-t", "ramfs", "none"]).arg(image.path()));
+        image
     }
 
     /// The device that it is mounted from.
@@ -50,17 +54,13 @@ impl Image {
     }
 
     fn new(make: &[&str], mebibytes: u64) -> Image {
-        Image::mounted(make, mebibytes, "loop")
-    }
-
-    fn mounted(make: &[&str], mebibytes: u64, options: &str) -> Image {
         let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
         let image = Image { top };
         let (file, mountpoint) = (image.file(), image.path());
         std::fs::File::create(&file).unwrap().set_len(mebibytes << 20).unwrap();
         needs::run_ok(Command::new(make[0]).args(&make[1..]).arg(&file));
         std::fs::create_dir(&mountpoint).unwrap();
-        needs::run_ok(Command::new("mount").args(["-o", options]).arg(&file).arg(&mountpoint));
+        needs::run_ok(Command::new("mount").args(["-o", "loop"]).arg(&file).arg(&mountpoint));
         image
     }
 
