@@ -80,6 +80,25 @@ fn what_a_guard_refuses_stays_and_the_copy_is_done() {
 }
 
 #[test]
+fn a_directory_in_the_way_of_one_of_the_names_of_an_inode_does_not_part_them() {
+    for ranks in [Ranks::One, Ranks::Mpirun(3)] {
+        let pair = pair();
+        for (name, other) in [("a", "z"), ("z2", "a2")] {
+            pair.source().file(name, "of both");
+            pair.source().hard_link(name, other);
+            pair.target().file(format!("{name}/file"), "x");
+        }
+        let sync = pair.sync().arg("--delete").ranks(ranks);
+        let dry = sync.clone().arg("--dry-run").run().exits(0);
+        let run = sync.run().exits(0);
+        pair.assert_mirrored();
+        assert_same_links(pair.source_path(), pair.target_path());
+        assert_eq!((run.count("file", "linked"), run.totals()), (2, dry.totals()));
+        second_run_changes_nothing(&pair, &sync, 0);
+    }
+}
+
+#[test]
 fn a_directory_in_the_way_that_is_held_stays_and_its_place_is_not_taken() {
     let pair = pair();
     pair.source().file("file", "content");

@@ -12,6 +12,7 @@ use crate::tree::decide::{Abilities, Times};
 use crate::tree::{Extras, Time, TimeLimits};
 
 const PROBE: &std::ffi::CStr = c"probe";
+const PROBE_IN_CAPITALS: &std::ffi::CStr = c"PROBE";
 
 /// What we are allowed without a target to try it on: for runs that write nothing.
 pub fn assumed() -> Abilities {
@@ -24,6 +25,7 @@ pub fn assumed() -> Abilities {
         overrides_permissions: uid == 0,
         extras: Extras::default(),
         forgets_xattrs: false,
+        folds_case: false,
     }
 }
 
@@ -52,12 +54,13 @@ pub fn measure(private: &Private) -> Result<Abilities, Failure> {
     let chown = may_chown(&file)?;
     let overrides_permissions = overrides_permissions(private, &file)?;
     let forgets_xattrs = xattr::is_forgotten(&file)?;
+    let folds_case = attributes::of_name(private.directory(), PROBE_IN_CAPITALS).is_ok();
     let projects = project::can_be_set(&file, || open::file_for_reading(private.directory(), PROBE))?;
     drop(file);
     names::remove(private.directory(), PROBE)?;
     let (uid, groups) = (geteuid().as_raw(), our_groups());
     let extras = Extras { layouts: has_layouts(private)?, projects };
-    Ok(Abilities { times, chown, uid, groups, overrides_permissions, extras, forgets_xattrs })
+    Ok(Abilities { times, chown, uid, groups, overrides_permissions, extras, forgets_xattrs, folds_case })
 }
 
 /// Whether a file that mknod made waits for a layout. A file system without mknod has none.

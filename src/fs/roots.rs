@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
 use super::cage::Cage;
+use super::mounts::Mounts;
 use super::{Fd, attributes, list, names, open, operator, private};
 use crate::fault::{Error, Failure, Side};
 use crate::tree::path::escaped;
@@ -26,6 +27,8 @@ pub struct Trees {
     pub target_key: (u64, u64),
     /// The absolute path of the source root, which a view of it does not tell.
     pub source_path: Vec<u8>,
+    /// What is mounted in the one and in the other.
+    pub mounts: [Mounts; 2],
     /// `--sandbox`: what holds us off the source and all else.
     pub belts: Belts,
 }
@@ -130,7 +133,7 @@ fn view(fd: &Fd, attributes: &Attributes, by_names: bool) -> Result<View, Failur
     Ok(View { fs_type: fs_type(fd)?, identity, names_hash })
 }
 
-fn fs_type(fd: &Fd) -> Result<u64, Failure> {
+pub(super) fn fs_type(fd: &Fd) -> Result<u64, Failure> {
     let stat = fstatfs(fd.as_fd()).map_err(|errno| fd.failure("fstatfs", errno))?;
     #[allow(clippy::cast_sign_loss)] // A magic number, kept in a signed type by libc.
     Ok(stat.filesystem_type().0 as u64 & 0xffff_ffff)

@@ -256,7 +256,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
     match (&file.task, fate) {
         (ChunkTask::Copy { temporary, outcome, over_directory, aspects }, ChunkFate::Right) => {
             work.aspects = *aspects;
-            let place = Place::given(temporary.clone(), *over_directory);
+            let place = Place::given(temporary.clone(), *over_directory, *outcome == Outcome::Created);
             return file::publish_chunked(&mut work, &entry, file, place, *outcome);
         }
         (&ChunkTask::Compare { known_links, may_tell }, ChunkFate::Right | ChunkFate::Differs) => {

@@ -108,7 +108,8 @@ pub fn listings(
         return Err(TooMany { rounds: u32::try_from(rounds).unwrap_or(u32::MAX) });
     }
     let mut joined = join.finish();
-    if broken.is_some_and(|(_, side)| side == Side::Target) {
+    // Where names are folded only a listing tells whose an entry is: there a name without one is taken for new.
+    if broken.is_some_and(|(_, side)| side == Side::Target) && !context.policy.target.folds_case {
         joined.source = with_unknown_twins(&joined.source);
     }
     effects.count(Number::Listed, joined.source.len() as u64);

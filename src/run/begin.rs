@@ -13,6 +13,7 @@ use super::crew::Crew;
 use super::holder::Holder;
 use super::lock::{Ending, Lock};
 use super::memory::Memory;
+use super::mounts;
 use super::resume::Resumed;
 use super::secure::{Places, Secured, Told};
 use super::{guard, look, secure, suspects};
@@ -20,6 +21,7 @@ use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::fault::{Error, Failure, Side};
+use crate::fs::mounts::Mounts;
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
@@ -71,6 +73,8 @@ pub struct Ready {
     pub target: Root,
     /// DST was made.
     pub made: bool,
+    /// What is mounted in SRC, and in DST.
+    pub mounts: [Mounts; 2],
     /// What of SRC is chosen.
     pub filter: Filter,
     /// `--files-from`.
@@ -108,7 +112,8 @@ impl Ready {
         };
         let (source_key, target_key) = (source.key(), target.key());
         let Secured { source_path, belts, told } = secured;
-        let trees = Trees { source: source.fd, target: target.fd, source_key, target_key, source_path, belts };
+        let (source, target, mounts) = (source.fd, target.fd, self.mounts);
+        let trees = Trees { source, target, source_key, target_key, source_path, mounts, belts };
         let mut policy = config.policy.clone();
         policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
         policy.target = self.abilities;
@@ -184,6 +189,7 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let filter = choose::filter(config, comm, roster)?;
     let source = open_source(config, comm, roster, &names)?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
+    let mounts = mounts::of_both(comm, roster, (&source, Some(&target)), &filter, None)?;
     guard::before_deleting(config, comm, roster, (&source, &target), &names)?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
@@ -226,12 +232,18 @@ fn to_write(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         }
     };
 
-    if let (Some(doubt), true, false) = (doubt, comm.rank() == Rank::ROOT, config.quiet) {
-        say_doubt(doubt);
+    if comm.rank() == Rank::ROOT && !config.quiet {
+        doubt.into_iter().for_each(say_doubt);
+        if abilities.folds_case {
+            crate::report::say(FOLDS_CASE);
+        }
     }
     let temporaries = Temporaries::new(attempt, comm.rank().0, dead);
-    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, doubt, run_directory, held })
+    Ok(Ready { source, target, made, mounts, filter, files_from, abilities, temporaries, doubt, run_directory, held })
 }
+
+const FOLDS_CASE: &str = "DST takes names that differ only in upper and lower case for one: of such names one is copied, \
+                          the others are faults";
 
 /// Why a run reads more than the next one will.
 fn say_doubt(doubt: Doubt) {
@@ -461,17 +473,27 @@ pub fn find_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(
 }
 
 /// Before anything is removed: every rank opens both roots once more by their names, and must find the same
-/// two directories as before. A root that was unmounted meanwhile shows another.
-pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>) -> Result<(), Error> {
-    let trees = &engine.context().trees;
-    let still = |side, path: &CStr, key: (u64, u64), name: &str| -> Result<(), Error> {
+/// two directories as before, with all that was mounted in them. A root that was unmounted meanwhile shows another.
+pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>, context: &Context) -> Result<(), Error> {
+    let (trees, config) = (&context.trees, crew.config);
+    let still = |side, path: &CStr, key: (u64, u64), name: &str| -> Result<Root, Error> {
         let root = Root::open_to_look(side, path)?;
-        if root.key() == key { Ok(()) } else { Err(Error::Refused(format!("{name} is another directory than it was"))) }
+        if root.key() == key {
+            Ok(root)
+        } else {
+            Err(Error::Refused(format!("{name} is another directory than it was")))
+        }
     };
-    let config = crew.config;
-    let mine = still(Side::Source, &config.source, trees.source_key, "SRC")
-        .and_then(|()| still(Side::Target, &config.target, trees.target_key, "DST"));
-    agree(engine.comm(), &crew.roster, mine).map(|_| ())
+    let opened = still(Side::Source, &config.source, trees.source_key, "SRC")
+        .and_then(|source| Ok((source, still(Side::Target, &config.target, trees.target_key, "DST")?)));
+    let (mine, roots) = match opened {
+        Ok(roots) => (Ok(()), Some(roots)),
+        Err(error) => (Err(error), None),
+    };
+    agree(engine.comm(), &crew.roster, mine)?;
+    let (source, target) = roots.ok_or_else(|| Error::Fatal("the roots were lost".to_owned()))?;
+    let both = (&source, Some(&target));
+    mounts::of_both(engine.comm(), &crew.roster, both, &context.filter, Some(&trees.mounts)).map(|_| ())
 }
 
 /// A number that nobody else has: from the system's generator.

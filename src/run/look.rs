@@ -9,6 +9,7 @@ use super::begin::{
 use super::choose;
 use super::crew::Crew;
 use super::guard;
+use super::mounts;
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::fault::{Error, Side};
@@ -33,6 +34,8 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         Ok(root)
     })?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
+    let there = (!made).then_some(&target);
+    let mounts = mounts::of_both(comm, roster, (&source, there), &filter, None)?;
     if !made {
         guard::before_deleting(config, comm, roster, (&source, &target), &names)?;
     }
@@ -53,7 +56,7 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
     let temporaries = Temporaries::new(Attempt(0), comm.rank().0, Vec::new());
     // Whether a run died is known for certain only to who takes the lock: what only looks believes.
     let (doubt, held) = (None, None);
-    Ok(Ready { source, target, made, filter, files_from, abilities, temporaries, doubt, run_directory, held })
+    Ok(Ready { source, target, made, mounts, filter, files_from, abilities, temporaries, doubt, run_directory, held })
 }
 
 /// Opens DST on every rank. Returns whether it is missing: a dry run does not make what the real run would.

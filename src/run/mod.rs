@@ -20,6 +20,7 @@ mod lists;
 mod lock;
 mod look;
 mod memory;
+mod mounts;
 mod mtimes;
 mod plan_file;
 mod prune;

@@ -108,7 +108,7 @@ pub fn pass(run: &mut Run<'_, '_>, guards: &Guards, seen: u64) -> Result<Ended, 
         return Ok(Ended::Quiet);
     }
     // After a copy it is no refusal before any change.
-    let proven = begin::prove_again(run.crew, run.engine);
+    let proven = begin::prove_again(run.crew, run.engine, &run.begun.context);
     let is_sync = matches!(run.crew.config.command, Command::Sync { .. });
     proven.map_err(|error| if is_sync { Error::Fatal(error.to_string()) } else { error })?;
     run.progress.enter("remove");

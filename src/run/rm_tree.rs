@@ -85,7 +85,8 @@ fn begun(
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
     let Secured { source_path, belts, told } = secured;
-    let trees = Trees { source, target, source_key: root.key(), target_key: root.key(), source_path, belts };
+    let (key, mounts) = (root.key(), Default::default());
+    let trees = Trees { source, target, source_key: key, target_key: key, source_path, mounts, belts };
     let mut policy = config.policy.clone();
     policy.target = probe::assumed_of(root.view.fs_type);
     let context = Arc::new(Context {

@@ -14,13 +14,13 @@ use crate::tree::{Identity, Time};
 pub enum Stage {
     /// Both trees are walked.
     Walk,
-    /// Inodes with several names have their turns, from 0.
+    /// Inodes with several names have their turns, from 0. Not where some name waits for `Again`.
     Links(u32),
     /// What only the target has is removed.
     Remove,
     /// Names are looked at once more whose place a directory had.
     Again,
-    /// Inodes with several names that were found then.
+    /// Inodes with several names have their turns then.
     LinksAgain(u32),
     /// Directories get their final metadata.
     Settle,

@@ -27,7 +27,10 @@ fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
         if run.crew.config.dry_run {
             share_gone(run.engine, run.crew)?;
         }
-        ended = link_pass(run, Stage::Links);
+        // What waits for a directory to be removed may be a further name of an inode: then all of these wait for it.
+        if any_rank(run.engine, run.engine.waits_again()) == 0 {
+            ended = link_pass(run, Stage::Links);
+        }
         run.clock.seconds.link = run.clock.lap();
     }
     if let (Ended::Quiet, Some(guards)) = (ended, &run.crew.config.guards) {
@@ -56,7 +59,7 @@ fn share_gone(engine: &mut Engine<'_>, crew: &Crew<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Names whose place a directory had that was removed.
+/// Names whose place a directory had that was removed, and the hard links that waited for them.
 fn again(run: &mut Run<'_, '_>) -> Ended {
     let ended = match run.enter(Stage::Again) {
         Entry::Skipped => Ended::Quiet,

@@ -118,6 +118,8 @@ pub struct Abilities {
     pub extras: Extras,
     /// It accepts extended attributes that it then does not have: they are read back.
     pub forgets_xattrs: bool,
+    /// Names that differ only in upper and lower case are one.
+    pub folds_case: bool,
 }
 
 impl Abilities {
@@ -130,6 +132,7 @@ impl Abilities {
         overrides_permissions: false,
         extras: Extras::NONE,
         forgets_xattrs: false,
+        folds_case: false,
     };
 }
 
@@ -435,6 +438,7 @@ mod tests {
                 overrides_permissions: chown,
                 extras: Extras::default(),
                 forgets_xattrs: false,
+                folds_case: false,
             },
             ..Policy::EVERYTHING
         }

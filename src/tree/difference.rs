@@ -285,6 +285,7 @@ mod tests {
             overrides_permissions: chown,
             extras: Extras::default(),
             forgets_xattrs: false,
+            folds_case: false,
         };
         Policy {
             owner: true,

@@ -25,6 +25,34 @@ impl Image {
         Image::new(&["mkfs.ext4", "-q"], 64)
     }
 
+    /// An ext4 of so many MiB with so many inodes, that goes read-only at an error.
+    pub fn small_ext4(mebibytes: u64, inodes: u32) -> Image {
+        let inodes = inodes.to_string();
+        Image::new(&["mkfs.ext4", "-q", "-m", "0", "-e", "remount-ro", "-N", &inodes], mebibytes)
+    }
+
+    /// A file system in memory that has neither extended attributes nor ACLs.
+    pub fn ramfs() -> Image {
+        let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
+        let image = Image { top };
+        std::fs::create_dir(image.path()).unwrap();
+        needs::run_ok(Command::new("mount").args(["-t", "ramfs", "none"]).arg(image.path()));
+        image
+    }
+
+    /// The device that it is mounted from.
+    pub fn device(&self) -> String {
+        needs::run_ok(Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(self.path())).trim().to_string()
+    }
+
+    /// Unmounts it, repairs what an error left, and mounts it again.
+    pub fn mount_again(&self) {
+        needs::run_ok(Command::new("umount").arg(self.path()));
+        // 1: errors were corrected (e2fsck(8)).
+        let _ = Command::new("e2fsck").args(["-f", "-y"]).arg(self.file()).output();
+        needs::run_ok(Command::new("mount").args(["-o", "loop"]).arg(self.file()).arg(self.path()));
+    }
+
     fn new(make: &[&str], mebibytes: u64) -> Image {
         let top = tempfile::TempDir::with_prefix_in("pmirror-image-", needs::test_dir()).unwrap().keep();
         let image = Image { top };

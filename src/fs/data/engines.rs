@@ -38,6 +38,11 @@ impl Engine {
 /// So many refusals that concern one file only, with no success between, are one of the pair.
 const REFUSALS_MAX: u32 = 16;
 
+/// Of a call on both files: only the one that is written to can answer so. What else it answers may be of either.
+pub(super) fn is_of_target(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EROFS)
+}
+
 /// What one pair of file systems can do.
 #[derive(Debug)]
 pub(super) struct Pair {

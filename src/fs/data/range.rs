@@ -4,10 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::calls::{self, seek_data, seek_hole, set_size};
-use super::engines::{Engine, Pair};
+use super::engines::{Engine, Pair, is_of_target};
 use super::extents::{Extents, Step};
 use super::stream::{Stream, Zeros};
 use super::{Copied, Copying, Ends, trust};
@@ -96,7 +94,9 @@ impl Hands<'_> {
                 Ok(true)
             }
             Err(errno) if self.pair.refused(Engine::Reflink, errno) => Ok(false),
-            Err(errno) => Err(ends.target.failure("ioctl", errno)),
+            Err(errno) if is_of_target(errno) => Err(ends.target.failure("ioctl", errno)),
+            // Reading and writing will tell which side it is, if it happens again.
+            Err(_) => Ok(false),
         }
     }
 
@@ -141,9 +141,9 @@ impl Hands<'_> {
                     left.start += put;
                 }
                 Err(errno) if self.pair.refused(Engine::CopyFileRange, errno) => {}
+                Err(errno) if is_of_target(errno) => return Err(ends.target.failure("copy_file_range", errno)),
                 // Reading and writing will tell which side it is, if it happens again.
-                Err(Errno::EIO) => break,
-                Err(errno) => return Err(ends.target.failure("copy_file_range", errno)),
+                Err(_) => break,
             }
         }
         if left.is_empty() { Ok(()) } else { self.stream.copy(left, Zeros::Written) }

@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::changes::{self, Subject};
+use super::mirror::alias::{self, Twin};
 use super::mirror::entry::{self, Entry};
 use super::mirror::file;
 use super::mirror::place::{Place, put_in_place};
@@ -190,6 +191,9 @@ fn both_sides(context: &Context, pair: &Pair<'_>, name: &CStr, path: TreePath) -
         return Ok(None);
     };
     let target = if pair.has_target { found(attributes::of_name(&pair.target, name))? } else { None };
+    if target.is_some() && alias::is_another(context, pair, name, Twin::Perhaps)? {
+        return Err(Failure { side: Side::Target, operation: "statx", errno: Errno::EEXIST as i32 });
+    }
     let target = target.map(|target| context.without_gone(target));
     // In a dry run a directory in the way is still there after its removal.
     let is_removed = context.dry_run && context.planning.is_some() && !context.is_held(&path);

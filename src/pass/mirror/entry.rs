@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::Work;
+use super::alias::{self, Twin};
 use super::file;
 use super::place::Place;
 use super::{content, node, repair};
@@ -34,18 +35,22 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
         work.effects.see(kind);
         return aside::fail(work.pair.path(name), kind, work.effects);
     }
-    // What was listed before a checkpoint may have been made since.
-    let listed = Listed { on_target: listed.on_target || work.context.resumed, ..listed };
+    let twin = match listed.on_target {
+        true => Twin::Listed,
+        // What was listed before a checkpoint may have been made since.
+        false if work.context.resumed => Twin::Perhaps,
+        false => Twin::Missing,
+    };
     // A new regular file is opened at once and looked at through its descriptor. Not so where age or
     // size may leave it out: what is left out is not opened. Nor is anything in a dry run.
     let opens_at_once = !work.context.filter.looks_at_attributes() && !work.context.dry_run;
-    if listed.kind == Some(Kind::File) && !listed.on_target && opens_at_once {
+    if listed.kind == Some(Kind::File) && twin == Twin::Missing && opens_at_once {
         work.effects.see(Kind::File);
         let entry = Entry { name, kind: Kind::File };
         if file::create(work, &entry).is_done() {
             return;
         }
-        return look_and_act(work, &entry, None, true);
+        return look_and_act(work, &entry, None, Twin::Met);
     }
     let source = attributes::of_name(&work.pair.source, name);
     let seen = source.as_ref().map_or(Kind::Unknown, |source| source.kind);
@@ -54,16 +59,11 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     if listed.kind.is_none() && source.is_ok() && chosen::leaves_out(work.context, &work.pair.item.path, name, seen) {
         return work.effects.skip(entry.kind, Skip::Excluded);
     }
-    look_and_act(work, &entry, Some(source), listed.on_target);
+    look_and_act(work, &entry, Some(source), twin);
 }
 
 /// Looks at what has not been looked at, and acts.
-pub fn look_and_act(
-    work: &mut Work<'_>,
-    entry: &Entry<'_>,
-    source: Option<Result<Attributes, Failure>>,
-    on_target: bool,
-) {
+pub fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Result<Attributes, Failure>>, twin: Twin) {
     let source = source.unwrap_or_else(|| attributes::of_name(&work.pair.source, entry.name));
     let source = match source {
         Ok(source) => source,
@@ -72,7 +72,14 @@ pub fn look_and_act(
     if let Some(skip) = work.context.filter.of_attributes(&source) {
         return work.effects.skip(entry.kind, skip);
     }
-    let target = target_of(work.pair, entry.name, on_target);
+    let target = target_of(work.pair, entry.name, twin != Twin::Missing);
+    if let Ok(Some(_)) = target {
+        match alias::is_another(work.context, work.pair, entry.name, twin) {
+            Ok(false) => {}
+            Ok(true) => return alias::fail(work, entry, "statx"),
+            Err(failure) => return failed(work, entry, failure),
+        }
+    }
     if work.may_plan && target.as_ref().is_ok_and(|target| is_in_the_way(work, entry, &source, target.as_ref())) {
         return postpone(work, entry);
     }
@@ -95,8 +102,10 @@ pub fn look_and_act(
             return tell_owner(work, entry, &source);
         }
     }
-    if let Err(failure) = act(work, entry, &source, target.as_ref()) {
-        failed(work, entry, failure);
+    match act(work, entry, &source, target.as_ref()) {
+        Err(failure) if alias::refused(work.pair, entry.name, failure) => alias::fail(work, entry, failure.operation),
+        Err(failure) => failed(work, entry, failure),
+        Ok(()) => {}
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::Work;
+use super::alias;
 use super::entry::{Entry, conflict, failed};
 use super::place::{Place, put_in_place};
 use crate::counters::Number;
@@ -385,6 +386,9 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
             }
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
+        Err((kind, name, failure)) if alias::refused(work.pair, &name, failure) => {
+            alias::fail(work, &Entry { name: &name, kind }, failure.operation);
+        }
         Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use super::alias::Twin;
 use super::entry::{self, Entry};
 use super::file;
 use super::{Work, note, outcome_of, report, sweep};
@@ -151,7 +152,8 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
     let on_target = !work.pair.item.made || work.pair.item.parked.is_retry() || work.context.resumed;
-    entry::look_and_act(work, &entry, Some(Ok(source)), on_target);
+    let twin = if on_target { Twin::Perhaps } else { Twin::Missing };
+    entry::look_and_act(work, &entry, Some(Ok(source)), twin);
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
     }

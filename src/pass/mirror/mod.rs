@@ -1,5 +1,6 @@
 //! Walk both trees side by side, decide, copy: one directory, or a part of a large one.
 
+pub(super) mod alias;
 mod content;
 pub(super) mod entry;
 pub(super) mod file;
@@ -11,6 +12,7 @@ pub(super) mod sweep;
 
 use std::time::Instant;
 
+use self::alias::Twin;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
@@ -92,7 +94,8 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
                 work.may_plan = false;
                 // In a dry run the directory is still there.
                 let is_removed = context.dry_run && !context.is_held(&item.path.join(name));
-                entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, !is_removed);
+                let twin = if is_removed { Twin::Missing } else { Twin::Listed };
+                entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, twin);
                 file::finish_group(&mut work);
                 let chunks = work.chunks;
                 effects.items.extend(chunks);

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
+use super::alias;
 use crate::fault::Failure;
 use crate::fs::names;
 use crate::pass::pair::Pair;
@@ -16,6 +17,9 @@ pub struct Place {
     temporary: Option<CString>,
     /// An empty directory has the final name.
     pub over_directory: bool,
+    /// Nothing is to be replaced: what has the name all the same must not have another one. Not looked for where
+    /// that would cost each small file a call, and the target does not fold names.
+    is_new: bool,
 }
 
 impl Place {
@@ -25,22 +29,23 @@ impl Place {
     pub fn new(context: &Context, source: &Attributes) -> Self {
         let is_large = source.kind == Kind::File && chunk::is_large(context, source.size);
         let temporary = (is_large || !context.policy.times_are_the_record()).then(|| context.temporaries.next());
-        Self { temporary, over_directory: false }
+        let is_new = is_large || context.policy.target.folds_case;
+        Self { temporary, over_directory: false, is_new }
     }
 
     /// A name that is taken: under a temporary name first.
     pub fn over(context: &Context) -> Self {
-        Self { temporary: Some(context.temporaries.next()), over_directory: false }
+        Self { temporary: Some(context.temporaries.next()), over_directory: false, is_new: false }
     }
 
-    /// A temporary name that was given before.
-    pub fn given(temporary: CString, over_directory: bool) -> Self {
-        Self { temporary: Some(temporary), over_directory }
+    /// A temporary name that was given before, to what is new or not.
+    pub fn given(temporary: CString, over_directory: bool, is_new: bool) -> Self {
+        Self { temporary: Some(temporary), over_directory, is_new }
     }
 
     /// A name that an empty directory has.
     pub fn over_directory(context: &Context) -> Self {
-        Self { temporary: Some(context.temporaries.next()), over_directory: true }
+        Self { temporary: Some(context.temporaries.next()), over_directory: true, is_new: false }
     }
 
     /// Whether it is made under a temporary name.
@@ -60,6 +65,9 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
     let Some(temporary) = &place.temporary else {
         return Ok(true);
     };
+    if place.is_new && alias::has_taken(pair, name)? {
+        return Err(pair.target.failure("renameat", Errno::EEXIST));
+    }
     if place.over_directory
         && let Err(failure) = names::remove_directory(&pair.target, name)
     {
