@@ -362,3 +362,22 @@ fn thousands_of_faults_are_summed_up_and_listed_in_a_file() {
     let lines = [&run.stdout, &run.stderr].map(|text| text.iter().filter(|byte| **byte == b'\n').count());
     assert!(lines[0] + lines[1] < 40, "{lines:?}");
 }
+
+#[test]
+fn threads_that_can_not_be_started_end_the_run_in_order() {
+    for thread in 1..=5 {
+        let pair = Pair::new();
+        pair.source().file("file", "content");
+        let inject = format!("inject=clone,clone3:error=EAGAIN:when={thread}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        let run = pair.sync().wrapped_by(&strace).run_unchecked();
+        run.assert_books_balance();
+        run.context(|| assert!([0, 11].contains(&run.code), "thread {thread}: exit code {}", run.code));
+        // Progress can do without a thread of its own.
+        if run.code == 11 {
+            run.says("can not be started").says("ulimit -u");
+        }
+        pair.sync().run_unchecked().exits(0);
+        pair.assert_mirrored();
+    }
+}
