@@ -381,3 +381,25 @@ fn threads_that_can_not_be_started_end_the_run_in_order() {
         pair.assert_mirrored();
     }
 }
+
+/// listxattr(2) gives 64 KiB of names at most, tmpfs holds more; a value may have 64 KiB.
+#[test]
+fn more_names_of_attributes_than_the_kernel_tells_fail_their_file_alone() {
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a tmpfs at /dev/shm");
+    let (pair, tree) = (Pair::below(memory.path()), Tree::at(memory.path()));
+    let many = tree.file("many", "content");
+    for index in 0..300 {
+        many.xattr(format!("trusted.{index:0>240}"), "v");
+    }
+    tree.file("large", "content").xattr("trusted.large", vec![7; 65_536]);
+    for name in ["many", "large"] {
+        std::fs::rename(memory.path().join(name), pair.source_path().join(name)).unwrap();
+    }
+    let run = pair.sync().run_unchecked().exits(23);
+    run.assert_books_balance();
+    run.counts("file", &[("created", 1), ("failed", 1)]);
+    run.has_fault("many", "source", Errno::E2BIG);
+    let mut copy = vec![0; 70_000];
+    let path = pair.target_path().join("large");
+    assert_eq!(rustix::fs::getxattr(path, "trusted.large", &mut copy[..]), Ok(65_536));
+}
