@@ -75,7 +75,10 @@ fn start(asked: Asked, environment: &Environment) -> ExitCode {
             ExitCode::from(1)
         }
         Launch::Alone(warning) => {
-            let stop_sign = signals::watch();
+            let stop_sign = match signals::watch() {
+                Ok(stop_sign) => stop_sign,
+                Err(error) => return fail(&error),
+            };
             if let Some(warning) = warning {
                 say(&warning);
             }
@@ -98,7 +101,10 @@ fn mpi_library() -> String {
 #[cfg(feature = "mpi")]
 fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
     // Before MPI starts its threads.
-    let stop_sign = signals::watch();
+    let stop_sign = match signals::watch() {
+        Ok(stop_sign) => stop_sign,
+        Err(error) => return fail(&error),
+    };
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
         return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
     };

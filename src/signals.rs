@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::engine::StopSign;
+use crate::engine::{StopSign, no_thread};
+use crate::fault::Error;
 use crate::fs;
 use crate::report;
 use crate::sched::Stop;
@@ -35,15 +36,15 @@ const IGNORED: [Signal; 3] = [Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ];
 
 /// From now on signals end the run in order. They are blocked in all threads but one, which waits for them, so
 /// no system call of a worker is interrupted. Call it before other threads begin: they inherit what is blocked.
-pub fn watch() -> StopSign {
+pub fn watch() -> Result<StopSign, Error> {
     let sign = StopSign::default();
     let heard: SigSet = HEARD.into_iter().collect();
     let blocked: SigSet = HEARD.into_iter().chain(IGNORED).collect();
     if blocked.thread_block().is_err() {
-        return sign;
+        return Ok(sign);
     }
     let shown = sign.clone();
-    std::thread::spawn(move || {
+    let listen = move || {
         let (began, mut ear) = (Instant::now(), Ear::default());
         while let Ok(signal) = heard.wait() {
             match ear.hear(began.elapsed(), signal) {
@@ -51,8 +52,10 @@ pub fn watch() -> StopSign {
                 Answer::Leave => leave(signal),
             }
         }
-    });
-    sign
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(listen).map_err(|error| no_thread("the thread that hears signals", &error))?;
+    Ok(sign)
 }
 
 /// Whoever asked has waited, and something hangs: nothing is put in order.

@@ -166,32 +166,49 @@ fn no_error_but_enoent_proves_that_the_source_lacks_a_name() {
     }
 }
 
-#[test]
-fn a_name_that_comes_back_on_the_source_before_its_turn_stays() {
-    let pair = equal();
+/// Removes these files; at the first removal something is done to the source.
+fn while_removing(pair: &Pair, paths: &[String], meanwhile: impl FnOnce()) -> Outcome {
     let target = FaultFs::mount(pair.target_path());
-    for n in 0..6 {
-        pair.target().file(format!("both/1/back {n}"), "old");
-    }
+    paths.iter().for_each(|path| drop(pair.target().file(path, "old")));
     target.rule(Rule::on("unlink").named("back*").first(1).hang());
     target.start_log();
     let rm = Pmirror::new().rm(pair.source_path(), target.path()).state_dir(pair.state_path());
     let rm = rm.args(&["--threads", "1"]);
-    let run = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let run = scope.spawn(|| rm.run_unchecked());
         let started = Instant::now();
         let is_there = || target.take_log().iter().any(|line| line.contains("unlink") && line.contains("back"));
         while !is_there() && started.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(10));
         }
-        for n in 0..6 {
-            pair.source().file(format!("both/1/back {n}"), "new");
-        }
+        meanwhile();
         target.clear();
         run.join().unwrap()
-    });
+    })
+}
+
+#[test]
+fn a_name_that_comes_back_on_the_source_before_its_turn_stays() {
+    let pair = equal();
+    let paths: Vec<String> = (0..6).map(|n| format!("both/1/back {n}")).collect();
+    let run = while_removing(&pair, &paths, || paths.iter().for_each(|path| drop(pair.source().file(path, "new"))));
     let run = run.exits(24);
     assert_eq!((run.removals("removed"), run.kept("on_source")), (1, 5));
+}
+
+/// What has the path now is not what was listed, so that it lacks a name proves nothing.
+#[test]
+fn a_source_directory_that_was_replaced_by_another_proves_nothing() {
+    let pair = equal();
+    let paths: Vec<String> = (0..5).map(|n| format!("both/{n}/back")).collect();
+    let run = while_removing(&pair, &paths, || {
+        std::fs::rename(pair.source_path().join("both"), pair.source_path().join("moved")).unwrap();
+        (0..5).for_each(|n| drop(pair.source().dir(format!("both/{n}"))));
+    });
+    run.assert_books_balance();
+    let run = run.exits(25);
+    let left = paths.iter().filter(|path| pair.target_path().join(path).exists()).count();
+    assert_eq!((run.removals("removed"), run.kept("unproven"), left), (1, 4, 4));
 }
 
 #[test]

@@ -362,3 +362,44 @@ fn thousands_of_faults_are_summed_up_and_listed_in_a_file() {
     let lines = [&run.stdout, &run.stderr].map(|text| text.iter().filter(|byte| **byte == b'\n').count());
     assert!(lines[0] + lines[1] < 40, "{lines:?}");
 }
+
+#[test]
+fn threads_that_can_not_be_started_end_the_run_in_order() {
+    for thread in 1..=5 {
+        let pair = Pair::new();
+        pair.source().file("file", "content");
+        let inject = format!("inject=clone,clone3:error=EAGAIN:when={thread}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        let run = pair.sync().wrapped_by(&strace).run_unchecked();
+        run.assert_books_balance();
+        run.context(|| assert!([0, 11].contains(&run.code), "thread {thread}: exit code {}", run.code));
+        // Progress can do without a thread of its own.
+        if run.code == 11 {
+            run.says("can not be started").says("ulimit -u");
+        }
+        pair.sync().run_unchecked().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+/// listxattr(2) gives 64 KiB of names at most, tmpfs holds more; a value may have 64 KiB.
+#[test]
+fn more_names_of_attributes_than_the_kernel_tells_fail_their_file_alone() {
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a tmpfs at /dev/shm");
+    let (pair, tree) = (Pair::below(memory.path()), Tree::at(memory.path()));
+    let many = tree.file("many", "content");
+    for index in 0..300 {
+        many.xattr(format!("trusted.{index:0>240}"), "v");
+    }
+    tree.file("large", "content").xattr("trusted.large", vec![7; 65_536]);
+    for name in ["many", "large"] {
+        std::fs::rename(memory.path().join(name), pair.source_path().join(name)).unwrap();
+    }
+    let run = pair.sync().run_unchecked().exits(23);
+    run.assert_books_balance();
+    run.counts("file", &[("created", 1), ("failed", 1)]);
+    run.has_fault("many", "source", Errno::E2BIG);
+    let mut copy = vec![0; 70_000];
+    let path = pair.target_path().join("large");
+    assert_eq!(rustix::fs::getxattr(path, "trusted.large", &mut copy[..]), Ok(65_536));
+}

@@ -466,3 +466,22 @@ fn files_of_two_mounts_with_equal_numbers_are_not_one_file() {
         }
     }
 }
+
+#[test]
+fn names_that_the_target_can_not_link_are_copies_and_cmp_names_them() {
+    let pair = Pair::new();
+    group(&pair.source(), &["a", "d/b"], "content");
+    pair.source().file("single", "content").mtime(1_000, 1);
+    let target = FaultFs::mount_with(pair.target_path(), &["--no-links"]);
+    let sync = Pmirror::new().sync(pair.source_path(), target.path()).state_dir(pair.state_path());
+    let run = sync.run().exits(0);
+    run.counts("file", &[("created", 3)]);
+    assert_eq!(run.number("/links/split"), 1);
+    assert!(
+        String::from_utf8_lossy(&run.stdout).contains("1 source inode became several on DST: pmirror cmp names them")
+    );
+    sync.run().exits(0).counts("file", &[("same", 3)]);
+    let cmp = Pmirror::new().cmp(pair.source_path(), target.path()).state_dir(pair.state_path());
+    let named = cmp.arg("-i").run().exits(26);
+    assert_eq!(String::from_utf8_lossy(&named.stdout), "hf          d/b => a\n");
+}

@@ -288,3 +288,16 @@ fn files_of_others_in_a_directory_that_is_open_to_all_are_replaced() {
     pair.sync().run().exits(0);
     pair.assert_mirrored();
 }
+
+/// XFS holds link texts of 1,023 bytes, ext4 of 4,095.
+#[test]
+fn a_link_text_too_long_for_the_target_fails_alone() {
+    let (image, pair) = (Image::xfs(), Pair::new());
+    pair.source().symlink("long", vec![b'x'; 4_000]);
+    pair.source().symlink("short", vec![b'x'; 1_000]);
+    let target = image.directory("target");
+    let run = Pmirror::new().sync(pair.source_path(), &target).state_dir(pair.state_path()).run().exits(23);
+    run.counts("symlink", &[("created", 1), ("failed", 1)]);
+    run.has_fault("long", "target", nix::errno::Errno::ENAMETOOLONG);
+    assert_eq!(std::fs::read_link(target.join("short")).unwrap().as_os_str().len(), 1_000);
+}

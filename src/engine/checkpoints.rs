@@ -79,12 +79,12 @@ impl Checkpoints {
         run: &RunDirectory,
         (rank, ranks): (Rank, u32),
         shared: &std::sync::Arc<Shared>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let Checkpointing { archive, every, attempt, listed, seconds, last, headway, flushes, durable } = setup;
         let (number, story) = (archive.number, Vec::new());
         let manifest = Manifest { number, cut: last, ranks, attempt, listed, seconds, headway, story };
         let desk = ScribeDesk { archive: archive.clone(), rank, flushes, durable };
-        Self {
+        Ok(Self {
             archive,
             run: run.clone(),
             rank,
@@ -93,14 +93,14 @@ impl Checkpoints {
             manifest,
             heard: headway,
             started: Instant::now(),
-            scribe: Scribe::start(desk, std::sync::Arc::clone(shared)),
+            scribe: Scribe::start(desk, std::sync::Arc::clone(shared))?,
             next: every.unwrap_or_default(),
             begun: None,
             patience: 1,
             writing: None,
             is_sealed: false,
             story: Vec::new(),
-        }
+        })
     }
 
     /// Where they are kept.

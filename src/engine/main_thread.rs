@@ -132,7 +132,10 @@ impl<'c> Engine<'c> {
         };
         let now = Instant::now();
         shared.lock().scheduler.continue_cuts(setup.checkpoints.last);
-        let checkpoints = Checkpoints::new(setup.checkpoints, &setup.run_directory, (me, ranks), &shared);
+        let checkpoints = match Checkpoints::new(setup.checkpoints, &setup.run_directory, (me, ranks), &shared) {
+            Ok(checkpoints) => checkpoints,
+            Err(error) => return Err((error, comm)),
+        };
         Ok(Self {
             comm,
             shared,

@@ -30,3 +30,4 @@ pub use fault_log::FaultGroup;
 pub use lists::{Author, Extent, List, Lists};
 pub use main_thread::{Ended, Engine, Finished, Setup};
 pub use stop_sign::StopSign;
+pub use workers::no_thread;

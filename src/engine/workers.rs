@@ -20,12 +20,19 @@ pub fn start(shared: &Arc<Shared>, numbers: Range<usize>) -> Result<ThreadPool, 
         .num_threads(workers)
         .thread_name(move |index| format!("worker-{}", first + index))
         .build()
-        .map_err(|error| Error::Fatal(format!("{workers} worker threads can not be started: {error}")))?;
+        .map_err(|error| no_thread(&format!("{workers} worker threads"), &error))?;
     for index in numbers {
         let shared = Arc::clone(shared);
         pool.spawn(move || work(&shared, index));
     }
     Ok(pool)
+}
+
+/// Why threads could not be started: users, jobs and machines have a limit of them.
+pub fn no_thread(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Fatal(format!(
+        "{what} can not be started: {error}. Use fewer --threads, or allow more of them (ulimit -u, pids.max of the job)"
+    ))
 }
 
 fn work(shared: &Shared, index: usize) {

@@ -214,7 +214,7 @@ fn remarks(summary: &Summary) -> Option<String> {
     }
     if summary.links.split > 0 {
         let inodes = plural(summary.links.split, "source inode", "source inodes");
-        lines.push(format!("{inodes} became several on DST: see the fault list"));
+        lines.push(format!("{inodes} became several on DST: pmirror cmp names them"));
     }
     if summary.parked > 0 {
         let operations = plural(summary.parked, "operation", "operations");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::holder::Holder;
-use crate::engine::DurablePoints;
+use crate::engine::{DurablePoints, no_thread};
 use crate::fault::{Error, Failure};
 use crate::fs::private::Private;
 use crate::fs::{Fd, attributes, data};
@@ -59,7 +59,8 @@ impl Lock {
             match create_whole(&private, &holder) {
                 Ok((holder, made, file)) => {
                     private.flush_names().map_err(unusable)?;
-                    return Ok((private, Self::held(holder, made, file)));
+                    let held = Self::held(holder, made, file).inspect_err(|_| _ = private.remove(LOCK))?;
+                    return Ok((private, held));
                 }
                 Err(failure) if failure.errno == Errno::ENOENT as i32 => continue,
                 Err(failure) if failure.errno == Errno::EEXIST as i32 => {}
@@ -76,11 +77,12 @@ impl Lock {
         }
     }
 
-    fn held(holder: Holder, made: Time, file: Fd) -> Self {
+    fn held(holder: Holder, made: Time, file: Fd) -> Result<Self, Error> {
         let (file, released) = (Arc::new(file), Arc::new(AtomicBool::new(false)));
         let (beats, stop) = (Arc::clone(&file), Arc::clone(&released));
-        std::thread::spawn(move || beat(&beats, &stop));
-        Self { holder, made, file, released }
+        let thread = std::thread::Builder::new().name("lock".to_owned());
+        thread.spawn(move || beat(&beats, &stop)).map_err(|error| no_thread("the thread of the lock", &error))?;
+        Ok(Self { holder, made, file, released })
     }
 
     /// Attempts on this target that are proven to have ended.
@@ -301,11 +303,7 @@ fn take_over(private: &Private, dead: &Holder, holder: &Holder) -> Result<Lock, 
     }
     private.rename(&mine, LOCK).and_then(|()| private.flush_names()).map_err(unusable)?;
     std::thread::sleep(Duration::from_millis(300));
-    if is_lock_of(private, &holder).map_err(unusable)? {
-        Ok(Lock::held(holder, made, file))
-    } else {
-        Err(held_by(None))
-    }
+    if is_lock_of(private, &holder).map_err(unusable)? { Lock::held(holder, made, file) } else { Err(held_by(None)) }
 }
 
 #[cfg(test)]

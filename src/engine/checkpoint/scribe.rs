@@ -10,6 +10,7 @@ use super::manifest::Manifest;
 use super::part::{Header, PartWriter};
 use super::snapshot::Snapshot;
 use crate::engine::state::Shared;
+use crate::engine::workers::no_thread;
 use crate::fault::Error;
 use crate::fs::data;
 use crate::sched::{Cut, Rank};
@@ -79,12 +80,13 @@ pub struct Desk {
 
 impl Scribe {
     /// Starts the thread. It ends with the process.
-    pub fn start(desk: Desk, shared: Arc<Shared>) -> Self {
+    pub fn start(desk: Desk, shared: Arc<Shared>) -> Result<Self, Error> {
         let (jobs, inbox) = channel();
         let (news, open) = (Arc::<Mutex<News>>::default(), Arc::<AtomicU32>::default());
         let worker = Worker { desk, shared, news: Arc::clone(&news), open: Arc::clone(&open), part: None };
-        std::thread::spawn(move || worker.work(&inbox));
-        Self { jobs, news, open }
+        let thread = std::thread::Builder::new().name("scribe".to_owned());
+        thread.spawn(move || worker.work(&inbox)).map_err(|error| no_thread("the thread of checkpoints", &error))?;
+        Ok(Self { jobs, news, open })
     }
 
     /// Whether nothing is left of an earlier checkpoint.
