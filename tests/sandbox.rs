@@ -192,28 +192,14 @@ fn a_mount_that_a_view_would_lack_is_mirrored_without_one() {
 
 /// Alters the opening of `SRC/file`: as if the program had a mistake, or somebody had got into it.
 fn with_wrong_open(options: &[&str], blow: Blow) -> (Pair, Outcome) {
-    let prepared = || {
-        let pair = Pair::new();
-        pair.source().file("file", "content of the source");
-        pair.beside().file("elsewhere/file", "somebody else's");
-        let sync = pair.sync().args(&["--threads", "1"]).args(options);
-        let sync = sync.working_dir(pair.top_path().join("elsewhere"));
-        (pair, sync)
-    };
+    let pair = Pair::new();
+    pair.source().file("file", "content of the source");
+    pair.beside().file("elsewhere/file", "somebody else's");
+    let sync = pair.sync().args(options).working_dir(pair.top_path().join("elsewhere"));
     let is_it = |step: &Step| step.call == "open" && step.path.ends_with("/file");
-    let (_twin, sync) = prepared();
-    let watched = inject::run(&sync, Sort::Looks, None).steps;
-    let index = watched.iter().position(is_it).expect("the file is opened");
-    // Which call is the n-th is nearly always the same.
-    let tries_max = 10;
-    for _ in 0..tries_max {
-        let (pair, sync) = prepared();
-        let struck = inject::run(&sync, Sort::Looks, Some((index, blow)));
-        if struck.steps.get(index).is_some_and(is_it) {
-            return (pair, struck.outcome);
-        }
-    }
-    panic!("the opening of the file was never met");
+    let struck = inject::run_aimed(&sync, Sort::Looks, is_it, blow);
+    assert!(struck.steps.iter().any(is_it), "the file was never opened");
+    (pair, struck.outcome)
 }
 
 #[test]

@@ -91,10 +91,19 @@ pub struct Struck {
 
 /// Runs it to its end, with a blow to the call of that index.
 pub fn run(pmirror: &Pmirror, sort: Sort, blow: Option<(usize, Blow)>) -> Struck {
+    traced(pmirror, |child| Tracer::new(child, sort, blow))
+}
+
+/// The same with a blow to the first call that is aimed at.
+pub fn run_aimed(pmirror: &Pmirror, sort: Sort, aim: fn(&Step) -> bool, blow: Blow) -> Struck {
+    traced(pmirror, |child| Tracer { aim: Some(aim), ..Tracer::new(child, sort, Some((usize::MAX, blow))) })
+}
+
+fn traced(pmirror: &Pmirror, tracer: impl FnOnce(&Child) -> Tracer) -> Struck {
     const { assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64") };
     let mut steps = Vec::new();
     let outcome = pmirror.clone().wrapped_by(&HELD).run_watched(Stdio::piped(), |child| {
-        let tracer = Tracer::new(&child, sort, blow);
+        let tracer = tracer(&child);
         let (code, counted) = tracer.follow(child);
         steps = counted;
         Some(code)
@@ -112,6 +121,8 @@ struct Tracer {
     leader: Pid,
     sort: Sort,
     blow: Option<(usize, Blow)>,
+    /// The call that the blow is for, until it was met.
+    aim: Option<fn(&Step) -> bool>,
     steps: Vec<Step>,
     returns: BTreeMap<Pid, Return>,
     /// Descriptors that are of interest: open for writing, or of a tree.
@@ -121,7 +132,8 @@ struct Tracer {
 impl Tracer {
     fn new(child: &Child, sort: Sort, blow: Option<(usize, Blow)>) -> Tracer {
         let leader = Pid::from_raw(child.id().try_into().unwrap());
-        Tracer { leader, sort, blow, steps: Vec::new(), returns: BTreeMap::new(), known: BTreeSet::new() }
+        let (steps, returns, known) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Tracer { leader, sort, blow, aim: None, steps, returns, known }
     }
 
     fn follow(mut self, mut child: Child) -> (i32, Vec<Step>) {
@@ -194,6 +206,10 @@ impl Tracer {
         }
         let Some((name, place)) = name else { return };
         let step = Step { call: name, path: place.path(pid) };
+        if self.aim.is_some_and(|aim| aim(&step)) {
+            self.aim = None;
+            self.blow = self.blow.map(|(_, blow)| (self.steps.len(), blow));
+        }
         match self.blow {
             Some((struck, blow)) if struck == self.steps.len() => self.strike(pid, registers, &call, blow),
             Some((struck, blow)) => {
