@@ -33,11 +33,21 @@ pub struct Trees {
     pub belts: Belts,
 }
 
+impl Trees {
+    /// The source root with what is mounted in it now: a view lacks what was mounted since it was made, and what
+    /// that hides would look like absent.
+    pub fn source_as_it_is(&self) -> &Fd {
+        self.belts.unviewed.as_ref().unwrap_or(&self.source)
+    }
+}
+
 /// What the kernel was asked to keep us from, as far as it can.
 #[derive(Debug, Default)]
 pub struct Belts {
     /// The mounts of which `Trees::source` is the first.
     pub mounts: Option<OwnedFd>,
+    /// The source root without the view.
+    pub unviewed: Option<Fd>,
     /// What workers may open.
     pub cage: Option<Cage>,
 }

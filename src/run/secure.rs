@@ -95,8 +95,7 @@ fn put_on(places: Places<'_>, writes: bool) -> (Belts, Worn) {
     if let Some(source) = source {
         worn.view = Some(view::read_only(source).map(|view| {
             belts.mounts = Some(view.mounts);
-            // The directory was opened for itself: nothing else goes by it.
-            drop(mem::replace(source, view.root));
+            belts.unviewed = Some(mem::replace(source, view.root));
             view.follows_no_links
         }));
         readable.push(source);

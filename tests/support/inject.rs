@@ -91,10 +91,19 @@ pub struct Struck {
 
 /// Runs it to its end, with a blow to the call of that index.
 pub fn run(pmirror: &Pmirror, sort: Sort, blow: Option<(usize, Blow)>) -> Struck {
+    traced(pmirror, |child| Tracer::new(child, sort, blow))
+}
+
+/// The same with a blow to the first call that is aimed at.
+pub fn run_aimed(pmirror: &Pmirror, sort: Sort, aim: fn(&Step) -> bool, blow: Blow) -> Struck {
+    traced(pmirror, |child| Tracer { aim: Some(aim), ..Tracer::new(child, sort, Some((usize::MAX, blow))) })
+}
+
+fn traced(pmirror: &Pmirror, tracer: impl FnOnce(&Child) -> Tracer) -> Struck {
     const { assert!(cfg!(target_arch = "x86_64"), "the registers of a system call are those of x86-64") };
     let mut steps = Vec::new();
     let outcome = pmirror.clone().wrapped_by(&HELD).run_watched(Stdio::piped(), |child| {
-        let mut tracer = Tracer::new(&child, sort, blow);
+        let mut tracer = tracer(&child);
         let code = trace(child, |pid| tracer.at_call(pid));
         steps = tracer.steps;
         Some(code)
@@ -147,6 +156,8 @@ struct Tracer {
     leader: Pid,
     sort: Sort,
     blow: Option<(usize, Blow)>,
+    /// The call that the blow is for, until it was met.
+    aim: Option<fn(&Step) -> bool>,
     steps: Vec<Step>,
     returns: BTreeMap<Pid, Return>,
     /// Descriptors that are of interest: open for writing, or of a tree.
@@ -156,7 +167,8 @@ struct Tracer {
 impl Tracer {
     fn new(child: &Child, sort: Sort, blow: Option<(usize, Blow)>) -> Tracer {
         let leader = Pid::from_raw(child.id().try_into().unwrap());
-        Tracer { leader, sort, blow, steps: Vec::new(), returns: BTreeMap::new(), known: BTreeSet::new() }
+        let (steps, returns, known) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Tracer { leader, sort, blow, aim: None, steps, returns, known }
     }
 
     fn at_call(&mut self, pid: Pid) {
@@ -201,6 +213,10 @@ impl Tracer {
         }
         let Some((name, place)) = name else { return };
         let step = Step { call: name, path: place.path(pid) };
+        if self.aim.is_some_and(|aim| aim(&step)) {
+            self.aim = None;
+            self.blow = self.blow.map(|(_, blow)| (self.steps.len(), blow));
+        }
         match self.blow {
             Some((struck, blow)) if struck == self.steps.len() => self.strike(pid, registers, &call, blow),
             Some((struck, blow)) => {

@@ -116,7 +116,7 @@ fn target_directory(context: &Context, path: &TreePath, absent: &Absent) -> Resu
 /// Its twin in the source: the one that was listed, or nothing is proven.
 fn source_twin(context: &Context, path: &TreePath, absent: &Absent) -> Result<Fd, Obstacle> {
     let gone = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP];
-    let twin = match open::directory_below(&context.trees.source, path) {
+    let twin = match open::directory_below(context.trees.source_as_it_is(), path) {
         Err(failure) if gone.contains(&Errno::from_raw(failure.errno)) => return Err(Obstacle::Stays(Kept::Unproven)),
         result => result?,
     };
