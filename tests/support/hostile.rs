@@ -132,7 +132,7 @@ pub fn breach(attack: Attack, command: Command, how: How, effort: Effort) -> Opt
 }
 
 /// Places in the trees that are attacked.
-const PLACES: u32 = 9;
+const PLACES: u32 = 6;
 
 /// In all that is secret.
 const SECRET: &str = "classified";
