@@ -1,6 +1,6 @@
 //! The story of one run: a short file for each command, over shared parts.
 
-mod again;
+pub(crate) mod again;
 mod agree;
 mod begin;
 mod bounded;
@@ -10,11 +10,11 @@ mod cmp;
 mod crew;
 mod deadline;
 mod end;
-mod failed;
+pub(crate) mod failed;
 mod finish;
 mod frame;
 mod guard;
-mod holder;
+pub(crate) mod holder;
 pub mod known;
 mod lists;
 mod lock;
@@ -28,8 +28,8 @@ mod resume;
 mod rm;
 mod rm_tree;
 mod settle;
-mod story;
-mod suspects;
+pub(crate) mod story;
+pub(crate) mod suspects;
 mod sync;
 mod total;
 
@@ -39,7 +39,7 @@ use crate::comm::Comm;
 use crate::config::{Command, Config};
 use crate::engine::StopSign;
 use crate::fault::Error;
-use crate::report::Summary;
+use crate::report::{self, Summary};
 use crate::sched::Rank;
 use crate::slurm::Job;
 
@@ -57,6 +57,16 @@ pub struct Conclusion {
 impl From<Error> for Conclusion {
     fn from(error: Error) -> Self {
         Self { exit_code: error.exit_code(), summary: None, error: Some(error) }
+    }
+}
+
+impl Conclusion {
+    /// A result could not be told: what was done stays done, but nobody may take the run for one that told it.
+    pub fn is_not_told(&mut self, what: &str, error: &std::io::Error) {
+        report::say(&format!("{what} can not be written to stdout: {error}; the record of the run has it"));
+        if self.exit_code == 0 {
+            self.exit_code = Error::Fatal(String::new()).exit_code();
+        }
     }
 }
 
