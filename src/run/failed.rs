@@ -171,7 +171,10 @@ mod tests {
         let fault = |path: &str| format!("{{\"path\":\"{path}\",\"outcome\":\"failed\",\"errno\":\"EIO\"}}\n");
         let error = |text: &str| for_each_line(text.as_bytes(), |_| Ok(())).unwrap_err().to_string();
         assert!(is_list((fault("a/b") + &fault("")).as_bytes()));
-        assert_eq!(error(&(fault("a") + &fault("../a"))), "line 2 of faults.jsonl: a path that does not lie below the roots");
+        assert_eq!(
+            error(&(fault("a") + &fault("../a"))),
+            "line 2 of faults.jsonl: a path that does not lie below the roots"
+        );
         assert_eq!(error(fault("a").trim_end()), "line 1 of faults.jsonl: it has no end");
     }
 

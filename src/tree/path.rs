@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(escaped(b"a\n\x1b[2J\xff\\"), "a\\n\\u{1b}[2J\\xff\\\\");
         assert_eq!(escaped("größe".as_bytes()), "größe");
         assert_eq!(escaped("a\u{202e}b".as_bytes()), "a\\u{202e}b");
-        assert_eq!(harmless("a\\n\n\x1b]52;c;\x07\r\u{9b}2J\u{61c}\nb"), "a\\n\n\\u{1b}]52;c;\\u{7}\\r\\u{9b}2J\\u{61c}\nb");
+        assert_eq!(
+            harmless("a\\n\n\x1b]52;c;\x07\r\u{9b}2J\u{61c}\nb"),
+            "a\\n\n\\u{1b}]52;c;\\u{7}\\r\\u{9b}2J\\u{61c}\nb"
+        );
     }
 
     proptest! {
