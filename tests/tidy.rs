@@ -16,6 +16,7 @@ const TOP_LEVEL: &[&str] = &[
     "src",
     "slurm",
     "benchmarks",
+    "fuzz",
     "tests",
     "docs",
     "README.md",
