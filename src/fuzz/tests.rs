@@ -319,13 +319,13 @@ fn text_samples() -> Samples {
     let lock = r#"{"durable":"","attempt":1,"run_id":"r","host":"h","job":"","pid":2,"boot":"b","pid_namespace":"pid:[1]","pid_started":"3","dead":[4],"doubted":["x",null],"in_place":true,"makes_none":false,"released":false}"#;
     let text: Vec<(&str, &str, String)> = vec![
         ("path_list", "good-lines", "# comment\nb\n/a/x\r\n./a//\n;\nlast".to_owned()),
-        ("path_list", "good-nul", "a\nb\0c/../d".to_owned()),
+        ("path_list", "good-nul", "a\nb\0c/./d".to_owned()),
         ("path_list", "bad-above", "a\n../b\0../c".to_owned()),
         ("path_list", "bad-long", "x".repeat(300)),
         ("sorted_list", "good", "a\0a/b\0a/c/d\0b/\0b\0".repeat(1)),
         ("sorted_list", "good-wide", (0..60).map(|n| format!("a/directory-{n:03}/name\0")).collect()),
         ("sorted_list", "bad-cut", "a\0b".to_owned()),
-        ("sorted_list", "bad-repeated", "a/\0".repeat(50) + "a//\0"),
+        ("sorted_list", "good-repeated", "a/\0".repeat(50) + "a//\0"),
         ("patterns", "good", "# no pattern\n+ *.c\n- /scratch/\ncore.*\n[a-z]?**/x\n!\nd***\n".to_owned()),
         ("patterns", "bad-class", "a[b\0a[b".to_owned()),
         ("command_record", "good", record.replace(r#","options":["--delete",{"b64":"/w=="}]"#, r#","options":["--delete"]"#)),
@@ -365,7 +365,7 @@ fn text_samples() -> Samples {
         "copy-17",
         "9999999w",
     ];
-    const NAMES: [&str; 15] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o"];
+    const NAMES: [&str; 15] = ["a", "b", "c", "d", "e", "bad-rate", "g", "h", "i", "j", "k", "l", "m", "n", "o"];
     let values = NAMES.into_iter().zip(values).map(|(name, value)| ("option_values", name, value.as_bytes().to_vec()));
     text.into_iter().map(|(decoder, name, text)| (decoder, name, text.into_bytes())).chain(values).collect()
 }
