@@ -7,6 +7,7 @@
 
 mod support;
 
+use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use std::path::Path;
 use std::process::Command;
@@ -22,23 +23,19 @@ fn filled() -> Pair {
 }
 
 /// Run by a shell, which redirects it.
-fn redirected(command: Pmirror, how: &str) -> Pmirror {
-    command.wrapped_by(&["bash", "-c", &format!("set -o pipefail; \"$@\" {how}"), "bash"])
+fn redirected_run(command: Pmirror, how: &str) -> Outcome {
+    let line = format!("set -o pipefail; \"$@\" {how}");
+    command.wrapped_by(&["bash", "-c", &line, "bash"]).run_unchecked()
 }
 
 #[test]
 fn a_summary_that_stdout_does_not_take_is_no_success_but_the_mirror_is_there() {
     for option in ["--json", "-i", "--no-acls"] {
         let pair = filled();
-        let run = redirected(pair.sync().arg(option), ">/dev/full").run().exits(11);
+        let run = redirected_run(pair.sync().arg(option), ">/dev/full").exits(11);
         run.says("can not be written to stdout: No space left on device").says("the record of the run has it");
         pair.assert_mirrored();
     }
-}
-
-/// The first run is told by its own summary; the exit code of the process tells of stdout.
-fn redirected_run(command: Pmirror, how: &str) -> Outcome {
-    redirected(command, how).run_unchecked()
 }
 
 #[test]
@@ -144,10 +141,6 @@ impl Small {
         while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
         assert_eq!(statvfs(&self.0).unwrap().blocks_available(), 0);
     }
-
-    fn read_only(&self) {
-        needs::run_ok(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0));
-    }
 }
 
 impl Drop for Small {
@@ -187,56 +180,63 @@ fn a_list_that_fills_the_state_directory_ends_the_run_in_order() {
 /// Runs a copy that waits at one file; does something to the state directory then, and lets it go on.
 fn while_waiting(pair: &Pair, sync: impl Fn(&Path) -> Pmirror, meanwhile: impl FnOnce()) -> Outcome {
     let mount = FaultFs::mount(pair.source_path());
-    let rule = mount.rule(Rule::on("read").named("held").hang());
+    mount.rule(Rule::on("read").named("held").hang());
     let sync = sync(mount.path());
     std::thread::scope(|scope| {
         let run = scope.spawn(|| sync.run_unchecked());
         let start = Instant::now();
         // Other files are there: the run is under way.
-        while !pair.target_path().join("d3/39").exists() {
-            assert!(!run.is_finished() && start.elapsed() < Duration::from_secs(50), "the run does not begin");
+        while !pair.target_path().join("d3/39").exists()
+            && !run.is_finished()
+            && start.elapsed() < Duration::from_secs(50)
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
-        meanwhile();
-        mount.lift(rule);
-        run.join().unwrap()
+        let was_finished = run.is_finished();
+        // Whatever comes of it, the run goes on then.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
+        mount.clear();
+        let run = run.join().unwrap();
+        run.context(|| assert!(!was_finished, "the run was too quick"));
+        done.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
+        run
     })
 }
 
 /// The state directory becomes unusable in the middle of a run.
-fn state_is_lost(lose: impl FnOnce(&Pair, &Small)) {
-    let pair = filled();
+fn state_is_lost(pair: &Pair, state: &Path, lose: impl FnOnce()) {
     pair.source().file("z/held", "held");
-    let state = Small::new(&pair, 1 << 20);
-    let sync = |source: &Path| pair.sync().sync(source, pair.target_path()).args(&["--threads", "2"]);
-    let run = while_waiting(&pair, sync, || lose(&pair, &state)).exits(11).says("can not be written");
-    run.context(|| assert!(!String::from_utf8_lossy(&run.stderr).contains("bug")));
-    drop(state);
+    let sync = |source: &Path| {
+        pair.sync().sync(source, pair.target_path()).state_dir(state).args(&["--threads", "2", "--op-timeout", "none"])
+    };
+    let run = while_waiting(pair, sync, lose).exits(11);
+    run.context(|| assert!(!String::from_utf8_lossy(&run.stderr).contains("this is a bug")));
+    // What stdout has of it is the only record.
+    let told = [&run.stdout[..], &run.stderr].concat();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    run.context(|| assert!(told.contains("can not be written to the run directory"), "it does not say what"));
+    run.context(|| assert!(told.contains("exit 11") && !told.contains("exit 0"), "it says something else"));
     // What was mirrored is there, and the same command goes on without it.
-    assert!(pair.target_path().join("z/held").exists());
-    pair.sync().run().exits(0);
+    run.context(|| assert!(pair.target_path().join("z/held").exists()));
+    pair.sync().state_dir(pair.beside().path("state 2")).run().exits(0);
     pair.assert_mirrored();
 }
 
 #[test]
-fn a_state_directory_that_is_filled_in_the_middle_costs_the_record_and_no_file() {
-    state_is_lost(|_, state| state.fill());
-}
-
-#[test]
-fn a_state_directory_that_becomes_read_only_costs_the_record_and_no_file() {
-    state_is_lost(|_, state| {
-        // What the run has open for writing makes the mount busy: a file system that has an error does not ask.
-        let lazily = Command::new("mount").args(["-o", "remount,ro"]).arg(&state.0).output().unwrap();
-        if !lazily.status.success() {
-            needs::run_ok(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&state.0));
-        }
-    });
+fn a_state_directory_that_is_full_or_read_only_in_the_middle_costs_the_record_and_no_file() {
+    for errno in [Errno::ENOSPC, Errno::EROFS] {
+        let pair = filled();
+        let state = FaultFs::mount(pair.state_path());
+        state_is_lost(&pair, state.path(), || {
+            state.rule(Rule::on_each(&["create", "write"]).error(errno));
+        });
+    }
 }
 
 #[test]
 fn a_state_directory_that_is_removed_costs_the_record_and_no_file() {
-    state_is_lost(|pair, _| {
+    let pair = filled();
+    state_is_lost(&pair, &pair.state_path(), || {
         for entry in std::fs::read_dir(pair.state_path()).unwrap() {
             std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }

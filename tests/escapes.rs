@@ -61,7 +61,7 @@ fn evil_pair() -> Pair {
     let name = |text: &str| [EVIL, text.as_bytes()].concat();
     pair.source().file(name("new"), "x");
     pair.source().file(name("dir/file"), "x");
-    pair.source().symlink(name("link"), OsStr::from_bytes(EVIL));
+    pair.source().symlink(name("link"), EVIL);
     pair.source().file(name("other"), "longer");
     pair.target().file(name("other"), "x");
     pair.source().file(name("conflict"), "x");

@@ -61,6 +61,19 @@ impl From<Error> for Conclusion {
 }
 
 impl Conclusion {
+    /// The record could not be kept. What is told of the run says so: there is nothing else to read it in.
+    fn is_not_kept(&mut self, broken: Error) {
+        // A bug matters more.
+        if self.exit_code != 70 {
+            self.exit_code = broken.exit_code();
+        }
+        if let Some(summary) = &mut self.summary {
+            summary.exit_code = self.exit_code;
+            summary.error.get_or_insert_with(|| broken.to_string());
+        }
+        self.error = Some(broken);
+    }
+
     /// A result could not be told: what was done stays done, but nobody may take the run for one that told it.
     pub fn is_not_told(&mut self, what: &str, error: &std::io::Error) {
         report::say(&format!("{what} can not be written to stdout: {error}; the record of the run has it"));
