@@ -102,8 +102,8 @@ fn what_is_refused_is_quoted_escaped() {
     let pair = evil_pair();
     let (source, target) = (pair.source_path(), pair.target_path());
     let evil = |front: &str| with_evil(front);
-    pair.beside().file("patterns", [b"a[", EVIL].concat());
-    pair.beside().file("list", [b"../", EVIL].concat());
+    pair.beside().file("patterns", [EVIL, b"a["].concat());
+    pair.beside().file("list", [EVIL, b"/../x"].concat());
     let file = |name: &str| pair.beside().path(name).into_os_string();
     let missing = pair.beside().path(EVIL).into_os_string();
     let refused: Vec<Vec<OsString>> = vec![
@@ -132,7 +132,12 @@ fn what_is_refused_is_quoted_escaped() {
         vec!["sync".into(), evil("--run-id=")],
         vec!["sync".into(), evil("--verify=")],
         vec!["sync".into(), evil("--max-delete="), source.clone().into(), target.clone().into()],
-        vec!["sync".into(), evil("--exclude=a["), source.clone().into(), target.clone().into()],
+        vec![
+            "sync".into(),
+            OsString::from_vec([b"--exclude=", EVIL, b"a["].concat()),
+            source.clone().into(),
+            target.clone().into(),
+        ],
         vec!["sync".into(), evil("--exclude-from="), source.clone().into(), target.clone().into()],
         vec!["sync".into(), evil("--files-from="), source.clone().into(), target.clone().into()],
         vec!["sync".into(), "--exclude-from".into(), file("patterns"), source.clone().into(), target.clone().into()],
@@ -146,8 +151,8 @@ fn what_is_refused_is_quoted_escaped() {
             let as_text = |word: &OsString| {
                 let bytes = word.as_bytes();
                 let at = bytes.windows(EVIL.len()).position(|window| window == EVIL);
-                let front = |at: usize| String::from_utf8(bytes[..at].to_vec()).unwrap();
-                at.map_or(word.clone(), |at| (front(at) + EVIL_TEXT).into())
+                let text = |part: &[u8]| String::from_utf8(part.to_vec()).unwrap();
+                at.map_or(word.clone(), |at| (text(&bytes[..at]) + EVIL_TEXT + &text(&bytes[at + EVIL.len()..])).into())
             };
             let words: Vec<OsString> = if text_only { words.iter().map(as_text).collect() } else { words.clone() };
             let command = words.iter().fold(Pmirror::new().working_dir(pair.top_path()), Pmirror::arg);
@@ -188,7 +193,7 @@ fn what_stands_in_files_of_earlier_runs_is_told_escaped() {
     // As nobody writes it any more: raw.
     let raw = EVIL_TEXT.replace(['\x1b', '\x07', '\r', '\x08'], "");
     for (old, new) in [
-        ("\"sync\"", json.clone()),
+        ("\"command\": \"sync\"", format!("\"command\": {json}")),
         ("\"options\": [", format!("\"options\": [{json},")),
         ("\"version\"", format!("\"{raw}\"")),
     ] {
