@@ -90,7 +90,8 @@ pub fn messages(bytes: &[u8]) -> bool {
     let Ok(posts) = wire::decode_posts(bytes) else { return false };
     let mut again = Vec::new();
     posts.iter().for_each(|post| wire::append_post(&mut again, post));
-    assert!(again == bytes, "messages are encoded to other bytes");
+    // A duration has more than one encoding.
+    assert_same(&Ok(posts), &wire::decode_posts(&again));
     true
 }
 

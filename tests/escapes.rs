@@ -84,7 +84,7 @@ fn all_commands_tell_evil_names_escaped() {
     tell(pair.sync().args(&["-n", "-i", "-v"]), &[0, 23]);
     tell(pair.cmp(), &[23, 26]);
     tell(pair.cmp().arg("-i"), &[23, 26]);
-    tell(pair.cmp().args(&["--format", "jsonl"]), &[1, 23, 26]);
+    tell(pair.cmp().arg("--jsonl"), &[23, 26]);
     tell(pair.rm().arg("--plan").arg(pair.beside().path(with_evil("plan").as_bytes())), &[0]);
     tell(pair.sync().args(&["-i", "-v", "--progress=1"]).run_id("synced"), &[23]);
     tell(pair.retry("synced").arg("-v"), &[23]);

@@ -322,7 +322,7 @@ fn text_samples() -> Samples {
         ("path_list", "good-nul", "a\nb\0c/./d".to_owned()),
         ("path_list", "bad-above", "a\n../b\0../c".to_owned()),
         ("path_list", "bad-long", "x".repeat(300)),
-        ("sorted_list", "good", "a\0a/b\0a/c/d\0b/\0b\0".repeat(1)),
+        ("sorted_list", "good", "a\0a/b\0a/c/d\0b/\0b\0".to_owned()),
         ("sorted_list", "good-wide", (0..60).map(|n| format!("a/directory-{n:03}/name\0")).collect()),
         ("sorted_list", "bad-cut", "a\0b".to_owned()),
         ("sorted_list", "good-repeated", "a/\0".repeat(50) + "a//\0"),
