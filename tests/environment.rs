@@ -296,15 +296,3 @@ fn a_rank_whose_mount_below_the_source_is_missing_deletes_nothing() {
     needs::run_ok(Command::new("umount").args(["-l", &below]));
     run.context(|| assert!(lost == 0, "{lost} files were deleted"));
 }
-
-#[test]
-fn ranks_whose_clocks_are_an_hour_apart_mirror_and_find_nothing_to_do_again() {
-    needs::program("faketime");
-    for clock in ["+1h", "-1h"] {
-        let pair = filled();
-        let sync = rank_1(pair.sync(), &format!("exec faketime -f '{clock}' \"$@\""));
-        sync.run().exits(0);
-        pair.assert_mirrored();
-        outcome::second_run_changes_nothing(&pair, &sync, 0);
-    }
-}
