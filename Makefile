@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench campaign lint clean
+.PHONY: help build demo test bench campaign fuzz lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,15 @@ bench: build ## measure beside other tools, for an hour or two: benchmarks/READM
 campaign: ## run the long tests, those marked #[ignore]
 	@tests/install.sh build test campaign
 	cargo test --release -- --ignored
+
+fuzz: ## run each decoder's fuzz target for a minute, FUZZ_SECONDS of it: docs/internals/fuzzing.md
+	@cargo +nightly fuzz --version >/dev/null || { echo 'needs a nightly toolchain and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz' >&2; exit 1; }
+	@for target in $$(cargo +nightly fuzz list); do \
+	    echo "cargo fuzz run $$target"; \
+	    mkdir -p fuzz/found/$$target; \
+	    cargo +nightly fuzz run -s none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=$${FUZZ_SECONDS:-60} -max_len=4096 -timeout=60 -rss_limit_mb=1024 2>&1 | tail -n 3; \
+	done
 
 lint: ## check format, lints and documentation
 	cargo fmt --check

@@ -87,7 +87,7 @@ read_settings() {
 find_settings() {
     local file
     if [[ -n ${PMIRROR_SETTINGS:-} ]]; then
-        [[ -r $PMIRROR_SETTINGS ]] || fail "cannot read PMIRROR_SETTINGS: $PMIRROR_SETTINGS"
+        [[ -r $PMIRROR_SETTINGS ]] || fail "cannot read PMIRROR_SETTINGS: $(quoted "$PMIRROR_SETTINGS")"
         echo "$PMIRROR_SETTINGS"
         return
     fi
@@ -148,16 +148,17 @@ print_header() {
     echo "pmirror $pass, job $SLURM_JOB_ID, $(date '+%F %T %Z')"
     echo "  nodes     $SLURM_JOB_NUM_NODES: $SLURM_JOB_NODELIST"
     echo "  tasks     ${SLURM_NTASKS:-1}, with $THREADS threads each"
-    echo "  settings  ${settings:-none}${given:+, and from the environment: ${given[*]}}"
+    echo "  settings  $(quoted "${settings:-none}")${given:+, and from the environment: ${given[*]}}"
     echo "  SRC       $(quoted "$SRC")"
     echo "  DST       $(quoted "$DST")"
     echo "  command   $(quoted "$@")"
     echo
 }
 
-# Prints words so that a shell reads the same words again, and leaves plain ones plain.
+# Prints words so that a shell reads the same words again, and leaves plain ones plain. Byte by byte: what turns round the
+# text of a terminal is a letter as any in UTF-8.
 quoted() {
-    local word words=()
+    local LC_ALL=C word words=()
     for word in "$@"; do
         [[ $word =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]] || word=${word@Q}
         words+=("$word")

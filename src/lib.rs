@@ -35,6 +35,8 @@ pub mod counters;
 pub mod engine;
 pub mod fault;
 pub mod fs;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod headway;
 pub mod memory;
 pub mod pass;

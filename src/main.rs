@@ -1,5 +1,6 @@
 //! pmirror: parse, run, print, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -11,19 +12,17 @@ use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;
 use pmirror::fault::Error;
-use pmirror::report::{print, say, tell};
+use pmirror::report::{print, say, tell, unless_gone};
 use pmirror::run::{self, Circumstances, Conclusion};
 use pmirror::signals;
 use pmirror::slurm::{self, Environment, Launch, Library};
 use pmirror::started::Started;
+use pmirror::tree::path::is_harmful;
 
 fn main() -> ExitCode {
     let (cli, matches) = match parse() {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
-        }
+        Err(error) => return answer(&error),
     };
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -55,6 +54,29 @@ fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
     let matches = Cli::command().try_get_matches()?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, matches))
+}
+
+/// What clap says of the words that it was given, which it quotes as they are: colours only where it has none to quote.
+fn answer(error: &clap::Error) -> ExitCode {
+    let words = std::env::args_os().chain(std::env::vars_os().map(|(_, value)| value));
+    let is_plain = words.into_iter().all(|word| word.to_str().is_some_and(|word| !word.contains(is_harmful)));
+    let printed = match (is_plain, error.use_stderr()) {
+        (true, _) => error.print(),
+        (false, true) => {
+            tell(&error.render().to_string());
+            Ok(())
+        }
+        (false, false) => print(&error.render().to_string()),
+    };
+    if error.use_stderr() { ExitCode::from(1) } else { told(printed) }
+}
+
+/// The end of a program that was only to print something.
+fn told(printed: std::io::Result<()>) -> ExitCode {
+    match unless_gone(printed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&Error::Fatal(format!("it can not be written to stdout: {error}"))),
+    }
 }
 
 fn fail(error: &Error) -> ExitCode {
@@ -135,21 +157,30 @@ fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, stop_sign:
     };
     let config = &config;
     let circumstances = Circumstances { job: slurm::job(environment), stop_sign };
-    let Conclusion { exit_code, summary, error } = run::run(config, comm, circumstances);
-    match (&summary, &error) {
-        (Some(summary), _) if config.json => print(&summary.to_json()),
+    let mut conclusion = run::run(config, comm, circumstances);
+    if let Err(error) = tell_of(&conclusion, config, is_root) {
+        conclusion.is_not_told("the summary", &error);
+    }
+    ExitCode::from(conclusion.exit_code)
+}
+
+/// Tells how a run went.
+fn tell_of(conclusion: &Conclusion, config: &Config, is_root: bool) -> std::io::Result<()> {
+    let Conclusion { exit_code, summary, error } = conclusion;
+    match (summary, error) {
+        (Some(summary), _) if config.json => return print(&summary.to_json()),
         // The result is the list of differences, or of changes.
         (Some(summary), _) if !config.quiet && (config.itemizes || config.command.compare().is_some()) => {
             tell(&summary.to_text());
         }
-        (Some(summary), _) if !config.quiet => print(&summary.to_text()),
-        (Some(summary), None) if exit_code != 0 => {
+        (Some(summary), _) if !config.quiet => return print(&summary.to_text()),
+        (Some(summary), None) if *exit_code != 0 => {
             say(&format!("exit {exit_code}; the record is in {}", summary.run_directory));
         }
         (_, Some(error)) if is_root => say(&error.to_string()),
         _ => {}
     }
-    ExitCode::from(exit_code)
+    Ok(())
 }
 
 /// As many open files as we may have: each file of a flush group has two. And no core dumps, as they
@@ -182,8 +213,8 @@ fn generate(what: Generate) -> ExitCode {
         Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
         Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
     }
-    print(&String::from_utf8_lossy(&out));
-    ExitCode::SUCCESS
+    let mut stdout = std::io::stdout().lock();
+    told(stdout.write_all(&out).and_then(|()| stdout.flush()))
 }
 
 /// One page: the program, then each command with its options.

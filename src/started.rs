@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{Cli, Command};
 use crate::fault::Error;
 use crate::fs::operator::{self, RunDirectory};
+use crate::report::json;
 use crate::slurm::Environment;
 use crate::tree::path::escaped;
 
@@ -154,8 +155,13 @@ impl Started {
         let text = directory
             .read(RECORD, RECORD_BYTES_MAX)
             .map_err(|error| Error::Usage(format!("{path} is no directory of a run: {RECORD}: {error}")))?;
-        serde_json::from_slice(&text)
+        Self::of_json(&text)
             .map_err(|error| Error::Usage(format!("{path}/{RECORD} does not tell how the run was started: {error}")))
+    }
+
+    /// What a record says.
+    pub fn of_json(text: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text)
     }
 
     /// A number that is equal for runs that were asked for the same, however they are to go about it.
@@ -169,8 +175,8 @@ impl Started {
     /// Leaves the record in the run directory.
     pub fn save(&self, directory: &RunDirectory) -> Result<(), Error> {
         let unusable = |error: std::io::Error| Error::Fatal(format!("the run directory can not be used: {error}"));
-        let text = serde_json::to_vec_pretty(self).map_err(|error| unusable(error.into()))?;
-        directory.write(RECORD, &text).map_err(unusable)
+        let text = json::pretty(self).map_err(|error| unusable(error.into()))?;
+        directory.write(RECORD, text.as_bytes()).map_err(unusable)
     }
 
     /// Takes the record away: the run did not begin.

@@ -174,7 +174,7 @@ pub fn file_is_sound(file: &ChunkedFile) -> bool {
         ChunkTask::Copy { temporary, .. } => names::is_name(temporary.to_bytes()),
         ChunkTask::Compare { .. } => true,
     };
-    !file.path.is_root() && path_is_sound(&file.path) && temporary_is_sound
+    !file.path.is_root() && path_is_sound(&file.path) && temporary_is_sound && file.is_cut_soundly()
 }
 
 fn directory_is_sound(directory: &DirectoryItem) -> bool {
@@ -184,9 +184,8 @@ fn directory_is_sound(directory: &DirectoryItem) -> bool {
 /// The same for an item.
 pub fn is_sound(item: &Item) -> bool {
     match item {
-        Item::Directory(directory) | Item::Round { directory, .. } | Item::Settle { directory, .. } => {
-            directory_is_sound(directory)
-        }
+        Item::Directory(directory) | Item::Settle { directory, .. } => directory_is_sound(directory),
+        Item::Round { directory, round, rounds } => directory_is_sound(directory) && round < rounds,
         Item::Batch { directory, names } | Item::Again { directory, names } => {
             directory_is_sound(directory) && names.is_valid()
         }
@@ -200,7 +199,7 @@ pub fn is_sound(item: &Item) -> bool {
             file_is_sound(file) && *count > 0 && u64::from(*first) + u64::from(*count) <= chunks
         }
         Item::Publish { file, .. } => file_is_sound(file),
-        Item::Link(group) => group.members.iter().all(path_is_sound),
+        Item::Link(group) => group.members.iter().all(|path| !path.is_root() && path_is_sound(path)),
         Item::Listed { directory, extent, .. } => directory_is_sound(directory) && extent.start <= extent.end,
     }
 }
@@ -288,6 +287,15 @@ mod tests {
         };
         assert!(decode_items(&encode(&vec![listed(1, 1)])).is_ok());
         assert!(decode_items(&encode(&vec![listed(2, 1)])).is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_directory_that_is_none_of_its_parts_is_garbage() {
+        let Item::Batch { directory, .. } = item(b"a") else { return };
+        let round = |round, rounds| vec![Item::Round { directory: directory.clone(), round, rounds }];
+        assert!(decode_items(&encode(&round(1, 2))).is_ok());
+        assert!(decode_items(&encode(&round(2, 2))).is_err());
+        assert!(decode_items(&encode(&round(0, 0))).is_err());
     }
 
     #[test]

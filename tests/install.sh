@@ -13,7 +13,7 @@ set -euo pipefail
 readonly rustc_min=1.88
 readonly build_packages=(openmpi-bin libopenmpi-dev libclang-dev clang pkg-config)
 readonly test_packages=(
-    rsync attr acl libcap2-bin strace util-linux xfsprogs btrfs-progs e2fsprogs python3
+    rsync attr acl libcap2-bin strace util-linux bsdutils xfsprogs btrfs-progs e2fsprogs python3
     slurm-wlm slurmctld slurmd slurm-client munge iproute2
     mpich libmpich-dev
 )

@@ -19,6 +19,7 @@ const TOP_LEVEL: &[&str] = &[
     "src",
     "slurm",
     "benchmarks",
+    "fuzz",
     "tests",
     "docs",
     "README.md",

@@ -60,7 +60,7 @@ pub struct Retry {
 }
 
 /// The name of an error number, as errno(3) has it.
-fn errno(text: &str) -> Result<String, String> {
+pub(super) fn errno(text: &str) -> Result<String, String> {
     let name = text.to_ascii_uppercase();
     let last = 133;
     let is_known = (1..=last).any(|number| format!("{:?}", nix::errno::Errno::from_raw(number)) == name);

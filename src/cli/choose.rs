@@ -162,7 +162,7 @@ pub fn check(choose: &Choose) -> Result<(), Error> {
 }
 
 /// An age with its unit, and the time that it counts from.
-fn age(text: &str) -> Result<Age, String> {
+pub(super) fn age(text: &str) -> Result<Age, String> {
     let (span, stamp) = match text.rsplit_once(':') {
         None => (text, Stamp::Mtime),
         Some((span, "mtime")) => (span, Stamp::Mtime),

@@ -144,7 +144,7 @@ pub struct Printed {
 }
 
 /// A percentage above 0, written with its sign: a bare number could be meant as a share.
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
     match number {
         Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),

@@ -88,7 +88,7 @@ impl Content {
     }
 }
 
-fn buffer_size(text: &str) -> Result<usize, String> {
+pub(super) fn buffer_size(text: &str) -> Result<usize, String> {
     let (least, most) = (4 << 10, 1 << 30);
     match usize::try_from(size(text)?) {
         Ok(bytes) if (least..=most).contains(&bytes) => Ok(bytes),

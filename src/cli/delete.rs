@@ -44,7 +44,7 @@ impl Guards {
     }
 }
 
-fn max_delete(text: &str) -> Result<MaxDelete, String> {
+pub(super) fn max_delete(text: &str) -> Result<MaxDelete, String> {
     if text.ends_with('%') {
         return percent(text).map(MaxDelete::Percent);
     }

@@ -30,7 +30,7 @@ const BYTES_REMEDY: &str = "a rate wants a unit: 100M/s, 100MiB/s, 1G/s or 800KB
 const OPERATIONS_REMEDY: &str = "a rate wants a unit: 5000/s or 20k/s";
 const NOTHING: &str = "with that nothing would ever be done; without the option there is no limit";
 
-fn bytes_a_second(text: &str) -> Result<u64, String> {
+pub(super) fn bytes_a_second(text: &str) -> Result<u64, String> {
     let amount = strip_ending(text, "/s").unwrap_or(text);
     let (number, unit) =
         amount.split_at(amount.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(amount.len()));
@@ -49,7 +49,7 @@ fn bytes_a_second(text: &str) -> Result<u64, String> {
     scaled(number, factor, BYTES_REMEDY)
 }
 
-fn operations_a_second(text: &str) -> Result<u64, String> {
+pub(super) fn operations_a_second(text: &str) -> Result<u64, String> {
     let amount = strip_ending(text, "/s").ok_or(OPERATIONS_REMEDY)?;
     let (number, factor) = match (strip_ending(amount, "k"), strip_ending(amount, "m")) {
         (Some(number), _) => (number, 1e3),

@@ -335,6 +335,16 @@ pub struct AlwaysOn {
     numeric_ids: bool,
 }
 
+/// Whether some option that takes a size, a rate, a time, an age, a share or a name takes this.
+pub fn is_taken_by_some(text: &str) -> bool {
+    let sizes = [size::size(text).is_ok(), size::with_unit(text).is_ok(), content::buffer_size(text).is_ok()];
+    let rates = [limits::bytes_a_second(text).is_ok(), limits::operations_a_second(text).is_ok()];
+    let times = [time::seconds_or_none(text).is_ok(), time::moment(text).is_ok(), compare::window(text).is_ok()];
+    let others = [choose::age(text).is_ok(), cmp::percent(text).is_ok(), delete::max_delete(text).is_ok()];
+    let names = [again::errno(text).is_ok(), run_id(text).is_ok()];
+    [&sizes[..], &rates, &times, &others, &names].concat().contains(&true)
+}
+
 /// The name of a directory, and no more than that.
 fn run_id(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -226,7 +226,11 @@ const CHECKSUM_BYTES: usize = 8;
 /// Reads a file of items.
 pub fn read_file(directory: &RunDirectory, name: &str) -> Result<Vec<Item>, String> {
     let bytes_max = (wire::MESSAGE_BYTES_MAX + CHECKSUM_BYTES) as u64;
-    let bytes = directory.read(name, bytes_max).map_err(|error| error.to_string())?;
+    items_of(&directory.read(name, bytes_max).map_err(|error| error.to_string())?)
+}
+
+/// The items of such a file.
+pub fn items_of(bytes: &[u8]) -> Result<Vec<Item>, String> {
     let (checksum, items) = bytes.split_at_checked(CHECKSUM_BYTES).ok_or("it is cut short")?;
     if xxhash_rust::xxh3::xxh3_64(items).to_le_bytes() != checksum {
         return Err("a checksum is wrong".to_owned());

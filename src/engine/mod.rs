@@ -1,10 +1,10 @@
 //! One rank: its main thread with messages, waves and signals, and its workers over the bag. The only
 //! place where scheduler, communication and passes meet.
 
-mod bag;
+pub(crate) mod bag;
 mod below;
 mod between;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod checkpoints;
 mod chunked;
 mod difference_log;

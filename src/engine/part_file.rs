@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::lists::Extent;
 use crate::fs::operator::RunDirectory;
+use crate::report::json;
 
 /// One rank's part of a list.
 #[derive(Debug)]
@@ -29,9 +30,8 @@ impl PartFile {
             Some(file) => file,
             None => self.file.insert(BufWriter::new(self.directory.create_part(&self.name)?)),
         };
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
+        let text = json::compact(line)? + "\n";
+        file.write_all(text.as_bytes())?;
         self.bytes += text.len() as u64;
         Ok(())
     }

@@ -140,9 +140,14 @@ pub fn left(directory: &RunDirectory) -> io::Result<Vec<InFlight>> {
     let mut found = Vec::new();
     for name in files(directory)? {
         let bytes = directory.read(&name, FILE_BYTES_MAX)?;
-        found.extend(bytes.chunks(SLOT_BYTES).filter_map(parse));
+        found.extend(of_slots(&bytes));
     }
     Ok(found)
+}
+
+/// What the slots of a file tell.
+pub fn of_slots(bytes: &[u8]) -> impl Iterator<Item = InFlight> {
+    bytes.chunks(SLOT_BYTES).filter_map(parse)
 }
 
 /// Forgets it.

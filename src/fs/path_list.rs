@@ -105,14 +105,28 @@ pub fn remove(directory: &RunDirectory) {
 }
 
 fn sort(input: impl Read, nul_ends: bool, sorter: &mut Sorter<'_>) -> Result<Written, ListError> {
-    let mut input = BufReader::with_capacity(1 << 20, input);
+    let mut has_root = false;
+    for_each_listed(BufReader::with_capacity(1 << 20, input), nul_ends, |path| {
+        has_root |= path.is_empty();
+        sorter.add(path).map_err(ListError::Output)
+    })?;
+    let bytes = sorter.finish().map_err(ListError::Output)?;
+    Ok(Written { bytes, has_root })
+}
+
+/// Hands out the paths that an operator lists, each as the list keeps it.
+pub fn for_each_listed(
+    mut input: impl BufRead,
+    nul_ends: bool,
+    mut visit: impl FnMut(&[u8]) -> Result<(), ListError>,
+) -> Result<(), ListError> {
     let end = if nul_ends { 0 } else { b'\n' };
-    let (mut line, mut number, mut has_root) = (Vec::new(), 0, false);
+    let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
         let mut bounded = (&mut input).take(PATH_BYTES_MAX as u64);
         if bounded.read_until(end, &mut line).map_err(ListError::Input)? == 0 {
-            break;
+            return Ok(());
         }
         number += 1;
         if line.last() == Some(&end) {
@@ -121,12 +135,8 @@ fn sort(input: impl Read, nul_ends: bool, sorter: &mut Sorter<'_>) -> Result<Wri
             return Err(ListError::Long(number));
         }
         let Some(text) = content_of_line(&line, nul_ends) else { continue };
-        let path = normal(text).map_err(|why| ListError::Line { line: number, text: text.to_vec(), why })?;
-        has_root |= path.is_empty();
-        sorter.add(&path).map_err(ListError::Output)?;
+        visit(&normal(text).map_err(|why| ListError::Line { line: number, text: text.to_vec(), why })?)?;
     }
-    let bytes = sorter.finish().map_err(ListError::Output)?;
-    Ok(Written { bytes, has_root })
 }
 
 /// Paths in one arena.

@@ -145,11 +145,16 @@ const WIDTH: usize = 16;
 /// Prints at most `lines_max` lines of a list to stdout.
 pub fn print(list: impl BufRead, manner: Manner, lines_max: u64) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    match write(list, manner, lines_max, &mut out).and_then(|()| out.flush()) {
-        // A reader that has gone away, as `head` does, is no error of ours.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+    super::unless_gone(write(list, manner, lines_max, &mut out).and_then(|()| out.flush()))
+}
+
+/// What people see of a list.
+pub fn shown(list: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for manner in [Manner::Text, Manner::Itemized, Manner::Jsonl, Manner::Paths] {
+        write(list, manner, u64::MAX, &mut text)?;
     }
+    Ok(text)
 }
 
 fn write(list: impl BufRead, manner: Manner, lines_max: u64, out: &mut impl Write) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
 pub mod differences;
+pub mod json;
 pub mod plan;
 pub mod progress;
 mod progress_file;
@@ -10,8 +11,10 @@ pub mod share;
 pub mod summary;
 mod text;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
+
+use crate::tree::path::harmless;
 
 pub use progress::Progress;
 pub use share::Total;
@@ -38,13 +41,19 @@ pub fn tell(text: &str) {
     write_to_stderr(&format!("{}\n", text.trim_end()));
 }
 
-/// A terminal that has gone away is no error of ours.
+/// A terminal that has gone away is no error of ours. Whatever has come into a message (an argument that is quoted, a
+/// name that was read from a file), nothing in it reaches a terminal raw.
 fn write_to_stderr(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(harmless(text).as_bytes());
 }
 
 /// Prints a result.
-pub fn print(text: &str) {
-    // A reader that has gone away, as `head` does, is no error of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    unless_gone(out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()))
+}
+
+/// A reader that has gone away, as `head` does, is no error of ours.
+pub fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

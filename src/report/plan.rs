@@ -203,15 +203,15 @@ pub fn write_item(item: &Item, lines: &mut impl Write, paths: &mut impl Write) -
 }
 
 fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(super::json::compact(line)?.as_bytes())?;
     out.write_all(b"\n")
 }
 
 /// Writes a whole plan: the first line, the lines of the items, the last line.
 pub fn write_plan(header: Header, mut items: impl BufRead, mut out: &mut dyn Write) -> io::Result<()> {
     let (mut lines, mut sum) = (1, Xxh3::new());
-    let mut first = serde_json::to_vec(&Line::Plan(header))?;
-    first.push(b'\n');
+    let mut first = Vec::new();
+    write_line(&mut first, &Line::Plan(header))?;
     sum.update(&first);
     out.write_all(&first)?;
     loop {
@@ -226,6 +226,17 @@ pub fn write_plan(header: Header, mut items: impl BufRead, mut out: &mut dyn Wri
         items.consume(used);
     }
     write_line(&mut out, &Line::End(End { lines, xxh3: format!("{:016x}", sum.digest()) }))
+}
+
+/// These lines, and the last one that belongs to them.
+pub fn ended(lines: &[u8]) -> Vec<u8> {
+    let (mut whole, mut sum) = (lines.to_vec(), Xxh3::new());
+    sum.update(lines);
+    let count = lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let end = Line::End(End { lines: count, xxh3: format!("{:016x}", sum.digest()) });
+    // A vector takes all that is written to it.
+    let _ = write_line(&mut whole, &end);
+    whole
 }
 
 /// Reads a plan: hands each item to `visit`, and returns the first line when the last has proven all of it.

@@ -13,6 +13,7 @@ use crate::fs::operator::RunDirectory;
 use crate::headway::Headway;
 use crate::sched::{Oldest, Rank, Report, Stop};
 use crate::tree::Fate;
+use crate::tree::path::harmless;
 
 /// An operation that has been running for so long is named.
 const OLD_AFTER: Duration = Duration::from_secs(30);
@@ -186,7 +187,7 @@ impl Progress {
             Manner::Silent => {}
             Manner::Bar(bar) => {
                 bar.tick();
-                bar.set_message(line);
+                bar.set_message(harmless(&line));
             }
             Manner::Lines { every, next } => {
                 *next = Instant::now() + *every;

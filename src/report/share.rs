@@ -123,7 +123,7 @@ impl Standing {
             comment: String,
         }
         let told = Told { standing: self, comment: self.in_words() };
-        let mut json = serde_json::to_string_pretty(&told).unwrap_or_default();
+        let mut json = super::json::pretty(&told).unwrap_or_default();
         json.push('\n');
         json
     }

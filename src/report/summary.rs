@@ -421,7 +421,7 @@ pub fn rank_work(rank: u32, host: &str, threads: u32, counters: &Counters, secon
 impl Summary {
     /// The summary as JSON, with a closing newline.
     pub fn to_json(&self) -> String {
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        let mut json = super::json::pretty(self).unwrap_or_default();
         json.push('\n');
         json
     }

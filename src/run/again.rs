@@ -49,6 +49,13 @@ struct Ending {
     faults: Vec<Cause>,
 }
 
+impl Ending {
+    fn failed(&self) -> u64 {
+        let failed = self.faults.iter().filter(|cause| cause.outcome == "failed");
+        failed.fold(0, |sum, cause| sum.saturating_add(cause.count))
+    }
+}
+
 #[derive(Deserialize)]
 struct Cause {
     outcome: String,
@@ -161,13 +168,23 @@ fn ending(directory: &RunDirectory, run_id: &str) -> Result<Ending, Error> {
              command again"
         ))
     })?;
-    let ending: Ending = serde_json::from_slice(&text)
+    let ending = ending_of(&text)
         .map_err(|error| Error::Usage(format!("summary.json of run {run_id} can not be read: {error}")))?;
-    let failed: u64 = ending.faults.iter().filter(|cause| cause.outcome == "failed").map(|cause| cause.count).sum();
+    let failed: u64 = ending.failed();
     if failed > 0 && directory.open(failed::LIST).is_err() {
         return Err(Error::Usage(format!("run {run_id} has {failed} faults, but its list faults.jsonl is gone")));
     }
     Ok(ending)
+}
+
+/// What a summary tells.
+fn ending_of(text: &[u8]) -> serde_json::Result<Ending> {
+    serde_json::from_slice(text)
+}
+
+/// Whether it is a summary, as far as that is read.
+pub fn is_summary(text: &[u8]) -> bool {
+    ending_of(text).is_ok()
 }
 
 /// Only where names were looked at one by one a part of them can be done again.

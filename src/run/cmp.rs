@@ -90,19 +90,19 @@ fn conclude(
     let recorder = Recorder { crew: &crew, run_directory, fs_types, told: looking.told.clone() };
     let found = record::Found { counters, faults, ended, error, judged: None, written_to: Vec::new() };
     let is_over = ended == Ended::Quiet && found.error.is_none();
-    let conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));
+    let mut conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));
     if crew.is_root() && is_over {
         resume::forget(&looking.run_directory);
     }
     if crew.is_root() && !crew.config.json {
-        print(&looking.run_directory, cmp, &conclusion);
+        print(&looking.run_directory, cmp, &mut conclusion);
     }
     conclusion
 }
 
 /// Prints the list to stdout: it is the result.
-fn print(directory: &RunDirectory, cmp: &config::Cmp, conclusion: &Conclusion) {
-    lists::print_differences(directory, LIST, cmp.manner, cmp.differences_max);
+fn print(directory: &RunDirectory, cmp: &config::Cmp, conclusion: &mut Conclusion) {
+    lists::print_differences(directory, LIST, (cmp.manner, cmp.differences_max), conclusion);
     let all = conclusion.summary.as_ref().map_or(0, |summary| summary.names_that_differ());
     if all > cmp.differences_max {
         report::say(&format!("{} of {all} differences are listed: --max-differences", cmp.differences_max));

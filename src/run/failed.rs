@@ -1,6 +1,6 @@
 //! The faults of another run as a list of paths: what `retry` does once more.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Deserialize;
 
@@ -9,9 +9,14 @@ use crate::fs::operator::RunDirectory;
 use crate::fs::path_list::{self, ListError, Written};
 use crate::report::differences::raw;
 use crate::started::{RetryOf, Word};
+use crate::tree::TreePath;
+use crate::wire;
 
 /// The list of faults in a run directory.
 pub const LIST: &str = "faults.jsonl";
+
+/// No line is longer: a path has at most some 5,000 names of 255 bytes.
+const LINE_BYTES_MAX: u64 = 8 << 20;
 
 /// A line of it, as far as it matters here.
 #[derive(Debug, Deserialize)]
@@ -63,14 +68,44 @@ fn for_each(of: &RetryOf, mut visit: impl FnMut(&Line) -> io::Result<()>) -> io:
         list => BufReader::new(list?),
     };
     let mut found = 0;
-    for line in list.lines() {
-        let line: Line = serde_json::from_str(&line?)?;
-        if is_meant(&line, of) {
-            found += 1;
-            visit(&line)?;
+    for_each_line(list, |line| {
+        if !is_meant(&line, of) {
+            return Ok(());
         }
-    }
+        found += 1;
+        visit(&line)
+    })?;
     Ok(found)
+}
+
+/// Hands out the lines of a list of faults: their paths lie below the roots.
+fn for_each_line(mut list: impl BufRead, mut visit: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
+    let (mut text, mut number) = (Vec::new(), 0);
+    loop {
+        text.clear();
+        number += 1;
+        let bad = |why: &dyn std::fmt::Display| io::Error::other(format!("line {number} of {LIST}: {why}"));
+        if list.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut text)? == 0 {
+            return Ok(());
+        }
+        if text.last() != Some(&b'\n') {
+            return Err(bad(&"it has no end"));
+        }
+        let line: Line = serde_json::from_slice(&text).map_err(|error| bad(&error))?;
+        let is_sound = |path: Vec<u8>| {
+            let path = path.strip_suffix(b"/").unwrap_or(&path);
+            wire::path_is_sound(&TreePath::from(path))
+        };
+        if !line.paths().into_iter().all(is_sound) {
+            return Err(bad(&"a path that does not lie below the roots"));
+        }
+        visit(line)?;
+    }
+}
+
+/// Whether it is a list of faults.
+pub fn is_list(bytes: &[u8]) -> bool {
+    for_each_line(bytes, |_| Ok(())).is_ok()
 }
 
 /// How many faults are to be done again.
@@ -90,7 +125,10 @@ pub fn write_list(of: &RetryOf, directory: &RunDirectory) -> Result<Written, Err
 }
 
 fn unusable(of: &RetryOf, error: &io::Error) -> Error {
-    Error::Fatal(format!("the faults of run {} can not be taken over: {error}", of.run_id))
+    Error::Fatal(format!(
+        "the faults of run {} can not be taken over: {error}; the command of that run, started again, does what is left",
+        of.run_id
+    ))
 }
 
 #[cfg(test)]
@@ -126,6 +164,18 @@ mod tests {
         assert!(is_meant(&fault, &of(&[], &[""])));
         assert!(!is_meant(&fault, &of(&["EIO"], &[])));
         assert!(!is_meant(&fault, &of(&[], &["a/b"])));
+    }
+
+    #[test]
+    fn a_line_that_leads_elsewhere_or_has_no_end_is_named() {
+        let fault = |path: &str| format!("{{\"path\":\"{path}\",\"outcome\":\"failed\",\"errno\":\"EIO\"}}\n");
+        let error = |text: &str| for_each_line(text.as_bytes(), |_| Ok(())).unwrap_err().to_string();
+        assert!(is_list((fault("a/b") + &fault("")).as_bytes()));
+        assert_eq!(
+            error(&(fault("a") + &fault("../a"))),
+            "line 2 of faults.jsonl: a path that does not lie below the roots"
+        );
+        assert_eq!(error(fault("a").trim_end()), "line 1 of faults.jsonl: it has no end");
     }
 
     #[test]

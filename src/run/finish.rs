@@ -127,9 +127,9 @@ pub fn list_and_sum_up(
     let joined = if is_mine { lists::join_differences(crew, directory, CHANGES) } else { Ok(()) };
     let joined = agree(comm, &crew.roster, joined).err();
     found.error = found.error.or(joined);
-    let conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));
+    let mut conclusion = recorder.sum_up(comm, found, &clock.stop(crew.history.seconds));
     if is_mine && !crew.config.json {
-        lists::print_differences(directory, CHANGES, Manner::Itemized, u64::MAX);
+        lists::print_differences(directory, CHANGES, (Manner::Itemized, u64::MAX), &mut conclusion);
     }
     conclusion
 }

@@ -12,7 +12,7 @@ use super::crew::Crew;
 use crate::config::Command;
 use crate::fault::Error;
 use crate::fs::operator::{RunDirectory, path_of};
-use crate::report::{Summary, say};
+use crate::report::{Summary, json, say};
 use crate::tree::path::escaped;
 use crate::tree::{Identity, Time};
 
@@ -84,8 +84,8 @@ impl Known {
         let directory = directory(state);
         directory.make()?;
         let name = name_of(&self.source.path, &self.target.path);
-        let json = serde_json::to_vec_pretty(&Record::of(self)).unwrap_or_default();
-        directory.write(&name, &json).map_err(|error| {
+        let json = json::pretty(&Record::of(self)).unwrap_or_default();
+        directory.write(&name, json.as_bytes()).map_err(|error| {
             Error::Fatal(format!("what is known of both trees can not be kept: {}: {error}", shown(&directory, &name)))
         })
     }
@@ -155,15 +155,25 @@ fn read(directory: &RunDirectory, name: &str) -> Result<Option<Known>, Error> {
     if json.len() as u64 > RECORD_BYTES_MAX {
         return Err(unreadable(directory, name, &"it is too long"));
     }
-    let garbage = |error: serde_json::Error| unreadable(directory, name, &error);
-    let Versioned { version } = serde_json::from_slice(&json).map_err(garbage)?;
-    if version != VERSION {
-        let path = shown(directory, name);
-        say(&format!("{path} has version {version}, and this pmirror knows only {VERSION}: it is left aside"));
-        return Ok(None);
+    match of_json(&json).map_err(|why| unreadable(directory, name, &why))? {
+        Ok(known) => Ok(Some(known)),
+        Err(version) => {
+            let path = shown(directory, name);
+            say(&format!("{path} has version {version}, and this pmirror knows only {VERSION}: it is left aside"));
+            Ok(None)
+        }
     }
-    let record: Record = serde_json::from_slice(&json).map_err(garbage)?;
-    record.known().map(Some).ok_or_else(|| unreadable(directory, name, &"a path is no base64"))
+}
+
+/// What a record says, or the version of what wrote it if that is not ours.
+pub fn of_json(json: &[u8]) -> Result<Result<Known, u32>, String> {
+    let garbage = |error: serde_json::Error| error.to_string();
+    let Versioned { version } = serde_json::from_slice(json).map_err(garbage)?;
+    if version != VERSION {
+        return Ok(Err(version));
+    }
+    let record: Record = serde_json::from_slice(json).map_err(garbage)?;
+    record.known().map(Ok).ok_or_else(|| "a path is no base64".to_owned())
 }
 
 #[derive(Deserialize)]

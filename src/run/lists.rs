@@ -2,12 +2,12 @@
 
 use std::io::{self, BufReader, Read, Write};
 
+use super::Conclusion;
 use super::crew::Crew;
 use crate::engine::{Author, Extent, FaultGroup, List, Lists};
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::pass::Effects;
-use crate::report;
 use crate::report::differences::{self, Manner};
 use crate::report::remarks;
 use crate::sched::Rank;
@@ -119,12 +119,17 @@ fn sort(directory: &RunDirectory, name: &str) -> io::Result<()> {
 }
 
 /// Prints a list of differences to stdout: it is the result.
-pub fn print_differences(directory: &RunDirectory, name: &str, manner: Manner, lines_max: u64) {
+pub fn print_differences(
+    directory: &RunDirectory,
+    name: &str,
+    (manner, lines_max): (Manner, u64),
+    conclusion: &mut Conclusion,
+) {
     let printed = match directory.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         list => list.and_then(|list| differences::print(BufReader::new(list), manner, lines_max)),
     };
     if let Err(error) = printed {
-        report::say(&unusable(name, &error).to_string());
+        conclusion.is_not_told(&format!("the list {name}"), &error);
     }
 }

@@ -1,6 +1,6 @@
 //! The story of one run: a short file for each command, over shared parts.
 
-mod again;
+pub(crate) mod again;
 mod agree;
 mod begin;
 mod bounded;
@@ -10,11 +10,11 @@ mod cmp;
 mod crew;
 mod deadline;
 mod end;
-mod failed;
+pub(crate) mod failed;
 mod finish;
 mod frame;
 mod guard;
-mod holder;
+pub(crate) mod holder;
 pub mod known;
 mod lists;
 mod lock;
@@ -30,8 +30,8 @@ mod rm;
 mod rm_tree;
 mod secure;
 mod settle;
-mod story;
-mod suspects;
+pub(crate) mod story;
+pub(crate) mod suspects;
 mod sync;
 mod total;
 
@@ -41,7 +41,7 @@ use crate::comm::Comm;
 use crate::config::{Command, Config};
 use crate::engine::StopSign;
 use crate::fault::Error;
-use crate::report::Summary;
+use crate::report::{self, Summary};
 use crate::sched::Rank;
 use crate::slurm::Job;
 
@@ -59,6 +59,29 @@ pub struct Conclusion {
 impl From<Error> for Conclusion {
     fn from(error: Error) -> Self {
         Self { exit_code: error.exit_code(), summary: None, error: Some(error) }
+    }
+}
+
+impl Conclusion {
+    /// The record could not be kept. What is told of the run says so: there is nothing else to read it in.
+    fn is_not_kept(&mut self, broken: Error) {
+        // A bug matters more.
+        if self.exit_code != 70 {
+            self.exit_code = broken.exit_code();
+        }
+        if let Some(summary) = &mut self.summary {
+            summary.exit_code = self.exit_code;
+            summary.error.get_or_insert_with(|| broken.to_string());
+        }
+        self.error = Some(broken);
+    }
+
+    /// A result could not be told: what was done stays done, but nobody may take the run for one that told it.
+    pub fn is_not_told(&mut self, what: &str, error: &std::io::Error) {
+        report::say(&format!("{what} can not be written to stdout: {error}; the record of the run has it"));
+        if self.exit_code == 0 {
+            self.exit_code = Error::Fatal(String::new()).exit_code();
+        }
     }
 }
 

@@ -84,8 +84,7 @@ impl Recorder<'_> {
             conclusion.summary = Some(summary);
         }
         if let Err(broken) = agree(comm, &self.crew.roster, written) {
-            conclusion.exit_code = broken.exit_code();
-            conclusion.error = Some(broken);
+            conclusion.is_not_kept(broken);
         }
         conclusion
     }
@@ -170,8 +169,10 @@ impl Recorder<'_> {
 
     /// Joins the fault lists of the ranks, then writes the summary: it is the last file of a run.
     fn write(&self, summary: &Summary) -> Result<(), Error> {
-        let broken =
-            |what: &str, error: &std::io::Error| Error::Fatal(format!("the {what} can not be written: {error}"));
+        let directory = escaped(self.run_directory.path().as_os_str().as_encoded_bytes());
+        let broken = |what: &str, error: &std::io::Error| {
+            Error::Fatal(format!("the {what} can not be written to the run directory {directory}: {error}"))
+        };
         self.join_fault_lists().map_err(|error| broken("fault list", &error))?;
         self.run_directory
             .write("summary.json", summary.to_json().as_bytes())

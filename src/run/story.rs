@@ -6,6 +6,10 @@ use super::begin::Begun;
 use super::prune::Judged;
 use crate::config::Config;
 use crate::pass::temporary::Attempt;
+#[cfg(test)]
+use crate::tree::TreePath;
+#[cfg(test)]
+use crate::tree::guard::{HeldTree, Loss, TooMany, Verdict};
 use crate::tree::listed::Extent;
 use crate::tree::{Identity, Time};
 
@@ -65,6 +69,25 @@ impl Story {
             suspended: Vec::new(),
             stage: Stage::Walk,
             judged: None,
+        }
+    }
+
+    /// One that holds something of all, for the corpora.
+    #[cfg(test)]
+    pub fn sample() -> Self {
+        let identity = Identity { inode: 7, birth: Some(Time::default()) };
+        let held = HeldTree { path: TreePath::from(&b"d"[..]), loss: Loss { seen: 9, planned: 8 } };
+        let too_many = Some(TooMany { planned: 8, seen: 9, limit: 1 });
+        let verdict = Verdict { held: vec![held], too_many };
+        Self {
+            version: "0".to_owned(),
+            digest: 1,
+            roots: [(identity, 0xEF53), (identity, 1)],
+            frozen: Some(Time::default()),
+            list: Some(Extent { start: 0, end: 9 }),
+            suspended: vec![Attempt(5)],
+            stage: Stage::LinksAgain(1),
+            judged: Some(Judged { verdict, seen: 9, is_plan: true, refused: Some("no".to_owned()) }),
         }
     }
 

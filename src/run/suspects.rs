@@ -8,7 +8,7 @@ use crate::comm::Comm;
 use crate::fault::Error;
 use crate::fs::in_flight;
 use crate::fs::operator::RunDirectory;
-use crate::report::say;
+use crate::report::{json, say};
 use crate::started::Word;
 use crate::tree::TreePath;
 use crate::tree::suspects::Suspects;
@@ -54,10 +54,15 @@ fn look(directory: &RunDirectory) -> std::io::Result<Suspects> {
 }
 
 fn load(directory: &RunDirectory) -> std::io::Result<Suspects> {
-    let kept: Kept = match directory.read(FILE, FILE_BYTES_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept::default(),
-        text => serde_json::from_slice(&text?)?,
-    };
+    match directory.read(FILE, FILE_BYTES_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Suspects::default()),
+        text => of_json(&text?).map_err(|error| std::io::Error::other(format!("{FILE}: {error}"))),
+    }
+}
+
+/// What the file says.
+pub fn of_json(text: &[u8]) -> serde_json::Result<Suspects> {
+    let kept: Kept = serde_json::from_slice(text)?;
     let paths = |words: Vec<Word>| words.into_iter().map(|word| TreePath::from(word.0.as_slice())).collect();
     Ok(Suspects { watched: paths(kept.watched), aside: paths(kept.set_aside) })
 }
@@ -67,7 +72,7 @@ fn save(directory: &RunDirectory, suspects: &Suspects) -> std::io::Result<()> {
         paths.iter().map(|path| Word(path.as_bytes().to_vec())).collect()
     };
     let kept = Kept { watched: words(&suspects.watched), set_aside: words(&suspects.aside) };
-    directory.write(FILE, &serde_json::to_vec_pretty(&kept)?)
+    directory.write(FILE, json::pretty(&kept)?.as_bytes())
 }
 
 /// The run has come to its end: the next one with this id begins anew.

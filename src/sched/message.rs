@@ -158,7 +158,7 @@ impl Report {
             self.counters.resize(other.counters.len(), 0);
         }
         for (mine, theirs) in self.counters.iter_mut().zip(&other.counters) {
-            *mine += theirs;
+            *mine = mine.saturating_add(*theirs);
         }
         let older = |a: &Oldest, b: &Oldest| a.age >= b.age;
         self.oldest = match (self.oldest.take(), other.oldest) {

@@ -214,7 +214,7 @@ impl<L: Local> Scheduler<L> {
     fn handle_current(&mut self, now: Duration, local: &mut L, from: Rank, message: Message<L::Item, L::Note>) {
         match message {
             Message::StealRequest { request, hungry, wait } => {
-                let until = if hungry > 0 { now + wait } else { now };
+                let until = if hungry > 0 { now.saturating_add(wait) } else { now };
                 self.line.join(Waiting { until, thief: from, request, hungry });
             }
             Message::Loot { request, items } => {

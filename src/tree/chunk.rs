@@ -86,6 +86,11 @@ impl ChunkedFile {
         u32::try_from(chunks).unwrap_or(u32::MAX)
     }
 
+    /// Whether it is cut as `chunk_bytes` says: else nobody could keep its tally.
+    pub fn is_cut_soundly(&self) -> bool {
+        self.chunk_bytes > 0 && self.source.size.div_ceil(self.chunk_bytes) <= CHUNKS_MAX
+    }
+
     /// The bytes of a chunk. The chunks follow each other without a gap and end with the file.
     pub fn range(&self, chunk: u32) -> Range<u64> {
         let start = u64::from(chunk).saturating_mul(self.chunk_bytes).min(self.source.size);

@@ -141,7 +141,7 @@ impl Item {
             Item::Settle { .. } | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
             Item::Chunks { count, .. } => 1_024 * u64::from(*count),
             // A path takes about 64 bytes; what lies below a listed directory is unknown.
-            Item::Listed { extent, .. } => (extent.bytes() / 64).max(64),
+            Item::Listed { extent, .. } => (extent.bytes() / 64).clamp(64, 1 << 40),
             Item::Link(group) => group.members.len() as u64,
         }
     }

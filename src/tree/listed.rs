@@ -125,19 +125,21 @@ impl<'t, T: Text> Groups<'t, T> {
     /// The next name.
     #[allow(clippy::should_implement_trait)] // It may fail, and ends then.
     pub fn next(&mut self) -> Result<Option<Group>, T::Error> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        if first_record(self.unused()).is_none() {
-            self.fill()?;
-        }
-        // The directory itself is listed, without what it holds.
-        let is_itself = |record: &[u8]| !self.prefix.is_empty() && record == self.prefix;
-        if first_record(self.unused()).is_some_and(is_itself) {
+        loop {
+            if self.rest.is_empty() {
+                return Ok(None);
+            }
+            if first_record(self.unused()).is_none() {
+                self.fill()?;
+            }
+            // The directory itself is listed, without what it holds.
+            let is_itself = |record: &[u8]| !self.prefix.is_empty() && record == self.prefix;
+            if !first_record(self.unused()).is_some_and(is_itself) {
+                break;
+            }
             let bytes = self.prefix.len() + 1;
             self.used += bytes;
             self.rest.start += bytes as u64;
-            return self.next();
         }
         let record = first_record(self.unused()).ok_or_else(|| self.text.is_broken())?;
         let (name, listed) = self.name_of(record).ok_or_else(|| self.text.is_broken())?;

@@ -112,20 +112,41 @@ impl fmt::Display for TreePath {
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            let is_mark =
-                matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-            if c.is_control() || c == '\\' || is_mark {
-                text.extend(c.escape_default());
-            } else {
-                text.push(c);
-            }
-        }
+        push_harmless(&mut text, chunk.valid(), |c| c == '\\');
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
     text
+}
+
+/// A text of several lines for people, whatever was put into it: nothing in it moves a terminal's cursor, or turns
+/// round what stands beside it. What was `escaped` stays as it is.
+pub fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        push_harmless(&mut harmless, line, |_| false);
+        harmless.push_str(end);
+    }
+    harmless
+}
+
+fn push_harmless(text: &mut String, valid: &str, is_escaped_too: impl Fn(char) -> bool) {
+    for c in valid.chars() {
+        if is_harmful(c) || is_escaped_too(c) {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+/// Whether a terminal acts on a character: controls of both sets, and what writes backwards or nothing.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -159,6 +180,10 @@ mod tests {
         assert_eq!(escaped(b"a\n\x1b[2J\xff\\"), "a\\n\\u{1b}[2J\\xff\\\\");
         assert_eq!(escaped("größe".as_bytes()), "größe");
         assert_eq!(escaped("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+        assert_eq!(
+            harmless("a\\n\n\x1b]52;c;\x07\r\u{9b}2J\u{61c}\nb"),
+            "a\\n\n\\u{1b}]52;c;\\u{7}\\r\\u{9b}2J\\u{61c}\nb"
+        );
     }
 
     proptest! {

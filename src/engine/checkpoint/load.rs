@@ -148,7 +148,8 @@ impl Loader {
                 state.lose(subtree, loss);
             }),
             Piece::Gone(gone) => gone.into_iter().for_each(|(inode, names)| {
-                *state.gone.entry(inode).or_default() += names;
+                let gone = state.gone.entry(inode).or_default();
+                *gone = gone.saturating_add(names);
             }),
             Piece::Counters(counters) => {
                 let mut counters = Counters::from_slice(&counters)
@@ -158,7 +159,8 @@ impl Loader {
                 state.desk.counters.merge(&counters);
             }
             Piece::Faults(faults) => faults.into_iter().for_each(|(cause, count)| {
-                *state.faults.entry(cause).or_default() += count;
+                let faults = state.faults.entry(cause).or_default();
+                *faults = faults.saturating_add(count);
             }),
             Piece::Listed(listed) => self.listed.extend(listed),
             Piece::Root(outcome) => state.root_outcome = Some(outcome),

@@ -1,5 +1,7 @@
 //! What puts a checkpoint in force.
 
+use std::io::Read;
+
 use bincode::{Decode, Encode};
 
 use super::archive::{Archive, HEADWAY, MANIFEST, unusable};
@@ -57,12 +59,23 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
-        let (mut reader, header) = PartReader::open_any(&directory, MANIFEST)?;
+        let (reader, header) = PartReader::open_any(&directory, MANIFEST)?;
+        Self::of(reader, header).map(Some)
+    }
+
+    /// What a file says that begins with this header.
+    pub fn of(mut reader: PartReader<impl Read>, header: Header) -> Result<Self, Error> {
         let bytes = reader.frame()?;
         let manifest: Self = wire::decode("manifest", &bytes).map_err(|why| garbage(MANIFEST, &why.to_string()))?;
         reader.must_end(1)?;
         let is_its_own = header == Header::new(manifest.number, manifest.cut, Rank::ROOT);
-        if is_its_own && manifest.ranks > 0 { Ok(Some(manifest)) } else { Err(garbage(MANIFEST, "it is no manifest")) }
+        if is_its_own && manifest.is_sound() { Ok(manifest) } else { Err(garbage(MANIFEST, "it is no manifest")) }
+    }
+
+    /// Whether it can be gone on from: others are counted on from its numbers.
+    fn is_sound(&self) -> bool {
+        let can_be = (0.0..1e12).contains(&self.seconds);
+        can_be && self.ranks > 0 && self.cut.0 < u32::MAX && self.attempt < u32::MAX
     }
 }
 

@@ -19,9 +19,9 @@ use crate::tree::guard::Loss;
 use crate::tree::{ChunkedFile, Doomed, Identity, Item, Note, Outcome, TreePath, chunk, removal};
 
 pub use archive::{Archive, unusable};
-pub use load::Loader;
+pub use load::{Loader, is_sound};
 pub use manifest::Manifest;
-pub use part::{Header, PartWriter};
+pub use part::{Header, PartReader, PartWriter};
 pub use scribe::{Desk as ScribeDesk, DurablePoints, Scribe};
 pub use snapshot::{Snapshot, late};
 

@@ -73,9 +73,9 @@ impl PartWriter {
 
 /// Reads a file.
 #[derive(Debug)]
-pub struct PartReader {
+pub struct PartReader<R = BufReader<File>> {
     name: String,
-    file: BufReader<File>,
+    file: R,
     frames: u64,
 }
 
@@ -92,7 +92,13 @@ impl PartReader {
     /// Opens a file of this format, and tells its header.
     pub fn open_any(directory: &RunDirectory, name: &str) -> Result<(Self, Header), Error> {
         let file = directory.open(name).map_err(|error| garbage(name, &error.to_string()))?;
-        let mut file = BufReader::with_capacity(1 << 20, file);
+        Self::begin(name, BufReader::with_capacity(1 << 20, file))
+    }
+}
+
+impl<R: Read> PartReader<R> {
+    /// Reads the header of a file of this format.
+    pub fn begin(name: &str, mut file: R) -> Result<(Self, Header), Error> {
         let mut header = [0; HEADER_BYTES];
         file.read_exact(&mut header).map_err(|_| garbage(name, "it is cut short"))?;
         let header: Header = wire::decode("header", &header).map_err(|why| garbage(name, &why.to_string()))?;
