@@ -1,7 +1,6 @@
 //! The beginning of a run: open both trees on every rank, prove that all see the same two, take the
 //! lock. Nothing is written before all that can be refused has been.
 
-use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +23,7 @@ use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
 use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
-use crate::pass::{Context, Limits, Temporaries};
+use crate::pass::{Context, Health, Limits, Temporaries};
 use crate::sched::Rank;
 use crate::started::Started;
 use crate::tree::decide::Abilities;
@@ -109,6 +108,7 @@ impl Ready {
         policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
         policy.target = self.abilities;
         let (list, listed) = self.files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+        let health = Health::of(&trees, &config.source, &config.target);
         let context = Arc::new(Context {
             trees,
             policy,
@@ -118,6 +118,7 @@ impl Ready {
             copying: config.copying.clone(),
             temporaries: self.temporaries,
             limits: Limits::new(config.limits, comm.ranks()),
+            health,
             purpose: config.command.purpose(),
             frozen,
             doubt: self.doubt,
@@ -456,13 +457,9 @@ pub fn find_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(
 /// two directories as before. A root that was unmounted meanwhile shows another.
 pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>) -> Result<(), Error> {
     let trees = &engine.context().trees;
-    let still = |side, path: &CStr, key: (u64, u64), name: &str| -> Result<(), Error> {
-        let root = Root::open_to_look(side, path)?;
-        if root.key() == key { Ok(()) } else { Err(Error::Refused(format!("{name} is another directory than it was"))) }
-    };
     let config = crew.config;
-    let mine = still(Side::Source, &config.source, trees.source_key, "SRC")
-        .and_then(|()| still(Side::Target, &config.target, trees.target_key, "DST"));
+    let mine = roots::is_still(Side::Source, &config.source, trees.source_key)
+        .and_then(|()| roots::is_still(Side::Target, &config.target, trees.target_key));
     agree(engine.comm(), &crew.roster, mine).map(|_| ())
 }
 

@@ -269,12 +269,17 @@ fn make(
     if work.context.dry_run {
         return dry::make(work, entry, source, outcome);
     }
+    if work.context.health.is_over_quota(source) {
+        file::over_quota(work, entry);
+        return Ok(());
+    }
     work.pair.prepare_for_change()?;
     if source.kind == Kind::File {
         file::copy(work, entry, place, outcome);
         return Ok(());
     }
-    let made = node::make(work, entry.name, source, &place)?;
+    let made = node::make(work, entry.name, source, &place)
+        .inspect_err(|failure| file::hear_quota(work.context, source, *failure))?;
     match made {
         node::Made::Done => changes::done(work, entry, source.kind, outcome),
         node::Made::Changed => {

@@ -8,7 +8,7 @@ use super::Work;
 use super::entry::{Entry, conflict, failed};
 use super::place::{Place, put_in_place};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Side};
 use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, open, xattr};
 use crate::pass::changes;
@@ -148,11 +148,16 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
+    if work.context.health.is_over_quota(&source_was) {
+        over_quota(work, entry);
+        return Quick::Done;
+    }
     let place = Place::new(work.context, &source_was);
     let target = match work.pair.prepare_for_change().and_then(|()| new_target(work, &source, place.name(entry.name))) {
         Ok(target) => target,
         Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
         Err(failure) => {
+            hear_quota(work.context, &source_was, failure);
             work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
             return Quick::Done;
         }
@@ -163,6 +168,20 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
     work.aspects = Aspect::SourceOnly.into();
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
     Quick::Done
+}
+
+/// Its owner has no room on the target: nothing of it is read.
+pub fn over_quota(work: &mut Work<'_>, entry: &Entry<'_>) {
+    work.effects.count(Number::OverQuota, 1);
+    let failure = Failure { side: Side::Target, operation: "copy", errno: Errno::EDQUOT as i32 };
+    work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+}
+
+/// Remembers whose quota is used up.
+pub fn hear_quota(context: &Context, source: &Attributes, failure: Failure) {
+    if failure.side == Side::Target && failure.errno == Errno::EDQUOT as i32 {
+        context.health.hear_over_quota(source);
+    }
 }
 
 /// Copies a file to `place`.
@@ -287,6 +306,7 @@ fn accept(work: &mut Work<'_>, draft: &mut Draft, copied: Copied) -> Result<(), 
 /// Takes a failed draft away again: what was to be replaced stays as it was.
 fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
     remove_own(work.pair, &draft);
+    hear_quota(work.context, &draft.source_was, failure);
     failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);
 }
 
@@ -361,7 +381,7 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
     if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
         return discard(work, draft, failure);
     }
-    let (copied, in_chunks, aspects) = (draft.copied, draft.in_chunks, draft.aspects);
+    let (copied, in_chunks, aspects, source_was) = (draft.copied, draft.in_chunks, draft.aspects, draft.source_was);
     match close_and_place(work.pair, draft) {
         Ok((kind, name, outcome, true)) => {
             work.aspects = aspects;
@@ -374,7 +394,10 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
             }
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
-        Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
+        Err((kind, name, failure)) => {
+            hear_quota(work.context, &source_was, failure);
+            work.effects.fail(kind, work.pair.path(&name), failure);
+        }
     }
 }
 
@@ -426,10 +449,7 @@ fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
             work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
-        Err((kind, _, failure)) => {
-            work.effects.end(kind, Outcome::Failed);
-            work.effects.fault(Fault::of(path, failure));
-        }
+        Err((kind, _, failure)) => work.effects.fail(kind, path, failure),
     }
 }
 

@@ -1,0 +1,159 @@
+//! What failed of an item for a reason that may pass becomes a further item, up to a bound of tries; what does
+//! not, a fault. The books have each entry once.
+
+use super::policy::{self, Meaning};
+use super::{Context, Effects, Purpose, Watch, link};
+use crate::counters::{Number, Slot};
+use crate::fault::Failure;
+use crate::tree::item::Turn;
+use crate::tree::names::Listed;
+use crate::tree::{Item, Kind, LinkGroup, LinkNote, Names, Note, Outcome, Side, TreePath};
+
+/// An entry at which a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The type under which it stands in the books.
+    pub kind: Kind,
+    /// The entry.
+    pub path: TreePath,
+    /// The call.
+    pub failure: Failure,
+}
+
+/// Looks at the stop this often while an item waits for its next try.
+const SLICE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Before a further try at an item: once for all of its names.
+pub fn wait(tries: u8, watch: &Watch) {
+    let mut left = if tries == 0 { std::time::Duration::ZERO } else { policy::back_off(tries) };
+    while !left.is_zero() && !watch.must_stop() {
+        let slice = left.min(SLICE);
+        std::thread::sleep(slice);
+        left -= slice;
+    }
+}
+
+/// Closes an item: what failed in it goes again, or into the books.
+pub fn close(context: &Context, item: Item, effects: &mut Effects) {
+    let mut failures = effects.failed.iter().map(|failed| failed.failure).collect::<Vec<_>>();
+    failures.extend(effects.released.iter().chain(&effects.trouble).copied());
+    if failures.iter().all(|failure| policy::meaning(*failure) != Meaning::TargetFull) && has_written(effects) {
+        context.health.hear_success();
+    }
+    for failure in &failures {
+        effects.stop = effects.stop.take().or_else(|| context.health.hear(&context.trees, *failure));
+    }
+    effects.count(Number::Retried, effects.released.len() as u64);
+    if let Some(trouble) = whole(context, &item, effects) {
+        return all_again(item, trouble, effects);
+    }
+    if effects.failed.is_empty() {
+        return;
+    }
+    let (again, lost): (Vec<Failed>, Vec<Failed>) =
+        std::mem::take(&mut effects.failed).into_iter().partition(|failed| goes_again(effects, failed.failure));
+    lost.into_iter().for_each(|failed| effects.give_up(failed));
+    effects.count(Number::Retried, again.len() as u64);
+    let tries = next_try(effects);
+    if let Item::Link(group) = item {
+        return members(group, again, tries, effects);
+    }
+    let left = entries(&item, again, tries, effects);
+    effects.counters.take_back(Slot::Number(Number::Retried), left.len() as u64);
+    left.into_iter().for_each(|failed| effects.give_up(failed));
+}
+
+fn has_written(effects: &Effects) -> bool {
+    let made = [Outcome::Created, Outcome::Updated].into_iter().map(|outcome| effects.counters.ended(outcome));
+    made.sum::<u64>() > 0 || effects.counters.number(Number::BytesWritten) > 0
+}
+
+/// What the run stops for is done by the attempt that goes on, whatever was tried before.
+fn goes_again(effects: &Effects, failure: Failure) -> bool {
+    let may = !matches!(policy::meaning(failure), Meaning::Entry | Meaning::OverQuota);
+    may && effects.stop.is_some() || effects.may_pass(failure)
+}
+
+/// A stop is nobody's fault, and counts as no try.
+fn next_try(effects: &Effects) -> u8 {
+    if effects.stop.is_some() { effects.tries } else { effects.tries.saturating_add(1) }
+}
+
+/// The failure for which all of the item is done again: nothing of it was done, or nothing that it did is seen.
+fn whole(context: &Context, item: &Item, effects: &Effects) -> Option<Failure> {
+    let trouble = effects.trouble.filter(|trouble| goes_again(effects, *trouble));
+    let only_looks = context.compares() || context.purpose == Purpose::Remove;
+    let of_all = |failed: &&Failed| goes_again(effects, failed.failure) && !has_name(item, &failed.path);
+    trouble.or_else(|| effects.failed.iter().filter(|_| only_looks).find(of_all).map(|failed| failed.failure))
+}
+
+/// Whether the entry is one of the names that a batch of the item's directory can have.
+fn has_name(item: &Item, path: &TreePath) -> bool {
+    let directory = match item {
+        Item::Directory(directory)
+        | Item::Round { directory, .. }
+        | Item::Batch { directory, .. }
+        | Item::Listed { directory, .. } => directory,
+        _ => return false,
+    };
+    path.split_last().is_some_and(|(parent, _)| parent == directory.path)
+}
+
+/// All that the try brought is dropped.
+fn all_again(item: Item, _trouble: Failure, effects: &mut Effects) {
+    let (tries, stop) = (next_try(effects), effects.stop.take());
+    *effects = Effects { items: vec![item.after(tries)], stop, ..Effects::default() };
+    effects.count(Number::Retried, 1);
+}
+
+/// Names become a further batch, and are seen there. Those that earlier items have seen are looked at again. Returns
+/// those that can not be.
+fn entries(item: &Item, again: Vec<Failed>, tries: u8, effects: &mut Effects) -> Vec<Failed> {
+    let (directory, is_seen) = match item {
+        Item::Directory(directory)
+        | Item::Round { directory, .. }
+        | Item::Batch { directory, .. }
+        | Item::Listed { directory, .. } => (directory.clone(), false),
+        Item::Again { directory, .. } => (directory.clone(), true),
+        _ => match effects.home.take() {
+            Some(directory) => (directory, true),
+            None => return again,
+        },
+    };
+    let (mut names, mut left) = (Names::new(), Vec::new());
+    for failed in again {
+        let name = failed.path.split_last().filter(|(parent, _)| *parent == directory.path);
+        let name = name.and_then(|(_, name)| std::ffi::CString::new(name).ok());
+        let Some(name) = name else {
+            left.push(failed);
+            continue;
+        };
+        let kind = Some(failed.kind).filter(|kind| *kind != Kind::Unknown);
+        names.push(&name, Listed { kind, on_target: true });
+        if !is_seen {
+            effects.counters.take_back(Slot::Seen(failed.kind), 1);
+        }
+    }
+    if !names.is_empty() {
+        let item = if is_seen { Item::Again { directory, names } } else { Item::Batch { directory, names } };
+        effects.items.push(item.after(tries));
+    }
+    left
+}
+
+/// Names of an inode come together with those that are done, or wait with the others for the one that leads.
+fn members(group: LinkGroup, again: Vec<Failed>, tries: u8, effects: &mut Effects) {
+    let told = group.members.clone();
+    let is_led = |note: &Note| matches!(note, Note::Link(LinkNote::Led { key, .. }) if *key == group.key);
+    let members: Vec<TreePath> = again.into_iter().map(|failed| failed.path).collect();
+    if effects.notes.iter().any(is_led) {
+        link::wait(&group, members.iter(), effects);
+    } else if !members.is_empty() {
+        // Of a target inode this says that another name keeps it.
+        let keeper = if group.key.side == Side::Target { told.first().cloned() } else { group.leader.clone() };
+        let leader = effects.leader.take().or(keeper);
+        let (turn, claims) = (group.turn.max(Turn::Claimed), Vec::new());
+        effects.items.push(Item::Link(LinkGroup { members, turn, claims, leader, tries, ..group }));
+    }
+    link::name_others(&told, &mut effects.faults);
+}
