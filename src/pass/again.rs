@@ -18,6 +18,8 @@ pub struct Failed {
     pub path: TreePath,
     /// The call.
     pub failure: Failure,
+    /// What was counted of the file: its size, and what the source allocates.
+    pub measured: Option<(u64, u64)>,
 }
 
 /// Looks at the stop this often while an item waits for its next try.
@@ -133,6 +135,9 @@ fn entries(item: &Item, again: Vec<Failed>, tries: u8, effects: &mut Effects) ->
         if !is_seen {
             effects.counters.take_back(Slot::Seen(failed.kind), 1);
         }
+        let (size, allocated) = failed.measured.unwrap_or_default();
+        effects.counters.take_back(Slot::Number(Number::BytesLogical), size);
+        effects.counters.take_back(Slot::Number(Number::BytesAllocated), allocated);
     }
     if !names.is_empty() {
         let item = if is_seen { Item::Again { directory, names } } else { Item::Batch { directory, names } };

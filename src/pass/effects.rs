@@ -9,7 +9,7 @@ use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
-use crate::tree::{Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath};
+use crate::tree::{Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath};
 
 /// What came of an item.
 #[derive(Debug, Default)]
@@ -42,6 +42,8 @@ pub struct Effects {
     pub tries: u8,
     /// Entries at which calls failed that may mean more: the item's end tells what becomes of them (`again`).
     pub failed: Vec<Failed>,
+    /// Size and allocation of the file under work, once they are counted.
+    pub measured: Option<(u64, u64)>,
     /// Why nothing could be done of the item, if that is so.
     pub trouble: Option<Failure>,
     /// What failed and was released again, as an item of its own.
@@ -85,17 +87,24 @@ impl Effects {
     /// An entry failed: a system call did.
     pub fn fail(&mut self, kind: Kind, path: TreePath, failure: Failure) {
         if policy::meaning(failure) == Meaning::Entry {
-            return self.give_up(Failed { kind, path, failure });
+            return self.give_up(Failed { kind, path, failure, measured: None });
         }
         self.last = Some(Outcome::Failed);
-        self.failed.push(Failed { kind, path, failure });
+        self.failed.push(Failed { kind, path, failure, measured: self.measured.take() });
     }
 
     /// The entry has failed for good.
     pub fn give_up(&mut self, failed: Failed) {
-        let Failed { kind, path, failure } = failed;
+        let Failed { kind, path, failure, .. } = failed;
         self.end(kind, Outcome::Failed);
         self.fault(policy::fault(path, failure));
+    }
+
+    /// A file was found.
+    pub fn measure(&mut self, source: &Attributes) {
+        self.count(Number::BytesLogical, source.size);
+        self.count(Number::BytesAllocated, source.allocated);
+        self.measured = Some((source.size, source.allocated));
     }
 
     /// Whether a further try may come further than this one, at which the call failed.

@@ -18,8 +18,9 @@ use crate::tree::Attributes;
 /// directory shows nowhere.
 const REFUSALS_MAX: u32 = 16;
 
-/// A target with less is full: what failed needed no more than that, and what comes will.
-const ROOM_MIN: u64 = 1 << 20;
+/// A target that refuses and has less is full. Not 0: file systems keep a rest that they give to nobody, and what
+/// other workers had to take away is free again.
+const ROOM_MIN: u64 = 16 << 20;
 
 /// Owners over quota that are remembered.
 const OWNERS_MAX: usize = 4_096;
@@ -76,27 +77,41 @@ impl Health {
         }
     }
 
-    fn refused(&self, trees: &Trees, failure: Failure) -> Option<Error> {
-        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
-        let room = usage::room(&trees.target);
-        let is_full = meaning(failure) == Meaning::TargetFull;
-        let text = match room {
-            Ok(room) if !is_full && room.is_read_only => READ_ONLY.to_owned(),
-            Ok(room) if is_full && room.inodes == Some(0) => {
-                format!("DST has no free inodes ({} bytes are free); {MAKE_ROOM}", room.bytes)
-            }
-            Ok(room) if is_full && room.bytes < ROOM_MIN => {
+    /// The target refuses: whether it says itself that it takes nothing more. Best asked before what was made for the
+    /// entry is taken away.
+    pub fn look_at_room(&self, trees: &Trees, failure: Failure) -> Option<Error> {
+        let is_full = match meaning(failure) {
+            Meaning::TargetFull => true,
+            Meaning::TargetReadOnly => false,
+            _ => return None,
+        };
+        // What can not be asked says nothing.
+        let room = usage::room(&trees.target).ok()?;
+        let text = match room.inodes {
+            _ if !is_full && room.is_read_only => READ_ONLY.to_owned(),
+            Some(0) if is_full => format!("DST has no free inodes ({} bytes are free); {MAKE_ROOM}", room.bytes),
+            _ if is_full && room.bytes < ROOM_MIN => {
                 format!("DST has no space left ({} bytes are free); {MAKE_ROOM}", room.bytes)
             }
-            _ if refusals < REFUSALS_MAX => return None,
-            _ if !is_full => READ_ONLY.to_owned(),
-            room => {
-                let free = room.map_or_else(|_| "?".to_owned(), |room| room.bytes.to_string());
-                format!(
-                    "DST takes nothing more: {refusals} calls in a row had ENOSPC, although {free} bytes are free (a \
-                     full OST, a quota?); {MAKE_ROOM}"
-                )
-            }
+            _ => return None,
+        };
+        Some(Error::Fatal(text))
+    }
+
+    fn refused(&self, trees: &Trees, failure: Failure) -> Option<Error> {
+        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
+        let seen = self.look_at_room(trees, failure);
+        if seen.is_some() || refusals < REFUSALS_MAX {
+            return seen;
+        }
+        let text = if meaning(failure) == Meaning::TargetReadOnly {
+            READ_ONLY.to_owned()
+        } else {
+            let free = usage::room(&trees.target).map_or_else(|_| "some".to_owned(), |room| room.bytes.to_string());
+            format!(
+                "DST takes nothing more: {refusals} calls in a row had ENOSPC, although {free} bytes are free (a full \
+                 OST, a quota?); {MAKE_ROOM}"
+            )
         };
         Some(Error::Fatal(text))
     }

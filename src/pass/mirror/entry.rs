@@ -8,7 +8,6 @@ use super::Work;
 use super::file;
 use super::place::Place;
 use super::{content, node, repair};
-use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::changes::{self, Subject};
@@ -34,6 +33,7 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
         work.effects.see(kind);
         return aside::fail(work.pair.path(name), kind, work.effects);
     }
+    work.effects.measured = None;
     // What was listed before a checkpoint may have been made since.
     let listed = Listed { on_target: listed.on_target || work.context.resumed, ..listed };
     // A new regular file is opened at once and looked at through its descriptor. Not so where age or
@@ -81,8 +81,7 @@ pub fn look_and_act(
         frozen::look(work.context, &source, || work.pair.path(entry.name), work.effects);
     }
     if source.kind == Kind::File {
-        work.effects.count(Number::BytesLogical, source.size);
-        work.effects.count(Number::BytesAllocated, source.allocated);
+        work.effects.measure(&source);
     }
     let target = match target {
         Ok(target) => target,

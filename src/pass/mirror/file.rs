@@ -163,8 +163,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
         }
     };
     frozen::look(work.context, &source_was, || work.pair.path(entry.name), work.effects);
-    work.effects.count(Number::BytesLogical, source_was.size);
-    work.effects.count(Number::BytesAllocated, source_was.allocated);
+    work.effects.measure(&source_was);
     work.aspects = Aspect::SourceOnly.into();
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
     Quick::Done
@@ -305,6 +304,12 @@ fn accept(work: &mut Work<'_>, draft: &mut Draft, copied: Copied) -> Result<(), 
 
 /// Takes a failed draft away again: what was to be replaced stays as it was.
 fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
+    let stop = || work.context.health.look_at_room(&work.context.trees, failure);
+    work.effects.stop = work.effects.stop.take().or_else(stop);
+    if work.may_tell {
+        // It was counted when it was found; the owners of links and chunks did not do that.
+        work.effects.measured = Some((draft.source_was.size, draft.source_was.allocated));
+    }
     remove_own(work.pair, &draft);
     hear_quota(work.context, &draft.source_was, failure);
     failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);

@@ -153,6 +153,7 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) -> Result<(), Failur
     let found = find(list, group, &work.pair.source, &work.pair.path(name), work.effects)?;
     let Some(source) = found else { return Ok(()) };
     let entry = Entry { name, kind: source.kind };
+    work.effects.measured = None;
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();

@@ -96,6 +96,7 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
                 watch.next_name("copy", name, Some(kind));
                 let mut work = Work::new(context, pair, watch, effects);
                 work.may_plan = context.planning.is_some() && !is_planned;
+                work.effects.measured = None;
                 // In a dry run the directory is still there.
                 let is_removed = context.dry_run && is_planned && !context.is_held(&item.path.join(name));
                 entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, !is_removed);
