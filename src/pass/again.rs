@@ -84,8 +84,10 @@ fn next_try(effects: &Effects) -> u8 {
 /// The failure for which all of the item is done again: nothing of it was done, or nothing that it did is seen.
 fn whole(context: &Context, item: &Item, effects: &Effects) -> Option<Failure> {
     let trouble = effects.trouble.filter(|trouble| goes_again(effects, *trouble));
-    let only_looks = context.compares() || context.purpose == Purpose::Remove;
-    let of_all = |failed: &&Failed| goes_again(effects, failed.failure) && !has_name(item, &failed.path);
+    // A walk that plans removals works on no batches.
+    let plans = context.purpose == Purpose::Remove;
+    let only_looks = plans || context.compares();
+    let of_all = |failed: &&Failed| goes_again(effects, failed.failure) && (plans || !has_name(item, &failed.path));
     trouble.or_else(|| effects.failed.iter().filter(|_| only_looks).find(of_all).map(|failed| failed.failure))
 }
 
