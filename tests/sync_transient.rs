@@ -19,7 +19,17 @@ struct Mounted {
 
 const SOURCE_CALLS: &[&str] = &["readdir", "opendir", "getattr", "lookup", "open", "read", "listxattr", "readlink"];
 const TARGET_CALLS: &[&str] = &[
-    "create", "write", "setattr", "flush", "fsync", "mkdir", "symlink", "link", "rename", "open_write", "readdir",
+    "create",
+    "write",
+    "setattr",
+    "flush",
+    "fsync",
+    "mkdir",
+    "symlink",
+    "link",
+    "rename",
+    "open_write",
+    "readdir",
     "lookup",
 ];
 /// Entries of both trees, and temporary names; not what the run has in `.pmirror`.
@@ -181,7 +191,8 @@ fn a_comparison_and_the_times_of_directories_survive_what_passes() {
 
 #[test]
 fn a_removal_is_tried_again_and_proven_again() {
-    for (on_source, call) in [(false, "unlink"), (false, "rmdir"), (false, "readdir"), (true, "lookup"), (true, "readdir")]
+    for (on_source, call) in
+        [(false, "unlink"), (false, "rmdir"), (false, "readdir"), (true, "lookup"), (true, "readdir")]
     {
         let mounted = Mounted::new();
         for name in ["gone", "only/here/a", "only/here/b"] {
@@ -275,7 +286,11 @@ fn a_full_target_stops_the_run_in_order_and_it_goes_on_when_there_is_room() {
 #[test]
 fn a_target_that_becomes_read_only_stops_the_run_in_order_and_it_goes_on_afterwards() {
     let mounted = Mounted::new();
-    let rule = mounted.target.rule(Rule::on("modifying").named("{[0-9]*,many,d,deep,new,one,two,three,.pmirror-*,large,symlink}").error(Errno::EROFS));
+    let rule = mounted.target.rule(
+        Rule::on("modifying")
+            .named("{[0-9]*,many,d,deep,new,one,two,three,.pmirror-*,large,symlink}")
+            .error(Errno::EROFS),
+    );
     for name in 0..40 {
         mounted.pair.source().file(format!("many/{name}"), "content");
     }

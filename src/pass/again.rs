@@ -164,3 +164,77 @@ fn members(group: LinkGroup, again: Vec<Failed>, tries: u8, effects: &mut Effect
     }
     link::name_others(&told, &mut effects.faults);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::item::LinkKey;
+    use crate::tree::{DirectoryItem, Identity, Parked};
+    use nix::errno::Errno;
+
+    const NOWHERE: Identity = Identity { inode: 7, birth: None };
+
+    fn directory() -> DirectoryItem {
+        let path = TreePath::from(&b"d"[..]);
+        DirectoryItem { path, source: NOWHERE, target: None, mount: 0, made: true, parked: Parked::NEVER }
+    }
+
+    fn failed(path: &str) -> Failed {
+        let failure = Failure { side: Side::Source, operation: "pread", errno: Errno::ESTALE as i32 };
+        Failed { kind: Kind::File, path: TreePath::from(path.as_bytes()), failure, measured: Some((5, 8)) }
+    }
+
+    /// The names of the only item.
+    fn names(effects: &Effects) -> Vec<String> {
+        match effects.items.as_slice() {
+            [Item::Batch { names, .. } | Item::Again { names, .. }] => {
+                names.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+            }
+            items => panic!("{items:?}"),
+        }
+    }
+
+    #[test]
+    fn names_that_fail_go_together_and_are_no_longer_seen() {
+        let mut effects = Effects::default();
+        for _ in 0..3 {
+            effects.see(Kind::File);
+        }
+        effects.count(Number::BytesLogical, 17);
+        let left = entries(&Item::Directory(directory()), vec![failed("d/a"), failed("d/b")], 2, &mut effects);
+        assert_eq!((left, names(&effects)), (Vec::new(), vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!((effects.counters.seen(), effects.counters.number(Number::BytesLogical)), (1, 7));
+        assert_eq!(effects.items.first().map(Item::tries), Some(2));
+    }
+
+    #[test]
+    fn names_that_were_seen_by_an_earlier_item_stay_so() {
+        let mut list = Names::new();
+        list.push(c"a", Listed { kind: Some(Kind::File), on_target: true });
+        let mut effects = Effects::default();
+        entries(&Item::Again { directory: directory(), names: list }, vec![failed("d/a")], 1, &mut effects);
+        assert!(matches!(effects.items.as_slice(), [Item::Again { .. }]));
+        assert_eq!(names(&effects), ["a"]);
+    }
+
+    #[test]
+    fn what_is_in_another_directory_is_left() {
+        let mut effects = Effects::default();
+        let left = entries(&Item::Directory(directory()), vec![failed("d"), failed("e/a")], 1, &mut effects);
+        assert_eq!((left.len(), effects.items.len()), (2, 0));
+    }
+
+    #[test]
+    fn names_of_an_inode_become_links_of_what_is_done() {
+        let key = LinkKey { side: Side::Source, mount: 0, inode: NOWHERE };
+        let members = ["a", "b", "c"].map(|path| TreePath::from(path.as_bytes())).to_vec();
+        let (claims, turn) = (Vec::new(), Turn::First);
+        let group = LinkGroup { key, kind: Kind::File, links: 3, members, claims, turn, leader: None, tries: 0 };
+        let leader = Some(TreePath::from(&b"b"[..]));
+        let mut effects = Effects { leader: leader.clone(), ..Effects::default() };
+        super::members(group, vec![failed("c")], 1, &mut effects);
+        let [Item::Link(again)] = effects.items.as_slice() else { panic!("{:?}", effects.items) };
+        assert_eq!((again.members.as_slice(), &again.leader), (&[TreePath::from(&b"c"[..])][..], &leader));
+        assert_eq!((again.tries, again.turn), (1, Turn::Claimed));
+    }
+}

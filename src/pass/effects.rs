@@ -9,7 +9,9 @@ use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
-use crate::tree::{Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath};
+use crate::tree::{
+    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
+};
 
 /// What came of an item.
 #[derive(Debug, Default)]

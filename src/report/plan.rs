@@ -334,8 +334,12 @@ mod tests {
     fn items() -> Vec<Item> {
         let inode = |inode| Identity { inode, birth: Some(Time { seconds: 5, nanoseconds: 6 }) };
         let proof = Proof::Absent(Absent { depth: 1, source: inode(3), target: inode(4), lack: Lack::Directory });
-        let at =
-            |path: &[u8], number| Doomed { path: TreePath::from(path), target: inode(number), proof: proof.clone(), tries: 0 };
+        let at = |path: &[u8], number| Doomed {
+            path: TreePath::from(path),
+            target: inode(number),
+            proof: proof.clone(),
+            tries: 0,
+        };
         let mut names = Names::new();
         names.push(c"plain", Listed { kind: Some(Kind::File), on_target: true });
         names.push(c"\xff\n", Listed { kind: Some(Kind::Directory), on_target: true });

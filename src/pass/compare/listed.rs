@@ -7,7 +7,8 @@ use super::{Look, entry};
 use crate::fault::Failure;
 use crate::fs::path_list::PathList;
 use crate::pass::mirror::listed::{
-    PART_BYTES, Part, abandon, cut, directory_failed, find, is_aside, leave_alone, lost, no_list, once_more, only_what_is_listed,
+    PART_BYTES, Part, abandon, cut, directory_failed, find, is_aside, leave_alone, lost, no_list, once_more,
+    only_what_is_listed,
 };
 use crate::pass::mirror::report;
 use crate::tree::Item;
