@@ -240,7 +240,7 @@ fn an_owner_over_quota_is_left_alone_and_others_go_on() {
     run.assert_books_balance();
     mounted.target.lift(rule);
     let failed = run.count("file", "failed");
-    assert!(failed >= 1 && failed <= 20 && run.count("file", "created") + failed == 46, "{:?}", run.totals());
+    assert!((1..=20).contains(&failed) && run.count("file", "created") + failed == 46, "{:?}", run.totals());
     assert_eq!(run.number("/over_quota"), failed - 1);
     assert_eq!(run.faults.len() as u64, failed);
     let retry = mounted.with(|run, source, target| run.retry(source, target, "first"));
