@@ -150,7 +150,8 @@ fn entries(item: &Item, again: Vec<Failed>, tries: u8, effects: &mut Effects) ->
 
 /// Names of an inode come together with those that are done, or wait with the others for the one that leads.
 fn members(group: LinkGroup, again: Vec<Failed>, tries: u8, effects: &mut Effects) {
-    let told = group.members.clone();
+    let known = effects.leader.iter().chain(&group.leader).cloned();
+    let told: Vec<TreePath> = group.members.iter().cloned().chain(known).collect();
     let is_led = |note: &Note| matches!(note, Note::Link(LinkNote::Led { key, .. }) if *key == group.key);
     let members: Vec<TreePath> = again.into_iter().map(|failed| failed.path).collect();
     if effects.notes.iter().any(is_led) {

@@ -133,9 +133,6 @@ fn fate_of(context: &Context, file: &ChunkedFile, failure: Failure, effects: &mu
     if failure.side == Side::Target && is_gone && is_anothers {
         return ChunkFate::Lost;
     }
-    if failure.side == Side::Target {
-        file::hear_quota(context, &file.source, failure);
-    }
     // The chunk is tried again, as no note of it was sent; if that is of no use, this stands.
     effects.trouble = Some(failure);
     effects.fault(policy::fault(file.path.clone(), failure));

@@ -11,7 +11,7 @@ use super::burst::Burst;
 use super::policy::{Meaning, is_of_a_server, meaning};
 use crate::fault::{Error, Failure, Side};
 use crate::fs::roots::{self, Trees};
-use crate::fs::{attributes, usage};
+use crate::fs::{Fd, attributes, project, usage};
 use crate::tree::Attributes;
 
 /// So many refusals in a row count, whatever statfs(2) says: Lustre's OSTs fill up one by one, and a quota of the
@@ -42,8 +42,7 @@ pub struct Health {
     roots: Vec<NamedRoot>,
     /// Calls in a row that the target refused for want of room, or as it is read-only.
     refusals: AtomicU32,
-    /// User and group.
-    over_quota: Mutex<BTreeSet<(u32, u32)>>,
+    over_quota: Mutex<BTreeSet<Owner>>,
     burst: Mutex<Burst>,
     started: Instant,
 }
@@ -136,16 +135,35 @@ impl Health {
     }
 
     /// The owner of this entry has no room on the target.
-    pub fn hear_over_quota(&self, source: &Attributes) {
+    pub fn hear_over_quota(&self, source: &Attributes, directory: &Fd) {
+        let owner = Owner::of(source, directory);
         let mut owners = lock(&self.over_quota);
         if owners.len() < OWNERS_MAX {
-            owners.insert((source.uid, source.gid));
+            owners.insert(owner);
         }
     }
 
     /// Whether that is known of the owner of this one.
-    pub fn is_over_quota(&self, source: &Attributes) -> bool {
-        lock(&self.over_quota).contains(&(source.uid, source.gid))
+    pub fn is_over_quota(&self, source: &Attributes, directory: &Fd) -> bool {
+        let may_be = lock(&self.over_quota).iter().any(|owner| (owner.user, owner.group) == (source.uid, source.gid));
+        may_be && lock(&self.over_quota).contains(&Owner::of(source, directory))
+    }
+}
+
+/// Whose quota it may be.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    user: u32,
+    group: u32,
+    /// Of the target directory: new entries inherit it, and where it is full others have room.
+    project: u32,
+}
+
+impl Owner {
+    fn of(source: &Attributes, directory: &Fd) -> Self {
+        // One that can not be asked counts as none.
+        let project = project::of_fd(directory).ok().flatten().map_or(0, |project| project.id);
+        Self { user: source.uid, group: source.gid, project }
     }
 }
 

@@ -35,7 +35,7 @@ struct Member {
 
 /// Settles a group, or has it wait for the answer to its claim.
 pub fn group(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
-    let members = group.members.clone();
+    let members: Vec<TreePath> = group.members.iter().chain(&group.leader).cloned().collect();
     one_turn(context, group, watch, effects);
     name_others(&members, &mut effects.faults);
 }

@@ -268,7 +268,7 @@ fn make(
     if work.context.dry_run {
         return dry::make(work, entry, source, outcome);
     }
-    if work.context.health.is_over_quota(source) {
+    if work.context.health.is_over_quota(source, &work.pair.target) {
         file::over_quota(work, entry);
         return Ok(());
     }
@@ -277,8 +277,8 @@ fn make(
         file::copy(work, entry, place, outcome);
         return Ok(());
     }
-    let made = node::make(work, entry.name, source, &place)
-        .inspect_err(|failure| file::hear_quota(work.context, source, *failure))?;
+    let made =
+        node::make(work, entry.name, source, &place).inspect_err(|failure| file::hear_quota(work, source, *failure))?;
     match made {
         node::Made::Done => changes::done(work, entry, source.kind, outcome),
         node::Made::Changed => {

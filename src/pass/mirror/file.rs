@@ -148,7 +148,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
-    if work.context.health.is_over_quota(&source_was) {
+    if work.context.health.is_over_quota(&source_was, &work.pair.target) {
         over_quota(work, entry);
         return Quick::Done;
     }
@@ -157,7 +157,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
         Ok(target) => target,
         Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
         Err(failure) => {
-            hear_quota(work.context, &source_was, failure);
+            hear_quota(work, &source_was, failure);
             work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
             return Quick::Done;
         }
@@ -177,9 +177,9 @@ pub fn over_quota(work: &mut Work<'_>, entry: &Entry<'_>) {
 }
 
 /// Remembers whose quota is used up.
-pub fn hear_quota(context: &Context, source: &Attributes, failure: Failure) {
+pub fn hear_quota(work: &Work<'_>, source: &Attributes, failure: Failure) {
     if failure.side == Side::Target && failure.errno == Errno::EDQUOT as i32 {
-        context.health.hear_over_quota(source);
+        work.context.health.hear_over_quota(source, &work.pair.target);
     }
 }
 
@@ -311,7 +311,7 @@ fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
         work.effects.measured = Some((draft.source_was.size, draft.source_was.allocated));
     }
     remove_own(work.pair, &draft);
-    hear_quota(work.context, &draft.source_was, failure);
+    hear_quota(work, &draft.source_was, failure);
     failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);
 }
 
@@ -400,7 +400,7 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
         Err((kind, name, failure)) => {
-            hear_quota(work.context, &source_was, failure);
+            hear_quota(work, &source_was, failure);
             work.effects.fail(kind, work.pair.path(&name), failure);
         }
     }
