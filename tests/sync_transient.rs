@@ -89,7 +89,7 @@ fn of_source(calls: &[&str], errno: Errno) {
         assert_eq!(run.code, 0, "{errno:?} of {call}: {:?}", run.faults);
         mounted.is_mirrored(&run);
         assert_eq!(run.number("/retried"), 1, "{errno:?} of {call} hit nothing");
-        assert_eq!(run.number("/bytes/logical"), logical, "counted twice");
+        assert_eq!(run.number("/bytes/logical"), logical, "{call}: counted twice");
     }
 }
 
@@ -101,7 +101,7 @@ fn of_target(calls: &[&str], errno: Errno) {
         assert_eq!(run.code, 0, "{errno:?} of {call}: {:?}", run.faults);
         mounted.is_mirrored(&run);
         assert_eq!(run.number("/retried"), 1, "{errno:?} of {call} hit nothing");
-        assert_eq!(run.number("/bytes/logical"), logical, "counted twice");
+        assert_eq!(run.number("/bytes/logical"), logical, "{call}: counted twice");
     }
 }
 

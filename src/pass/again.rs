@@ -135,11 +135,11 @@ fn entries(item: &Item, again: Vec<Failed>, tries: u8, effects: &mut Effects) ->
         let kind = Some(failed.kind).filter(|kind| *kind != Kind::Unknown);
         names.push(&name, Listed { kind, on_target: true });
         if !is_seen {
+            let (size, allocated) = failed.measured.unwrap_or_default();
             effects.counters.take_back(Slot::Seen(failed.kind), 1);
+            effects.counters.take_back(Slot::Number(Number::BytesLogical), size);
+            effects.counters.take_back(Slot::Number(Number::BytesAllocated), allocated);
         }
-        let (size, allocated) = failed.measured.unwrap_or_default();
-        effects.counters.take_back(Slot::Number(Number::BytesLogical), size);
-        effects.counters.take_back(Slot::Number(Number::BytesAllocated), allocated);
     }
     if !names.is_empty() {
         let item = if is_seen { Item::Again { directory, names } } else { Item::Batch { directory, names } };

@@ -306,13 +306,16 @@ fn accept(work: &mut Work<'_>, draft: &mut Draft, copied: Copied) -> Result<(), 
 fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
     let stop = || work.context.health.look_at_room(&work.context.trees, failure);
     work.effects.stop = work.effects.stop.take().or_else(stop);
-    if work.may_tell {
-        // It was counted when it was found; the owners of links and chunks did not do that.
-        work.effects.measured = Some((draft.source_was.size, draft.source_was.allocated));
-    }
+    turn_to(work, &draft.source_was);
     remove_own(work.pair, &draft);
     hear_quota(work, &draft.source_was, failure);
     failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);
+}
+
+/// Of files that wait together one fails: it was counted when it was found. The owners of links and chunks did not
+/// do that.
+fn turn_to(work: &mut Work<'_>, source_was: &Attributes) {
+    work.effects.measured = work.may_tell.then_some((source_was.size, source_was.allocated));
 }
 
 /// Removes the draft's name, if the draft still has it.
@@ -401,6 +404,7 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
         Err((kind, name, failure)) => {
             hear_quota(work, &source_was, failure);
+            turn_to(work, &source_was);
             work.effects.fail(kind, work.pair.path(&name), failure);
         }
     }
@@ -441,6 +445,7 @@ fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CStri
 fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
     let path = work.pair.path(&draft.name);
     let kind = draft.kind;
+    turn_to(work, &draft.source_was);
     let note = if draft.in_chunks { "changed while it was copied" } else { "changed while it was read, three times" };
     if work.context.policy.content == ContentRule::SizeOnly {
         remove_own(work.pair, &draft);

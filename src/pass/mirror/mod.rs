@@ -15,7 +15,7 @@ use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, aside, plan, policy, settle, share};
-use crate::counters::Number;
+use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Remedy, Side};
 use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
@@ -97,16 +97,27 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
                 let mut work = Work::new(context, pair, watch, effects);
                 work.may_plan = context.planning.is_some() && !is_planned;
                 work.effects.measured = None;
+                let counted = bytes_found(work.effects);
                 // In a dry run the directory is still there.
                 let is_removed = context.dry_run && is_planned && !context.is_held(&item.path.join(name));
                 entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, !is_removed);
                 file::finish_group(&mut work);
                 let chunks = work.chunks;
                 effects.items.extend(chunks);
+                if item.parked.tries > 0 {
+                    // It was counted before it failed.
+                    let ([logical, allocated], [logical_was, allocated_was]) = (bytes_found(effects), counted);
+                    effects.counters.take_back(Slot::Number(Number::BytesLogical), logical - logical_was);
+                    effects.counters.take_back(Slot::Number(Number::BytesAllocated), allocated - allocated_was);
+                }
             }
             Err(trouble) => trouble_of_name(item.path.join(name), kind, *trouble, effects),
         }
     }
+}
+
+fn bytes_found(effects: &Effects) -> [u64; 2] {
+    [Number::BytesLogical, Number::BytesAllocated].map(|number| effects.counters.number(number))
 }
 
 /// The directory's own fate, when it can not be opened.
