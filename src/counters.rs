@@ -77,6 +77,10 @@ pub enum Number {
     Swept,
     /// Operations that had no answer: their entries were parked.
     Parked,
+    /// Tries that failed for a reason that may pass, and were made again.
+    Retried,
+    /// Entries that were not tried, as their owner is over quota.
+    OverQuota,
     /// Entries whose owner could not be set.
     OwnerUnset,
     /// Entries whose group could not be set.
@@ -172,6 +176,13 @@ impl Counters {
         if let Some(value) = self.0.get_mut(slot.index()) {
             // Sizes of sparse files are what their owners say.
             *value = value.saturating_add(n);
+        }
+    }
+
+    /// Takes back what was added to a slot.
+    pub fn take_back(&mut self, slot: Slot, n: u64) {
+        if let Some(value) = self.0.get_mut(slot.index()) {
+            *value = value.saturating_sub(n);
         }
     }
 

@@ -119,6 +119,9 @@ fn errors_and_paths_choose_what_is_done_again() {
     for path in ["a/quota", "b/quota", "b/broken"] {
         pair.source().file(path, "content");
     }
+    // An owner over quota takes no others along.
+    pair.source().entry("a/quota").owner(1_000, 1_000);
+    pair.source().entry("b/quota").owner(1_000, 1_000);
     let target = FaultFs::mount(pair.target_path());
     let sync = Pmirror::new().sync(pair.source_path(), target.path()).state_dir(pair.state_path());
     target.rule(Rule::on("write").named("quota").error(Errno::EDQUOT));

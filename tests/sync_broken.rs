@@ -26,6 +26,8 @@ impl Broken {
         for name in ["a", "b", "bad", "c", "directory/d"] {
             pair.source().file(name, name).mtime(1_000_000_000, 0);
         }
+        // An owner over quota takes no others along.
+        pair.source().entry("bad").owner(1_000, 1_000);
         let source = FaultFs::mount(pair.source_path());
         let target = FaultFs::mount(pair.target_path());
         Broken { pair, source, target }

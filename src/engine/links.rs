@@ -341,7 +341,7 @@ fn groups_of(mut notes: Vec<LinkNote>) -> Vec<LinkGroup> {
             _ => {
                 let (members, claims) = (Vec::new(), Vec::new());
                 let turn = Default::default();
-                let mut group = LinkGroup { key, kind, links: 0, members, claims, turn, leader: None };
+                let mut group = LinkGroup { key, kind, links: 0, members, claims, turn, leader: None, tries: 0 };
                 add(&mut group, note);
                 groups.push(group);
             }
@@ -477,7 +477,7 @@ mod tests {
         #[test]
         fn a_group_is_cut_into_pieces_that_hold_all_its_names(names in 1usize..200, bytes_max in 30usize..900) {
             let members: Vec<_> = (0..names).map(|n| TreePath::from(format!("{n:05}").as_bytes())).collect();
-            let group = LinkGroup { key: key(1), kind: Kind::File, links: 1, members, claims: Vec::new(), turn: Turn::First, leader: None };
+            let group = LinkGroup { key: key(1), kind: Kind::File, links: 1, members, claims: Vec::new(), turn: Turn::First, leader: None, tries: 0 };
             let pieces = cut(group.clone(), bytes_max);
             let joined: Vec<_> = pieces.iter().flat_map(|piece| piece.members.clone()).collect();
             prop_assert_eq!(joined, group.members);

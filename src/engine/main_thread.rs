@@ -366,7 +366,8 @@ impl<'c> Engine<'c> {
         let spilled = bags.map(Bag::spilled).iter().sum();
         let root_outcome = state.root_outcome;
         state.desk.counters.count(Number::ItemsSpilled, spilled);
-        let error = state.error.take().or(closed.err()).or(waited.err());
+        let halted = state.halted.take();
+        let error = state.error.take().or(closed.err()).or(waited.err()).or(halted);
         let faults = std::mem::take(&mut state.faults).into_iter().collect();
         Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, leaves_behind, error }
     }

@@ -56,7 +56,7 @@ mod tests {
     fn a_directory_is_removed_after_the_directories_in_it_whatever_is_told_first() {
         let target = Identity { inode: 7, birth: None };
         let path = TreePath::from(&b"a"[..]);
-        let doomed = Doomed { path: path.clone(), target, proof: Proof::Asked };
+        let doomed = Doomed { path: path.clone(), target, proof: Proof::Asked, tries: 0 };
         let part = RemovalNews::Part { doomed: doomed.clone(), parts: Parts::ONLY, directories: 2, stays: None };
         let mut removals = Removals::default();
         assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None }), None);

@@ -114,6 +114,8 @@ pub struct State {
     pub listed: Vec<Extent>,
     /// Why the run can not go on.
     pub error: Option<Error>,
+    /// Why it is to be gone on with later.
+    pub halted: Option<Error>,
     /// The workers are to end.
     pub closing: bool,
     /// Workers that have an item.
@@ -220,6 +222,7 @@ impl State {
             faults: BTreeMap::new(),
             listed: Vec::new(),
             error: None,
+            halted: None,
             closing: false,
             busy: 0,
             hung: 0,
@@ -264,7 +267,10 @@ impl State {
         for cause in causes {
             *self.faults.entry(cause).or_default() += 1;
         }
-        let Effects { items, deferred, notes, counters, planned, losses, gone, again, .. } = effects;
+        let Effects { items, deferred, notes, counters, planned, losses, gone, again, stop, .. } = effects;
+        if let Some(error) = stop {
+            self.halt(error);
+        }
         self.desk.counters.merge(&counters);
         for Deferred { item, after_below } in deferred {
             match (&item, after_below) {
@@ -336,6 +342,12 @@ impl State {
         self.scheduler.want_stop(Stop::Error);
     }
 
+    /// The run stops in order, and can be gone on with when somebody has done something.
+    fn halt(&mut self, error: Error) {
+        self.halted.get_or_insert(error);
+        self.scheduler.want_stop(Stop::Halt);
+    }
+
     /// There is something to send, a thief waits for what was just made, this rank is idle, it should ask others
     /// for work, or only notes to itself can bring it some.
     pub fn needs_main_thread(&self) -> bool {
@@ -347,6 +359,7 @@ impl State {
             || self.scheduler.has_outgoing()
             || self.scheduler.is_idle(&self.desk)
             || self.error.is_some()
+            || self.halted.is_some()
     }
 
     fn owner(&self, note: &Note) -> Rank {

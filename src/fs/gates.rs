@@ -56,7 +56,8 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods)] // No tree of a run.
     fn the_way_begins_at_the_root_directory_and_names_each_directory_once() {
-        let top = tempfile::tempdir().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let top = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
         let path = top.path().canonicalize().unwrap().as_os_str().as_bytes().to_vec();
         let root = open::operand(Side::Target, &std::ffi::CString::new(path.clone()).unwrap()).unwrap();
         let gates = on_the_way_to(&root).unwrap();

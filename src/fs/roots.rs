@@ -118,8 +118,25 @@ impl Root {
     }
 }
 
+/// Opens a root once more: it must still be found by its name, and be the same directory.
+pub fn still(side: Side, path: &CStr, key: (u64, u64)) -> Result<Root, Error> {
+    let root = Root::open_to_look(side, path)?;
+    let another = || Error::Refused(format!("{} {} is another directory than it was", name_of(side), shown(path)));
+    if root.key() == key { Ok(root) } else { Err(another()) }
+}
+
+/// What the operator calls a root.
+pub fn name_of(side: Side) -> &'static str {
+    if side == Side::Source { "SRC" } else { "DST" }
+}
+
+/// Its path, for people.
+pub fn shown(path: &CStr) -> String {
+    escaped(path.to_bytes())
+}
+
 fn refusal(side: Side, path: &CStr, failure: Failure) -> String {
-    let name = if side == Side::Source { "SRC" } else { "DST" };
+    let name = name_of(side);
     let path = escaped(path.to_bytes());
     match Errno::from_raw(failure.errno) {
         Errno::ENOENT => format!("{name} {path} does not exist; is its file system mounted here?"),

@@ -15,6 +15,33 @@ pub struct Usage {
     pub inodes: Option<u64>,
 }
 
+/// What a file system still takes from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes; with those that are kept for root, if we are.
+    pub bytes: u64,
+    /// Inodes; `None` where the file system does not count them.
+    pub inodes: Option<u64>,
+    /// Nothing at all.
+    pub is_read_only: bool,
+}
+
+/// What the file system of this directory still takes.
+pub fn room(directory: &Fd) -> Result<Room, Failure> {
+    let stat = statvfs(directory)?;
+    let blocks = if nix::unistd::geteuid().is_root() { stat.f_bfree } else { stat.f_bavail };
+    Ok(Room {
+        bytes: blocks.saturating_mul(stat.f_frsize),
+        inodes: (stat.f_files > 0).then_some(stat.f_ffree),
+        is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+    })
+}
+
+fn statvfs(directory: &Fd) -> Result<rustix::fs::StatVfs, Failure> {
+    uninterrupted(|| rustix::fs::fstatvfs(directory.as_fd()).map_err(errno))
+        .map_err(|errno| directory.failure("fstatvfs", errno))
+}
+
 /// What is used of the file system of which this directory is the root: `None` if it is not the root, so
 /// that the figures would be those of others too.
 pub fn of_root(directory: &Fd) -> Result<Option<Usage>, Failure> {
@@ -22,8 +49,7 @@ pub fn of_root(directory: &Fd) -> Result<Option<Usage>, Failure> {
     if device(directory)? == device(&open::parent_directory(directory)?)? {
         return Ok(None);
     }
-    let stat = uninterrupted(|| rustix::fs::fstatvfs(directory.as_fd()).map_err(errno))
-        .map_err(|errno| directory.failure("fstatvfs", errno))?;
+    let stat = statvfs(directory)?;
     let bytes = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
     let inodes = (stat.f_files > 0).then(|| stat.f_files.saturating_sub(stat.f_ffree));
     Ok(Some(Usage { bytes, inodes }))

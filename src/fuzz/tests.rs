@@ -62,7 +62,14 @@ fn file(task: ChunkTask) -> Box<ChunkedFile> {
         mtime: time,
         ctime: time,
     };
-    Box::new(ChunkedFile { path: path("d/large"), source: attributes, target: attributes, chunk_bytes: 4096, task })
+    Box::new(ChunkedFile {
+        path: path("d/large"),
+        source: attributes,
+        target: attributes,
+        chunk_bytes: 4096,
+        task,
+        tries: 0,
+    })
 }
 
 fn copied() -> Box<ChunkedFile> {
@@ -76,7 +83,7 @@ fn compared() -> Box<ChunkedFile> {
 
 fn doomed() -> Doomed {
     let absent = Absent { depth: 1, source: identity(), target: identity(), lack: Lack::Directory };
-    Doomed { path: path("d/gone"), target: identity(), proof: Proof::Absent(absent) }
+    Doomed { path: path("d/gone"), target: identity(), proof: Proof::Absent(absent), tries: 0 }
 }
 
 fn doomed_names() -> DoomedNames {
@@ -104,6 +111,7 @@ fn all_items() -> Vec<Item> {
         claims: vec![claim()],
         turn: Turn::Claimed,
         leader: Some(path("b/d")),
+        tries: 0,
     };
     vec![
         Item::Directory(directory()),

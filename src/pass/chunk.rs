@@ -10,7 +10,7 @@ use super::mirror::file::{self, Sources};
 use super::mirror::place::Place;
 use super::mirror::{Work, trouble_of_name};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, aside};
+use super::{Context, Effects, Watch, aside, policy};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::data::Ends;
@@ -76,7 +76,7 @@ fn cut(
     task: ChunkTask,
 ) -> (Note, Item) {
     let chunk_bytes = chunk_bytes(context.grain.chunk_bytes, block, source.size);
-    let file = ChunkedFile { path, source, target, chunk_bytes, task };
+    let file = ChunkedFile { path, source, target, chunk_bytes, task, tries: 0 };
     let count = file.chunks();
     (Note::Chunk { file: Box::new(file.clone()), news: ChunkNews::Begun }, Item::Chunks { file, first: 0, count })
 }
@@ -133,7 +133,9 @@ fn fate_of(context: &Context, file: &ChunkedFile, failure: Failure, effects: &mu
     if failure.side == Side::Target && is_gone && is_anothers {
         return ChunkFate::Lost;
     }
-    effects.fault(Fault::of(file.path.clone(), failure));
+    // The chunk is tried again, as no note of it was sent; if that is of no use, this stands.
+    effects.trouble = Some(failure);
+    effects.fault(policy::fault(file.path.clone(), failure));
     ChunkFate::Failed
 }
 
@@ -250,6 +252,7 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
     if is_lost(context, &pair, file) {
         return look_again(&pair, &name, effects);
     }
+    effects.home = Some(home(&pair));
     let entry = Entry { name: &name, kind: Kind::File };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
@@ -285,11 +288,16 @@ fn is_lost(context: &Context, pair: &Pair<'_>, file: &ChunkedFile) -> bool {
 
 /// The file stands in the books already: what it is now is found out anew.
 fn look_again(pair: &Pair<'_>, name: &CStr, effects: &mut Effects) {
-    let (source, target) = (pair.source_was.identity, Some(pair.target_was.identity));
-    let directory = DirectoryItem { source, target, ..pair.item.clone() };
+    let directory = home(pair);
     let mut names = Names::new();
     names.push(name, Listed { kind: Some(Kind::File), on_target: true });
     effects.items.push(Item::Again { directory, names });
+}
+
+/// The directory as it is now.
+fn home(pair: &Pair<'_>) -> DirectoryItem {
+    let (source, target) = (pair.source_was.identity, Some(pair.target_was.identity));
+    DirectoryItem { source, target, ..pair.item.clone() }
 }
 
 /// Decides about a file whose content was compared. If either side has changed since, the content is

@@ -38,6 +38,7 @@ fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mu
     };
     watch.begin("list", &pair.item.path, None);
     let (outcome, whole) = match sub_directories(context, &pair, Part::WHOLE, effects) {
+        Ok(_) if effects.is_put_off() => return,
         Ok(found) => (found.broken, names(context, &pair, &found.names, watch, effects)),
         Err(TooMany { rounds }) => {
             share::rounds(&pair.item, rounds, effects);
@@ -58,7 +59,9 @@ fn round(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effe
             return names_unknown(outcome_of(trouble), effects);
         }
     };
-    if let Ok(found) = sub_directories(context, &pair, part, effects) {
+    if let Ok(found) = sub_directories(context, &pair, part, effects)
+        && !effects.is_put_off()
+    {
         if let Some(outcome) = found.broken {
             names_unknown(outcome, effects);
         }
@@ -92,6 +95,7 @@ fn sub_directories(context: &Context, pair: &Pair<'_>, part: Part, effects: &mut
     let listings = listings(context, &pair.item, &pair.source, None, part, &mut aside)?;
     effects.faults.append(&mut aside.faults);
     effects.count(Number::Faults, aside.counters.number(Number::Faults));
+    effects.trouble = aside.trouble;
     for _ in 0..aside.counters.get(Slot::Ended(Kind::Directory, Outcome::Skipped)) {
         effects.count(Number::Listed, 1);
         effects.see(Kind::Directory);

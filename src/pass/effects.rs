@@ -1,13 +1,17 @@
 //! What came of an item: enters the rank's state in one step, at the item's end.
 
+use super::again::Failed;
+use super::policy::{self, Meaning};
 use crate::counters::{Counters, Number, Slot};
-use crate::fault::{Failure, Fault, Remedy, Side};
+use crate::fault::{Error, Failure, Fault, Remedy, Side};
 use crate::fs::data::{Copied, Engine};
 use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
-use crate::tree::{Difference, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath};
+use crate::tree::{
+    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
+};
 
 /// What came of an item.
 #[derive(Debug, Default)]
@@ -36,6 +40,22 @@ pub struct Effects {
     pub again: Vec<Item>,
     /// The fate that was settled last.
     pub last: Option<Outcome>,
+    /// So many tries at the item failed before this one.
+    pub tries: u8,
+    /// Entries at which calls failed that may mean more: the item's end tells what becomes of them (`again`).
+    pub failed: Vec<Failed>,
+    /// Size and allocation of the file under work, once they are counted.
+    pub measured: Option<(u64, u64)>,
+    /// Why nothing could be done of the item, if that is so.
+    pub trouble: Option<Failure>,
+    /// What failed and was released again, as an item of its own.
+    pub released: Vec<Failure>,
+    /// The directory of what failed, where the item does not tell.
+    pub home: Option<DirectoryItem>,
+    /// Of hard links: a name that is right, for others to be links of.
+    pub leader: Option<TreePath>,
+    /// The run is to stop, and can be gone on with.
+    pub stop: Option<Error>,
 }
 
 /// A directory that could not be settled on the spot.
@@ -68,8 +88,41 @@ impl Effects {
 
     /// An entry failed: a system call did.
     pub fn fail(&mut self, kind: Kind, path: TreePath, failure: Failure) {
+        if policy::meaning(failure) == Meaning::Entry {
+            return self.give_up(Failed { kind, path, failure, measured: None });
+        }
+        self.last = Some(Outcome::Failed);
+        self.failed.push(Failed { kind, path, failure, measured: self.measured.take() });
+    }
+
+    /// The entry has failed for good.
+    pub fn give_up(&mut self, failed: Failed) {
+        let Failed { kind, path, failure, .. } = failed;
         self.end(kind, Outcome::Failed);
-        self.fault(Fault::of(path, failure));
+        self.fault(policy::fault(path, failure));
+    }
+
+    /// A file was found.
+    pub fn measure(&mut self, source: &Attributes) {
+        self.count(Number::BytesLogical, source.size);
+        self.count(Number::BytesAllocated, source.allocated);
+        self.measured = Some((source.size, source.allocated));
+    }
+
+    /// Whether a further try may come further than this one, at which the call failed.
+    pub fn may_pass(&self, failure: Failure) -> bool {
+        self.tries + 1 < policy::tries_max(failure)
+    }
+
+    /// Nothing could be done of the item, and it will be tried again: what it would do now is left.
+    pub fn is_put_off(&self) -> bool {
+        self.trouble.is_some_and(|trouble| self.may_pass(trouble))
+    }
+
+    /// The side that the last failure is blamed on.
+    pub fn blamed(&self) -> Option<Side> {
+        let failed = self.failed.last().map(|failed| failed.failure.side);
+        failed.or_else(|| self.faults.last().map(|fault| fault.side))
     }
 
     /// An entry vanished or changed, or failed for a reason of ours.

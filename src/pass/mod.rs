@@ -1,8 +1,10 @@
 //! What to do with one item. A pass takes `&self` and a worker's item, and returns what came of it;
 //! it knows no rank and no message.
 
+mod again;
 mod aside;
 mod bucket;
+mod burst;
 pub mod changes;
 mod chosen;
 pub mod chunk;
@@ -11,6 +13,7 @@ pub mod directories;
 mod dry;
 pub mod effects;
 mod frozen;
+pub mod health;
 pub mod layout;
 pub mod limits;
 pub mod link;
@@ -20,6 +23,7 @@ pub mod mirror;
 pub mod pair;
 pub mod park;
 pub mod plan;
+mod policy;
 pub mod project;
 pub mod remove;
 pub mod settle;
@@ -28,6 +32,7 @@ pub mod temporary;
 pub mod watch;
 
 pub use effects::Effects;
+pub use health::{Health, NamedRoot};
 pub use limits::Limits;
 pub use temporary::Temporaries;
 pub use watch::{Signs, Watch};
@@ -106,6 +111,8 @@ pub struct Context {
     pub temporaries: Temporaries,
     /// What this rank may use a second.
     pub limits: Limits,
+    /// What failed calls say of the trees as a whole.
+    pub health: Health,
     /// What the walk is for.
     pub purpose: Purpose,
     /// `--final`: the source is frozen. A later ctime was made while we run.
@@ -187,7 +194,9 @@ impl Context {
 
     /// Runs one item.
     pub fn process(&self, item: Item, watch: &Watch) -> Effects {
-        let mut effects = Effects::default();
+        let (tries, was) = (item.tries(), item.clone());
+        again::wait(tries, watch);
+        let mut effects = Effects { tries, ..Effects::default() };
         match item {
             Item::Doom { path, proof, round, parked } => {
                 remove::doom(self, &remove::Victim { path, proof, round, parked }, watch, &mut effects);
@@ -210,6 +219,9 @@ impl Context {
             Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
             Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),
             Item::Link(group) => link::group(self, group, watch, &mut effects),
+        }
+        if !watch.is_disowned() {
+            again::close(self, was, &mut effects);
         }
         watch.end();
         if self.frozen.is_some() {

@@ -255,7 +255,7 @@ fn doom(victim: remove::Victim, stuck: &Stuck, rules: Rules<'_>, effects: &mut E
     if name.is_some() && parked.count() < NAMES_MAX {
         return effects.items.push(Item::Doom { path, proof, round: (round, rounds), parked: parked.and(name) });
     }
-    let (doomed, stays) = (Doomed { path, target: remove::NO_INODE, proof }, Some(Kept::HoldsFailed));
+    let (doomed, stays) = (Doomed { path, target: remove::NO_INODE, proof, tries: 0 }, Some(Kept::HoldsFailed));
     let item = if rounds == 1 {
         Item::RemoveDirectory { doomed, stays }
     } else {

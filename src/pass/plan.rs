@@ -45,6 +45,10 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
     let listings = both_listings(context, &pair, part, &mut aside);
     effects.faults.append(&mut aside.faults);
     effects.count(Number::Faults, aside.counters.number(Number::Faults));
+    effects.trouble = aside.trouble;
+    if effects.is_put_off() {
+        return;
+    }
     match listings {
         Ok(listings) => {
             match listings.broken {
@@ -157,7 +161,7 @@ fn plan(context: &Context, pair: &Pair<'_>, list: &Names, lack: Lack, effects: &
     let depth = u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX);
     let (source, target) = (pair.source_was.identity, pair.target_was.identity);
     let proof = Proof::Absent(Absent { depth, source, target, lack });
-    let doomed = Doomed { path: pair.item.path.clone(), target, proof };
+    let doomed = Doomed { path: pair.item.path.clone(), target, proof, tries: 0 };
     for names in remove::planned(context, &pair.target, &doomed, list, 1, effects) {
         effects.planned.push(Item::Remove { doomed: doomed.clone(), names });
     }

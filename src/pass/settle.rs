@@ -4,7 +4,8 @@
 use super::effects::Deferred;
 use super::metadata::{self, Current};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, changes, dry, frozen, layout, project};
+use super::{Context, Effects, Watch, again, changes, dry, frozen, layout, project};
+use crate::counters::Number;
 use crate::fault::{Failure, Fault};
 use crate::fs::attributes;
 use crate::fs::xattr::{self, Xattrs};
@@ -50,10 +51,25 @@ pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: 
         return defer(pair.item, outcome, after_below, effects);
     }
     match attributes::of_fd(&pair.source) {
-        Ok(source) if source.ctime == pair.source_was.ctime => settle(context, &pair, &source, outcome, effects),
+        Ok(source) if source.ctime == pair.source_was.ctime => {
+            if let Err(failure) = settle(context, &pair, &source, outcome, effects) {
+                not_yet(pair, outcome, after_below, failure, effects);
+            }
+        }
         Ok(_) => defer(pair.item, outcome, after_below, effects),
-        Err(failure) => failed(&pair, failure, effects),
+        Err(failure) => not_yet(pair, outcome, after_below, failure, effects),
     }
+}
+
+/// What may pass is tried again in the settle pass.
+fn not_yet(pair: Pair<'_>, outcome: Outcome, after_below: Option<u32>, failure: Failure, effects: &mut Effects) {
+    if !effects.may_pass(failure) {
+        return failed(&pair, failure, effects);
+    }
+    effects.released.push(failure);
+    let mut directory = pair.item;
+    directory.parked.tries = effects.tries + 1;
+    defer(directory, outcome, after_below, effects);
 }
 
 /// Whether the final mode would keep us out of the directory.
@@ -72,26 +88,50 @@ pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &
     let opened = Pair::open(context, item.clone())
         .and_then(|pair| Ok((attributes::of_fd(&pair.source).map_err(Trouble::from)?, pair)));
     match opened {
-        Ok((source, pair)) => settle(context, &pair, &source, outcome, effects),
+        Ok((source, pair)) => {
+            if let Err(failure) = settle(context, &pair, &source, outcome, effects) {
+                effects.trouble = Some(failure);
+                failed(&pair, failure, effects);
+            }
+        }
         Err(trouble) => super::mirror::report(item, trouble, effects),
     }
 }
 
+/// Settles a directory where there is no pass: what may pass is tried again at once.
+pub fn at_the_end(context: &Context, item: &DirectoryItem, outcome: Outcome) -> Effects {
+    let watch = Watch::new(std::sync::Arc::default());
+    let mut tries = 0;
+    loop {
+        let mut effects = Effects { tries, ..Effects::default() };
+        later(context, item, outcome, &watch, &mut effects);
+        if !effects.is_put_off() {
+            effects.count(Number::Retried, u64::from(tries));
+            return effects;
+        }
+        tries += 1;
+        again::wait(tries, &watch);
+    }
+}
+
 /// Sets what is not as it should be, the times last.
-fn settle(context: &Context, pair: &Pair<'_>, source: &Attributes, outcome: Outcome, effects: &mut Effects) {
+fn settle(
+    context: &Context,
+    pair: &Pair<'_>,
+    source: &Attributes,
+    outcome: Outcome,
+    effects: &mut Effects,
+) -> Result<(), Failure> {
     frozen::look(context, source, || pair.item.path.clone(), effects);
     let set = if context.dry_run {
         dry::settle(context, pair, outcome, effects).map(|()| Differences::default())
     } else {
         make_right(context, pair, source, effects)
     };
-    match set {
-        Ok(set) => {
-            let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
-            effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });
-        }
-        Err(failure) => failed(pair, failure, effects),
-    }
+    let set = set?;
+    let touched = outcome == Outcome::Same && (set.owner || set.mode || set.xattrs);
+    effects.end(Kind::Directory, if touched { Outcome::MetadataOnly } else { outcome });
+    Ok(())
 }
 
 /// All that it holds is cared for elsewhere.

@@ -25,6 +25,7 @@ pub fn rest(context: &Context, directory: &DirectoryItem, names: &Names, done: u
 
 fn batches(directory: &DirectoryItem, names: &Names, first: usize, count: usize, effects: &mut Effects) {
     for names in names.split_from(first, count) {
-        effects.items.push(Item::Batch { directory: directory.clone(), names });
+        // They had no try yet.
+        effects.items.push(Item::Batch { directory: directory.clone(), names }.after(0));
     }
 }

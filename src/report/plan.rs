@@ -313,7 +313,7 @@ fn item(group: Group, names: DoomedNames) -> Result<Item, String> {
     }
     let (source, target) = (identity_of(group.source), identity_of(group.target));
     let proof = Proof::Absent(Absent { depth: group.depth, source, target, lack: group.lack });
-    let doomed = Doomed { path, target: identity_of(group.inode), proof };
+    let doomed = Doomed { path, target: identity_of(group.inode), proof, tries: 0 };
     Ok(match group.closed {
         true if !doomed.goes() => return Err("a directory that both trees have is not removed".to_owned()),
         true => Item::RemoveDirectory { doomed, stays: Some(names.stays.unwrap_or(Kept::HoldsFailed)) },
@@ -345,8 +345,12 @@ mod tests {
     fn items() -> Vec<Item> {
         let inode = |inode| Identity { inode, birth: Some(Time { seconds: 5, nanoseconds: 6 }) };
         let proof = Proof::Absent(Absent { depth: 1, source: inode(3), target: inode(4), lack: Lack::Directory });
-        let at =
-            |path: &[u8], number| Doomed { path: TreePath::from(path), target: inode(number), proof: proof.clone() };
+        let at = |path: &[u8], number| Doomed {
+            path: TreePath::from(path),
+            target: inode(number),
+            proof: proof.clone(),
+            tries: 0,
+        };
         let mut names = Names::new();
         names.push(c"plain", Listed { kind: Some(Kind::File), on_target: true });
         names.push(c"\xff\n", Listed { kind: Some(Kind::Directory), on_target: true });

@@ -146,7 +146,7 @@ impl Progress {
         let why = match stop {
             Some(Stop::Signal) => "a signal came",
             Some(Stop::Time) => "the time is up",
-            Some(Stop::Error) | None => return,
+            Some(Stop::Halt | Stop::Error) | None => return,
         };
         let text = format!("stopping, as {why}");
         match &self.manner {

@@ -69,6 +69,10 @@ pub struct Summary {
     pub swept: u64,
     /// Operations that had no answer: their entries have failed.
     pub parked: u64,
+    /// Tries that failed for a reason that may pass, and were made again.
+    pub retried: u64,
+    /// Entries that were not tried, as their owner was found over quota.
+    pub over_quota: u64,
     /// Hard links.
     pub links: Links,
     /// What could not be set, by kind.

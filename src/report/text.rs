@@ -216,6 +216,14 @@ fn remarks(summary: &Summary) -> Option<String> {
         let inodes = plural(summary.links.split, "source inode", "source inodes");
         lines.push(format!("{inodes} became several on DST: pmirror cmp names them"));
     }
+    if summary.retried > 0 {
+        let tries = plural(summary.retried, "try that failed was", "tries that failed were");
+        lines.push(format!("{tries} made again"));
+    }
+    if summary.over_quota > 0 {
+        let entries = plural(summary.over_quota, "entry was", "entries were");
+        lines.push(format!("{entries} not tried, as the owner is over quota: pmirror retry RUN --errno EDQUOT"));
+    }
     if summary.parked > 0 {
         let operations = plural(summary.parked, "operation", "operations");
         lines.push(format!("{operations} had no answer, so their entries were parked: see the fault list"));

@@ -1,7 +1,6 @@
 //! The beginning of a run: open both trees on every rank, prove that all see the same two, take the
 //! lock. Nothing is written before all that can be refused has been.
 
-use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +26,7 @@ use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
 use crate::fs::{Fd, path_list, probe};
 use crate::pass::temporary::Attempt;
-use crate::pass::{Context, Limits, Temporaries};
+use crate::pass::{Context, Health, Limits, Temporaries};
 use crate::sched::Rank;
 use crate::started::Started;
 use crate::tree::decide::Abilities;
@@ -118,6 +117,7 @@ impl Ready {
         policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
         policy.target = self.abilities;
         let (list, listed) = self.files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+        let health = Health::of(&trees, &config.source, &config.target);
         let context = Arc::new(Context {
             trees,
             policy,
@@ -127,6 +127,7 @@ impl Ready {
             copying: config.copying.clone(),
             temporaries: self.temporaries,
             limits: Limits::new(config.limits, comm.ranks()),
+            health,
             purpose: config.command.purpose(),
             frozen,
             doubt: self.doubt,
@@ -476,16 +477,8 @@ pub fn find_in_state(run_directory: &RunDirectory, attempt: Attempt) -> Result<(
 /// two directories as before, with all that was mounted in them. A root that was unmounted meanwhile shows another.
 pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>, context: &Context) -> Result<(), Error> {
     let (trees, config) = (&context.trees, crew.config);
-    let still = |side, path: &CStr, key: (u64, u64), name: &str| -> Result<Root, Error> {
-        let root = Root::open_to_look(side, path)?;
-        if root.key() == key {
-            Ok(root)
-        } else {
-            Err(Error::Refused(format!("{name} is another directory than it was")))
-        }
-    };
-    let opened = still(Side::Source, &config.source, trees.source_key, "SRC")
-        .and_then(|source| Ok((source, still(Side::Target, &config.target, trees.target_key, "DST")?)));
+    let opened = roots::still(Side::Source, &config.source, trees.source_key)
+        .and_then(|source| Ok((source, roots::still(Side::Target, &config.target, trees.target_key)?)));
     let (mine, roots) = match opened {
         Ok(roots) => (Ok(()), Some(roots)),
         Err(error) => (Err(error), None),

@@ -37,7 +37,7 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
     let changed = [Outcome::Created, Outcome::Updated, Outcome::MetadataOnly, Outcome::Linked].into_iter().any(has);
     match (error, ended) {
         (Some(error), _) => error.exit_code(),
-        (None, Ended::Stopped(Stop::Error)) => 11,
+        (None, Ended::Stopped(Stop::Halt | Stop::Error)) => 11,
         (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
         (None, Ended::Stopped(Stop::Time)) => 75,

@@ -19,7 +19,7 @@ use crate::engine::{DurablePoints, Ended, Finished};
 use crate::fault::{Error, Failure, Fault, Side};
 use crate::fs::{data, path_list};
 use crate::pass::park::PARKED;
-use crate::pass::{Context, Effects, Purpose, Watch, chunk, settle};
+use crate::pass::{Context, Effects, Purpose, chunk, settle};
 use crate::report::differences::Manner;
 use crate::tree::{ChunkedFile, DirectoryItem, Kind, Outcome, TreePath};
 
@@ -220,11 +220,9 @@ fn root_parked() -> Effects {
 /// The root is settled last, when nothing of ours is in it any more. Nothing lists it, so it is seen here.
 fn root(context: &Context, root: &DirectoryItem, outcome: Option<Outcome>, has_failed: bool) -> Effects {
     let mut effects = Effects::default();
-    effects.count(Number::Listed, 1);
-    effects.counters.add(Slot::Seen(Kind::Directory), 1);
     match outcome {
         Some(outcome) if !has_failed => {
-            settle::later(context, root, outcome, &Watch::new(Arc::default()), &mut effects);
+            effects = settle::at_the_end(context, root, outcome);
             if context.frozen.is_some() {
                 effects.harden();
             }
@@ -233,5 +231,7 @@ fn root(context: &Context, root: &DirectoryItem, outcome: Option<Outcome>, has_f
         // Its walk failed, or it was abandoned with all else that a stop left: the books have it.
         None => {}
     }
+    effects.count(Number::Listed, 1);
+    effects.counters.add(Slot::Seen(Kind::Directory), 1);
     effects
 }

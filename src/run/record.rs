@@ -148,6 +148,8 @@ impl Recorder<'_> {
             target_only: number(Number::TargetOnly),
             swept: number(Number::Swept),
             parked: number(Number::Parked),
+            retried: number(Number::Retried),
+            over_quota: number(Number::OverQuota),
             links: Links {
                 groups: number(Number::LinkGroups),
                 outside: number(Number::LinkGroupsOutside),

@@ -93,7 +93,7 @@ pub fn forget(run: &RunDirectory) {
 
 /// Whether a run that ended so leaves a checkpoint.
 pub fn goes_on(ended: Ended) -> bool {
-    matches!(ended, Ended::Stopped(Stop::Time | Stop::Signal))
+    matches!(ended, Ended::Stopped(Stop::Time | Stop::Signal | Stop::Halt))
 }
 
 /// All ranks have stopped, nothing is on its way: each writes its part, each node makes durable what it wrote to the

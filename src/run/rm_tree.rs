@@ -23,7 +23,7 @@ use crate::fs::probe;
 use crate::fs::roots::Trees;
 use crate::fs::tree_root::TreeRoot;
 use crate::pass::temporary::Attempt;
-use crate::pass::{Context, Effects, Limits, Temporaries};
+use crate::pass::{Context, Effects, Health, Limits, Temporaries};
 use crate::report::Progress;
 use crate::tree::{DirectoryItem, Fate, Item, Kept, Kind, Parked, Proof, TreePath};
 
@@ -98,6 +98,7 @@ fn begun(
         copying: config.copying.clone(),
         temporaries: Temporaries::new(Attempt(0), comm.rank().0, Vec::new()),
         limits: Limits::new(config.limits, comm.ranks()),
+        health: Health::new(Vec::new()),
         purpose: config.command.purpose(),
         dry_run: config.dry_run,
         resumed: false,

@@ -93,6 +93,8 @@ pub enum Stop {
     Time,
     /// SIGTERM or SIGINT.
     Signal,
+    /// The target takes nothing more for now, or a root is gone: somebody must do something before the run goes on.
+    Halt,
     /// An error after which the run cannot go on.
     Error,
 }

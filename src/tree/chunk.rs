@@ -23,6 +23,8 @@ pub struct ChunkedFile {
     pub chunk_bytes: u64,
     /// What is done with it.
     pub task: ChunkTask,
+    /// So many tries at it, or at a chunk of it, failed for a reason that may pass.
+    pub tries: u8,
 }
 
 /// What is done with a large file.
@@ -199,7 +201,7 @@ mod tests {
         };
         let path = TreePath::root().join(c"file");
         let task = ChunkTask::Compare { known_links: 1, may_tell: true };
-        ChunkedFile { path, source, target: source, chunk_bytes, task }
+        ChunkedFile { path, source, target: source, chunk_bytes, task, tries: 0 }
     }
 
     proptest! {

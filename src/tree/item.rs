@@ -27,7 +27,7 @@ pub struct DirectoryItem {
     pub mount: u64,
     /// This run made the target directory.
     pub made: bool,
-    /// Its names that are left alone, as an operation on them had no answer.
+    /// What earlier tries at it left.
     pub parked: Parked,
 }
 
@@ -86,11 +86,12 @@ pub enum Item {
     },
     /// Make the names of one source inode one inode on the target, and those of several several.
     Link(LinkGroup),
-    /// Look at a name once more whose place a directory had that was to be removed.
+    /// Look once more at names that stand in the books: the place of one was a directory's that was to be removed, or
+    /// it failed for a reason that may pass.
     Again {
         /// The directory.
         directory: DirectoryItem,
-        /// The name, with the type under which it stands in the books.
+        /// The names, with the types under which they stand in the books.
         names: Names,
     },
     /// List a directory of the target that is to go with all that it holds.
@@ -183,6 +184,40 @@ impl Item {
         }
     }
 
+    /// So many tries at it failed for a reason that may pass.
+    pub fn tries(&self) -> u8 {
+        match self {
+            Item::Directory(directory)
+            | Item::Round { directory, .. }
+            | Item::Batch { directory, .. }
+            | Item::Listed { directory, .. }
+            | Item::Settle { directory, .. }
+            | Item::Again { directory, .. } => directory.parked.tries,
+            Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries,
+            Item::Link(group) => group.tries,
+            Item::Doom { parked, .. } => parked.tries,
+            Item::Remove { doomed, .. } | Item::RemoveDirectory { doomed, .. } => doomed.tries,
+        }
+    }
+
+    /// The same item after so many tries.
+    #[must_use]
+    pub fn after(mut self, failed: u8) -> Self {
+        match &mut self {
+            Item::Directory(directory)
+            | Item::Round { directory, .. }
+            | Item::Batch { directory, .. }
+            | Item::Listed { directory, .. }
+            | Item::Settle { directory, .. }
+            | Item::Again { directory, .. } => directory.parked.tries = failed,
+            Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries = failed,
+            Item::Link(group) => group.tries = failed,
+            Item::Doom { parked, .. } => parked.tries = failed,
+            Item::Remove { doomed, .. } | Item::RemoveDirectory { doomed, .. } => doomed.tries = failed,
+        }
+        self
+    }
+
     /// Names listed but not yet looked at.
     pub fn names(&self) -> u64 {
         if let Item::Batch { names, .. } = self { names.len() as u64 } else { 0 }
@@ -206,6 +241,8 @@ pub struct LinkGroup {
     pub turn: Turn,
     /// A further name, a large file that was copied in chunks: the members become links of it.
     pub leader: Option<TreePath>,
+    /// So many tries at it failed for a reason that may pass.
+    pub tries: u8,
 }
 
 impl LinkGroup {

@@ -1,5 +1,5 @@
-//! Names of a directory on which an operation had no answer: a further try at the directory leaves them
-//! alone.
+//! What a further try at a directory is to know of those before: names on which an operation had no answer,
+//! which it leaves alone, and how many tries failed.
 
 use std::ffi::CStr;
 
@@ -10,45 +10,49 @@ use super::names::{Listed, Names};
 /// Names that a further try leaves alone; nothing where there was no try before. Small, as nearly all
 /// items have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Parked(Option<Box<Names>>);
+pub struct Parked {
+    names: Option<Box<Names>>,
+    /// So many tries failed for a reason that may pass.
+    pub tries: u8,
+}
 
 impl Parked {
     /// The first try.
-    pub const NEVER: Parked = Parked(None);
+    pub const NEVER: Parked = Parked { names: None, tries: 0 };
 
     /// A further try, with one more name left alone.
     #[must_use]
     pub fn and(&self, name: Option<&CStr>) -> Self {
-        let mut names = self.0.clone().unwrap_or_default();
+        let mut names = self.names.clone().unwrap_or_default();
         if let Some(name) = name {
             names.push(name, Listed { kind: None, on_target: true });
         }
-        Self(Some(names))
+        Self { names: Some(names), tries: 0 }
     }
 
     /// There was a try before: what it made may be there already.
     pub fn is_retry(&self) -> bool {
-        self.0.is_some()
+        self.names.is_some() || self.tries > 0
     }
 
     /// Whether the name is left alone.
     pub fn has(&self, name: &CStr) -> bool {
-        self.0.as_ref().is_some_and(|names| names.iter().any(|(parked, _)| parked == name))
+        self.names.as_ref().is_some_and(|names| names.iter().any(|(parked, _)| parked == name))
     }
 
     /// How many names are left alone.
     pub fn count(&self) -> usize {
-        self.0.as_ref().map_or(0, |names| names.len())
+        self.names.as_ref().map_or(0, |names| names.len())
     }
 
     /// Bytes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |names| size_of::<Names>() + names.bytes() + 2 * names.len())
+        self.names.as_ref().map_or(0, |names| size_of::<Names>() + names.bytes() + 2 * names.len())
     }
 
     /// Whether what came over the wire is sound.
     pub fn is_valid(&self) -> bool {
-        self.0.as_ref().is_none_or(|names| names.is_valid())
+        self.names.as_ref().is_none_or(|names| names.is_valid())
     }
 }
 

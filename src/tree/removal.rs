@@ -17,6 +17,8 @@ pub struct Doomed {
     pub target: Identity,
     /// Why its names may go.
     pub proof: Proof,
+    /// So many tries at it failed for a reason that may pass.
+    pub tries: u8,
 }
 
 /// Why names may go.
@@ -351,7 +353,7 @@ mod tests {
 
     fn doomed() -> Doomed {
         let target = Identity { inode: 1, birth: None };
-        Doomed { path: TreePath::from(&b"a/b/c"[..]), target, proof: Proof::Asked }
+        Doomed { path: TreePath::from(&b"a/b/c"[..]), target, proof: Proof::Asked, tries: 0 }
     }
 
     fn part(rounds: u32, is_first: bool, more: u32, directories: u32) -> RemovalNews {

@@ -14,7 +14,7 @@ use crate::wire;
 
 const MAGIC: [u8; 8] = *b"PMIRCKPT";
 /// Of the format. A checkpoint of another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a file begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -20,6 +20,7 @@ use crate::tree::{Aspect, Attributes, DirectoryItem, Item, Kind, Outcome, Parked
 
 /// Looks at one name.
 pub fn one(look: &mut Look<'_>, sides: &Sides, name: &CStr, listed: Listed) {
+    look.effects.measured = None;
     let path = sides.item.path.join(name);
     if look.context.sets_aside(&path) {
         let kind = listed.kind.unwrap_or(Kind::Unknown);
@@ -43,6 +44,7 @@ pub fn one(look: &mut Look<'_>, sides: &Sides, name: &CStr, listed: Listed) {
 /// Looks at one name of `--files-from`, which was found on the source.
 pub fn listed(look: &mut Look<'_>, sides: &Sides, name: &CStr, source: Attributes) {
     let (kind, path) = (source.kind, sides.item.path.join(name));
+    look.effects.measured = None;
     look.effects.count(Number::Listed, 1);
     look.effects.see(kind);
     match target_of(sides, name, true) {
@@ -75,8 +77,7 @@ fn both(look: &mut Look<'_>, sides: &Sides, entry: &Name<'_>, source: Attributes
         return look.effects.skip(entry.kind, skip);
     }
     if source.kind == Kind::File {
-        look.effects.count(Number::BytesLogical, source.size);
-        look.effects.count(Number::BytesAllocated, source.allocated);
+        look.effects.measure(&source);
     }
     if source.kind.is_special() && !policy.specials {
         return look.effects.skip(entry.kind, Skip::Special);

@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use super::sides::Sides;
 use super::{Look, entry};
+use crate::fault::Failure;
 use crate::fs::path_list::PathList;
 use crate::pass::mirror::listed::{
-    PART_BYTES, Part, abandon, cut, find, is_aside, leave_alone, lost, no_list, only_what_is_listed,
+    PART_BYTES, Part, abandon, cut, directory_failed, find, is_aside, leave_alone, lost, no_list, once_more,
+    only_what_is_listed,
 };
 use crate::pass::mirror::report;
 use crate::tree::Item;
@@ -40,12 +42,16 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
     look.watch.begin("compare", &sides.item.path, None);
     let mut groups = Groups::new(list, &sides.item.path, extent);
     loop {
+        let start = groups.rest().start;
         match groups.next() {
             Ok(None) => return,
             Ok(Some(group)) => {
                 look.watch.next_name("compare", &group.name, None);
                 look.context.limits.entry(look.watch);
-                one(look, sides, list, &group);
+                if let Err(failure) = one(look, sides, list, &group) {
+                    let extent = Extent { start, end: groups.rest().start };
+                    once_more(&sides.item, extent, failure, look.effects);
+                }
             }
             Err(failure) => return lost(&sides.item.path, failure, look.effects),
         }
@@ -61,20 +67,20 @@ fn work_on(look: &mut Look<'_>, sides: &Sides, list: &PathList, extent: Extent) 
 }
 
 /// One name: an entry that is listed itself, or a directory on the way to such entries.
-fn one(look: &mut Look<'_>, sides: &Sides, list: &PathList, group: &Group) {
+fn one(look: &mut Look<'_>, sides: &Sides, list: &PathList, group: &Group) -> Result<(), Failure> {
     let path = sides.item.path.join(&group.name);
     if is_aside(look.context, group, &path, look.effects) {
-        return;
+        return Ok(());
     }
     if sides.item.parked.has(&group.name) {
-        return leave_alone(list, group, &path, look.effects);
+        leave_alone(list, group, &path, look.effects);
+        return Ok(());
     }
-    let Some(source) = find(list, group, &sides.source, &path, look.effects) else {
-        return;
-    };
+    let Some(source) = find(list, group, &sides.source, &path, look.effects)? else { return Ok(()) };
     let items_before = look.effects.items.len();
     entry::listed(look, sides, &group.name, source);
     if !group.listed {
         only_what_is_listed(look.effects, items_before, group.below);
     }
+    directory_failed(look.effects, &path)
 }

@@ -71,6 +71,7 @@ impl Look<'_> {
         };
         self.watch.begin("list", &item.path, None);
         match self.listings(&sides, Round::WHOLE) {
+            Ok(_) if self.effects.is_put_off() => {}
             Ok(listings) => {
                 match listings.broken {
                     Some(outcome) => self.effects.end(Kind::Directory, outcome),
@@ -94,7 +95,9 @@ impl Look<'_> {
                 return names_unknown(outcome_of(trouble), self.effects);
             }
         };
-        if let Ok(listings) = self.listings(&sides, part) {
+        if let Ok(listings) = self.listings(&sides, part)
+            && !self.effects.is_put_off()
+        {
             if let Some(outcome) = listings.broken {
                 names_unknown(outcome, self.effects);
             }

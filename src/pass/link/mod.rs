@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
+use super::again::Failed;
 use super::changes::{self, Subject};
 use super::mirror::alias::{self, Twin};
 use super::mirror::entry::{self, Entry};
@@ -35,15 +36,14 @@ struct Member {
 
 /// Settles a group, or has it wait for the answer to its claim.
 pub fn group(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
-    let (members, faults_before) = (group.members.clone(), effects.faults.len());
+    let members: Vec<TreePath> = group.members.iter().chain(&group.leader).cloned().collect();
     one_turn(context, group, watch, effects);
-    let (_, faults) = effects.faults.split_at_mut_checked(faults_before).unwrap_or_default();
-    name_others(&members, faults);
+    name_others(&members, &mut effects.faults);
 }
 
 /// A name that failed is to be done again together with one that did not, or else it would become an inode
 /// of its own.
-fn name_others(members: &[TreePath], faults: &mut [Fault]) {
+pub fn name_others(members: &[TreePath], faults: &mut [Fault]) {
     let failed: BTreeSet<TreePath> = faults.iter().map(|fault| fault.path.clone()).collect();
     let done = members.iter().find(|path| !failed.contains(path));
     for fault in faults {
@@ -75,9 +75,15 @@ fn one_turn(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mu
     let kind = group.kind;
     let paths = std::mem::take(&mut group.members);
     let mut looked = look_at_all(context, &group, paths, watch, effects);
+    if is_put_off(effects) {
+        return;
+    }
     if !are_alike(&looked) {
         let paths = looked.iter().map(|member| member.path.clone()).collect();
         let again = look_at_all(context, &group, paths, watch, effects);
+        if is_put_off(effects) {
+            return;
+        }
         if !are_alike(&again) && !is_being_written(&looked, &again) {
             return copy_apart(context, &again, kind, watch, effects);
         }
@@ -98,6 +104,12 @@ fn one_turn(context: &Context, mut group: LinkGroup, watch: &Watch, effects: &mu
     }
 }
 
+/// A name could not be looked at, and may be later: all wait for it, as they have one fate.
+fn is_put_off(effects: &mut Effects) -> bool {
+    effects.trouble = effects.failed.iter().map(|failed| failed.failure).find(|failure| effects.may_pass(*failure));
+    effects.trouble.is_some()
+}
+
 /// The target inode has names that are not the group's: only its owner can tell whose they are.
 fn claim(group: &LinkGroup, members: Vec<Member>, inode: Identity, names: u32, effects: &mut Effects) {
     let (key, kind) = (group.key, group.kind);
@@ -107,7 +119,7 @@ fn claim(group: &LinkGroup, members: Vec<Member>, inode: Identity, names: u32, e
 }
 
 /// The names have a later turn.
-fn wait<'m>(group: &LinkGroup, names: impl Iterator<Item = &'m TreePath>, effects: &mut Effects) {
+pub fn wait<'m>(group: &LinkGroup, names: impl Iterator<Item = &'m TreePath>, effects: &mut Effects) {
     let LinkGroup { key, kind, links, turn, .. } = *group;
     let turn = turn.max(Turn::Claimed);
     let name = |path: &TreePath| Note::Link(LinkNote::Name { key, kind, links, path: path.clone(), turn });
@@ -236,6 +248,11 @@ fn follow(
     // Its own fate is in the books already.
     let mut books = Effects::default();
     let leader = look(context, path, Some(group.key.inode), group.kind, &mut books);
+    effects.failed.append(&mut books.failed);
+    if is_put_off(effects) {
+        return;
+    }
+    effects.failed.clear();
     let leader = leader.filter(|leader| is_right(action(context, leader, u32::MAX)));
     match leader.and_then(|leader| Some((leader.target?.identity, leader.path))) {
         Some((inode, path)) => bring_together(context, group, &members, 1, Some((inode, &path)), watch, effects),
@@ -256,6 +273,7 @@ fn bring_together<'m>(
     let (kind, parts) = (group.kind, group.turn == Turn::Parts);
     let mut source_failed = false;
     for (turn, member) in members.iter().enumerate() {
+        effects.leader = leader.map(|(_, path)| path.clone());
         if watch.must_stop() {
             let rest = members.get(turn..).unwrap_or_default();
             return match leader {
@@ -301,9 +319,10 @@ fn bring_together<'m>(
             }
             // What could not be read will not be read under another name; a place that could not be
             // taken says nothing of other places.
-            Made::Not => source_failed = effects.faults.last().is_none_or(|fault| fault.side == Side::Source),
+            Made::Not => source_failed = effects.blamed() != Some(Side::Target),
         }
     }
+    effects.leader = leader.map(|(_, path)| path.clone());
 }
 
 /// The run stops: who goes on with it brings the names together.
@@ -444,6 +463,9 @@ fn make(
 
 /// The leader was not copied, so there is nothing to link to.
 fn share_fate(member: &Member, kind: Kind, effects: &mut Effects) {
+    if let Some(failed) = effects.failed.last().cloned() {
+        return effects.failed.push(Failed { path: member.path.clone(), ..failed });
+    }
     let outcome = effects.last.filter(|outcome| *outcome == Outcome::Changed).unwrap_or(Outcome::Failed);
     let note = "another name of the same inode was not copied";
     effects.miss(kind, member.path.clone(), outcome, Side::Source, note);

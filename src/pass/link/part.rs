@@ -10,8 +10,8 @@ use crate::tree::{LinkGroup, LinkNote, Note, Outcome};
 /// are single on the source. Further names that the inode has lie outside of the tree, and are none
 /// of our business.
 pub fn judge(context: &Context, group: LinkGroup, watch: &Watch, effects: &mut Effects) {
-    let LinkGroup { key, kind, members, claims, .. } = group;
-    let mut is_taken = !claims.is_empty();
+    let LinkGroup { key, kind, members, claims, leader, .. } = group;
+    let mut is_taken = !claims.is_empty() || leader.is_some();
     effects.notes.extend(losers(claims).into_iter().map(Note::Link));
     for path in members {
         if !is_taken {

@@ -9,7 +9,6 @@ use super::alias::{self, Twin};
 use super::file;
 use super::place::Place;
 use super::{content, node, repair};
-use crate::counters::Number;
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::changes::{self, Subject};
@@ -35,7 +34,10 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
         work.effects.see(kind);
         return aside::fail(work.pair.path(name), kind, work.effects);
     }
+    work.effects.measured = None;
     let twin = match listed.on_target {
+        // An earlier try may have made it.
+        true if work.pair.item.parked.is_retry() => Twin::Perhaps,
         true => Twin::Listed,
         // What was listed before a checkpoint may have been made since.
         false if work.context.resumed => Twin::Perhaps,
@@ -88,8 +90,7 @@ pub fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Resul
         frozen::look(work.context, &source, || work.pair.path(entry.name), work.effects);
     }
     if source.kind == Kind::File {
-        work.effects.count(Number::BytesLogical, source.size);
-        work.effects.count(Number::BytesAllocated, source.allocated);
+        work.effects.measure(&source);
     }
     let target = match target {
         Ok(target) => target,
@@ -278,12 +279,17 @@ fn make(
     if work.context.dry_run {
         return dry::make(work, entry, source, outcome);
     }
+    if work.context.health.is_over_quota(source, &work.pair.target) {
+        file::over_quota(work, entry);
+        return Ok(());
+    }
     work.pair.prepare_for_change()?;
     if source.kind == Kind::File {
         file::copy(work, entry, place, outcome);
         return Ok(());
     }
-    let made = node::make(work, entry.name, source, &place)?;
+    let made =
+        node::make(work, entry.name, source, &place).inspect_err(|failure| file::hear_quota(work, source, *failure))?;
     match made {
         node::Made::Done => changes::done(work, entry, source.kind, outcome),
         node::Made::Changed => {

@@ -9,7 +9,7 @@ use super::alias;
 use super::entry::{Entry, conflict, failed};
 use super::place::{Place, put_in_place};
 use crate::counters::Number;
-use crate::fault::{Failure, Fault, Side};
+use crate::fault::{Failure, Side};
 use crate::fs::data::{self, Copied, Ends};
 use crate::fs::{Fd, attributes, open, xattr};
 use crate::pass::changes;
@@ -149,21 +149,39 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
             return Quick::Done;
         }
     };
+    if work.context.health.is_over_quota(&source_was, &work.pair.target) {
+        over_quota(work, entry);
+        return Quick::Done;
+    }
     let place = Place::new(work.context, &source_was);
     let target = match work.pair.prepare_for_change().and_then(|()| new_target(work, &source, place.name(entry.name))) {
         Ok(target) => target,
         Err(failure) if failure.errno == Errno::EEXIST as i32 => return Quick::LookAgain,
         Err(failure) => {
+            hear_quota(work, &source_was, failure);
             work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
             return Quick::Done;
         }
     };
     frozen::look(work.context, &source_was, || work.pair.path(entry.name), work.effects);
-    work.effects.count(Number::BytesLogical, source_was.size);
-    work.effects.count(Number::BytesAllocated, source_was.allocated);
+    work.effects.measure(&source_was);
     work.aspects = Aspect::SourceOnly.into();
     fill(work, entry, Sources { source, source_was, target, place }, Outcome::Created);
     Quick::Done
+}
+
+/// Its owner has no room on the target: nothing of it is read.
+pub fn over_quota(work: &mut Work<'_>, entry: &Entry<'_>) {
+    work.effects.count(Number::OverQuota, 1);
+    let failure = Failure { side: Side::Target, operation: "copy", errno: Errno::EDQUOT as i32 };
+    work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
+}
+
+/// Remembers whose quota is used up.
+pub fn hear_quota(work: &Work<'_>, source: &Attributes, failure: Failure) {
+    if failure.side == Side::Target && failure.errno == Errno::EDQUOT as i32 {
+        work.context.health.hear_over_quota(source, &work.pair.target);
+    }
 }
 
 /// Copies a file to `place`.
@@ -298,8 +316,18 @@ fn accept(work: &mut Work<'_>, draft: &mut Draft, copied: Copied) -> Result<(), 
 
 /// Takes a failed draft away again: what was to be replaced stays as it was.
 fn discard(work: &mut Work<'_>, draft: Draft, failure: Failure) {
+    let stop = || work.context.health.look_at_room(&work.context.trees, failure);
+    work.effects.stop = work.effects.stop.take().or_else(stop);
+    turn_to(work, &draft.source_was);
     remove_own(work.pair, &draft);
+    hear_quota(work, &draft.source_was, failure);
     failed(work, &Entry { name: &draft.name, kind: draft.kind }, failure);
+}
+
+/// Of files that wait together one fails: it was counted when it was found. The owners of links and chunks did not
+/// do that.
+fn turn_to(work: &mut Work<'_>, source_was: &Attributes) {
+    work.effects.measured = work.may_tell.then_some((source_was.size, source_was.allocated));
 }
 
 /// Removes the draft's name, if the draft still has it.
@@ -373,7 +401,7 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
     if let Err(failure) = metadata::set_times(work.context, &draft.target, &draft.source_was) {
         return discard(work, draft, failure);
     }
-    let (copied, in_chunks, aspects) = (draft.copied, draft.in_chunks, draft.aspects);
+    let (copied, in_chunks, aspects, source_was) = (draft.copied, draft.in_chunks, draft.aspects, draft.source_was);
     match close_and_place(work.pair, draft) {
         Ok((kind, name, outcome, true)) => {
             work.aspects = aspects;
@@ -389,7 +417,11 @@ fn commit(work: &mut Work<'_>, draft: Draft) {
         Err((kind, name, failure)) if alias::refused(work.pair, &name, failure) => {
             alias::fail(work, &Entry { name: &name, kind }, failure.operation);
         }
-        Err((kind, name, failure)) => work.effects.fail(kind, work.pair.path(&name), failure),
+        Err((kind, name, failure)) => {
+            hear_quota(work, &source_was, failure);
+            turn_to(work, &source_was);
+            work.effects.fail(kind, work.pair.path(&name), failure);
+        }
     }
 }
 
@@ -428,6 +460,7 @@ fn close_and_place(pair: &Pair<'_>, draft: Draft) -> Result<Placed, (Kind, CStri
 fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
     let path = work.pair.path(&draft.name);
     let kind = draft.kind;
+    turn_to(work, &draft.source_was);
     let note = if draft.in_chunks { "changed while it was copied" } else { "changed while it was read, three times" };
     if work.context.policy.content == ContentRule::SizeOnly {
         remove_own(work.pair, &draft);
@@ -441,10 +474,7 @@ fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
             work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
         }
         Ok((kind, name, _, false)) => conflict(work, &Entry { name: &name, kind }),
-        Err((kind, _, failure)) => {
-            work.effects.end(kind, Outcome::Failed);
-            work.effects.fault(Fault::of(path, failure));
-        }
+        Err((kind, _, failure)) => work.effects.fail(kind, path, failure),
     }
 }
 

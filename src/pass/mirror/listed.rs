@@ -10,10 +10,11 @@ use super::alias::Twin;
 use super::entry::{self, Entry};
 use super::file;
 use super::{Work, note, outcome_of, report, sweep};
-use crate::counters::Number;
+use crate::counters::{Number, Slot};
 use crate::fault::{Failure, Fault, Side};
 use crate::fs::path_list::PathList;
 use crate::fs::{Fd, attributes, list};
+use crate::pass::again::Failed;
 use crate::pass::pair::{Pair, Trouble};
 use crate::pass::{Context, Effects, Watch, aside, settle};
 use crate::tree::listed::{Extent, Group, Groups, for_each_path};
@@ -107,12 +108,16 @@ fn work_on(
     let mut groups = Groups::new(list, &pair.item.path, extent);
     let mut left = Extent::default();
     loop {
+        let start = groups.rest().start;
         match groups.next() {
             Ok(None) => break,
             Ok(Some(group)) => {
                 watch.next_name("copy", &group.name, None);
                 context.limits.entry(watch);
-                one(&mut work, list, &group);
+                if let Err(failure) = one(&mut work, list, &group) {
+                    let extent = Extent { start, end: groups.rest().start };
+                    once_more(&pair.item, extent, failure, work.effects);
+                }
             }
             Err(failure) => {
                 lost(&pair.item.path, failure, work.effects);
@@ -128,26 +133,28 @@ fn work_on(
     file::finish_group(&mut work);
     let chunks = work.chunks;
     if !left.is_empty() {
-        effects.items.push(Item::Listed { directory: pair.item.clone(), extent: left, settles: false });
+        effects.items.push(Item::Listed { directory: pair.item.clone(), extent: left, settles: false }.after(0));
     }
     // Last, as a rank takes its newest item.
     effects.items.extend(chunks);
-    left.is_empty() && effects.notes.len() == notes_before
+    left.is_empty() && effects.notes.len() == notes_before && effects.failed.is_empty() && effects.released.is_empty()
 }
 
-/// One name: an entry that is listed itself, or a directory on the way to such entries.
-fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
+/// One name: an entry that is listed itself, or a directory on the way to such entries. An error is why it is to be
+/// tried again, with all that is listed below it: the books do not have it.
+fn one(work: &mut Work<'_>, list: &PathList, group: &Group) -> Result<(), Failure> {
     let name = group.name.as_c_str();
     if is_aside(work.context, group, &work.pair.path(name), work.effects) {
-        return;
+        return Ok(());
     }
     if work.pair.item.parked.has(name) {
-        return leave_alone(list, group, &work.pair.path(name), work.effects);
+        leave_alone(list, group, &work.pair.path(name), work.effects);
+        return Ok(());
     }
-    let Some(source) = find(list, group, &work.pair.source, &work.pair.path(name), work.effects) else {
-        return;
-    };
+    let found = find(list, group, &work.pair.source, &work.pair.path(name), work.effects)?;
+    let Some(source) = found else { return Ok(()) };
     let entry = Entry { name, kind: source.kind };
+    work.effects.measured = None;
     work.effects.count(Number::Listed, 1);
     work.effects.see(entry.kind);
     let items_before = work.effects.items.len();
@@ -157,6 +164,30 @@ fn one(work: &mut Work<'_>, list: &PathList, group: &Group) {
     if !group.listed {
         only_what_is_listed(work.effects, items_before, group.below);
     }
+    directory_failed(work.effects, &work.pair.path(name))
+}
+
+/// A directory whose turn failed goes again with what is listed below it; a batch of names would have all of it.
+pub fn directory_failed(effects: &mut Effects, path: &TreePath) -> Result<(), Failure> {
+    let is_it = |failed: &mut Failed| failed.kind == Kind::Directory && failed.path == *path;
+    match effects.failed.pop_if(is_it) {
+        Some(failed) if effects.may_pass(failed.failure) => {
+            effects.counters.take_back(Slot::Number(Number::Listed), 1);
+            effects.counters.take_back(Slot::Seen(failed.kind), 1);
+            Err(failed.failure)
+        }
+        failed => {
+            effects.failed.extend(failed);
+            Ok(())
+        }
+    }
+}
+
+/// What is listed of one name, as an item of its own.
+pub fn once_more(directory: &DirectoryItem, extent: Extent, failure: Failure, effects: &mut Effects) {
+    effects.released.push(failure);
+    let item = Item::Listed { directory: directory.clone(), extent, settles: false };
+    effects.items.push(item.after(effects.tries + 1));
 }
 
 /// A listed name that two attempts died over is not looked at. A directory on the way is when it is opened.
@@ -171,16 +202,17 @@ pub fn is_aside(context: &Context, group: &Group, path: &TreePath, effects: &mut
 }
 
 /// Looks at a name of the list on the source. `None`: it is not there, or is no directory and not
-/// listed itself; what is listed and not found stands in the books as failed.
+/// listed itself; what is listed and not found stands in the books as failed. An error may pass.
 pub fn find(
     list: &PathList,
     group: &Group,
     directory: &Fd,
     path: &TreePath,
     effects: &mut Effects,
-) -> Option<Attributes> {
+) -> Result<Option<Attributes>, Failure> {
     let source = match attributes::of_name(directory, &group.name) {
         Ok(source) => source,
+        Err(failure) if effects.may_pass(failure) => return Err(failure),
         Err(failure) => {
             if group.listed || failure.errno != Errno::ENOENT as i32 {
                 miss(list, path, failure, effects);
@@ -188,15 +220,15 @@ pub fn find(
             if failure.errno == Errno::ENOENT as i32 {
                 miss_below(list, path, group.below, failure, effects);
             }
-            return None;
+            return Ok(None);
         }
     };
     if source.kind == Kind::Directory {
-        return Some(source);
+        return Ok(Some(source));
     }
     let failure = Failure { side: Side::Source, operation: "statx", errno: Errno::ENOTDIR as i32 };
     miss_below(list, path, group.below, failure, effects);
-    group.listed.then_some(source)
+    Ok(group.listed.then_some(source))
 }
 
 /// A directory on the way is entered for what is listed below it, not walked.

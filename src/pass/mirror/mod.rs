@@ -16,8 +16,8 @@ use self::alias::Twin;
 use self::file::FlushGroup;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::pair::{Pair, Trouble};
-use super::{Context, Effects, Watch, aside, plan, settle, share};
-use crate::counters::Number;
+use super::{Context, Effects, Watch, aside, plan, policy, settle, share};
+use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Remedy, Side};
 use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
 
@@ -33,10 +33,13 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
         Ok(listings) => listings,
         Err(TooMany { rounds }) => return in_rounds(context, pair, rounds, effects),
     };
+    if effects.is_put_off() {
+        return;
+    }
     let outcome = listings.broken.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     let whole = names(context, &pair, listings, watch, effects);
     // What is still to be removed, or made in the place of that, moves the directory's times.
-    let whole = whole && effects.planned.is_empty() && effects.again.is_empty();
+    let whole = whole && effects.planned.is_empty() && effects.again.is_empty() && effects.failed.is_empty();
     watch.begin("settle", &pair.item.path, None);
     settle::now_or_later(context, pair, outcome, whole, effects);
 }
@@ -51,7 +54,9 @@ pub fn round(context: &Context, item: DirectoryItem, round: u32, rounds: u32, wa
             return names_unknown(outcome_of(trouble), effects);
         }
     };
-    if let Ok(listings) = both_listings(context, &pair, Part { round, rounds }, effects) {
+    if let Ok(listings) = both_listings(context, &pair, Part { round, rounds }, effects)
+        && !effects.is_put_off()
+    {
         if let Some(outcome) = listings.broken {
             names_unknown(outcome, effects);
         }
@@ -81,28 +86,45 @@ pub fn batch(context: &Context, item: DirectoryItem, list: Names, watch: &Watch,
     }
 }
 
-/// Looks at a name once more, in whose place a directory was that is removed now, or held.
+/// Looks once more at names that failed, or in whose place a directory was that is removed now, or held.
 pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watch, effects: &mut Effects) {
     watch.begin("open", &item.path, None);
     let pair = Pair::open(context, item.clone());
+    let is_planned = context.planning.is_some() && context.held.get().is_some();
     for (name, listed) in list.iter() {
         let kind = listed.kind.unwrap_or(Kind::Unknown);
         match &pair {
             Ok(pair) => {
                 watch.next_name("copy", name, Some(kind));
                 let mut work = Work::new(context, pair, watch, effects);
-                work.may_plan = false;
+                work.may_plan = context.planning.is_some() && !is_planned;
+                work.effects.measured = None;
+                let counted = bytes_found(work.effects);
                 // In a dry run the directory is still there.
-                let is_removed = context.dry_run && !context.is_held(&item.path.join(name));
-                let twin = if is_removed { Twin::Missing } else { Twin::Listed };
+                let is_removed = context.dry_run && is_planned && !context.is_held(&item.path.join(name));
+                let twin = match is_removed {
+                    true => Twin::Missing,
+                    false if item.parked.is_retry() => Twin::Perhaps,
+                    false => Twin::Listed,
+                };
                 entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, twin);
                 file::finish_group(&mut work);
                 let chunks = work.chunks;
                 effects.items.extend(chunks);
+                if item.parked.tries > 0 {
+                    // It was counted before it failed.
+                    let ([logical, allocated], [logical_was, allocated_was]) = (bytes_found(effects), counted);
+                    effects.counters.take_back(Slot::Number(Number::BytesLogical), logical - logical_was);
+                    effects.counters.take_back(Slot::Number(Number::BytesAllocated), allocated - allocated_was);
+                }
             }
             Err(trouble) => trouble_of_name(item.path.join(name), kind, *trouble, effects),
         }
     }
+}
+
+fn bytes_found(effects: &Effects) -> [u64; 2] {
+    [Number::BytesLogical, Number::BytesAllocated].map(|number| effects.counters.number(number))
 }
 
 /// The directory's own fate, when it can not be opened.
@@ -122,7 +144,10 @@ pub(super) fn outcome_of(trouble: Trouble) -> Outcome {
 pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects) {
     let path = item.path.clone();
     let (side, note) = match trouble {
-        Trouble::Failed(failure) => return effects.fault(Fault::of(path, failure)),
+        Trouble::Failed(failure) => {
+            effects.trouble = Some(failure);
+            return effects.fault(policy::fault(path, failure));
+        }
         Trouble::Vanished => (Side::Source, "the directory is gone"),
         Trouble::Changed(side, note) => (side, note),
         Trouble::Nested => (Side::Source, NESTED),

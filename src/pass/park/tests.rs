@@ -48,7 +48,7 @@ fn chunked() -> ChunkedFile {
         ctime: time,
     };
     let task = ChunkTask::Compare { known_links: 1, may_tell: true };
-    ChunkedFile { path: TreePath::from(&b"d/name-0"[..]), source, target: source, chunk_bytes: 100, task }
+    ChunkedFile { path: TreePath::from(&b"d/name-0"[..]), source, target: source, chunk_bytes: 100, task, tries: 0 }
 }
 
 fn group(members: usize, claims: usize, side: Side) -> LinkGroup {
@@ -62,6 +62,7 @@ fn group(members: usize, claims: usize, side: Side) -> LinkGroup {
         claims: (0..claims).map(|_| Claim { names: 1, key, kind: Kind::File }).collect(),
         turn: Turn::First,
         leader: None,
+        tries: 0,
     }
 }
 
@@ -71,7 +72,7 @@ fn was() -> Was {
 }
 
 fn doomed() -> Doomed {
-    Doomed { path: TreePath::from(&b"d"[..]), target: NOWHERE, proof: Proof::Asked }
+    Doomed { path: TreePath::from(&b"d"[..]), target: NOWHERE, proof: Proof::Asked, tries: 0 }
 }
 
 fn removal_of(kinds: &[Option<Kind>], looks: bool, stays: Option<Kept>) -> Item {

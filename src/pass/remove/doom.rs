@@ -41,7 +41,7 @@ pub fn doom(context: &Context, victim: &Victim, watch: &Watch, effects: &mut Eff
         Err(obstacle) if rounds == 1 => return stays(context, path, proof, obstacle, effects),
         Err(obstacle) => return round_stays(context, path, proof, rounds, obstacle, effects),
     };
-    let doomed = Doomed { path: path.clone(), target: site.identity, proof: proof.clone() };
+    let doomed = Doomed { path: path.clone(), target: site.identity, proof: proof.clone(), tries: 0 };
     let found = match listed(context, &site.directory, Part { round, rounds }, parked) {
         Ok(Found::Names(found)) => found,
         Ok(Found::TooMany(rounds)) => {
@@ -85,10 +85,18 @@ fn plan_or_push(context: &Context, doomed: Doomed, names: DoomedNames, effects: 
 
 /// The directory can not be opened or listed: it stays, with all that holds it.
 fn stays(context: &Context, path: &TreePath, proof: &Proof, obstacle: Obstacle, effects: &mut Effects) {
+    hear_trouble(obstacle, effects);
     tell_of_obstacle(path, obstacle, effects);
-    let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone() };
+    let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone(), tries: 0 };
     let item = Item::RemoveDirectory { doomed, stays: Some(reason(obstacle)) };
     if context.planning.is_some() { effects.planned.push(item) } else { effects.items.push(item) }
+}
+
+/// What may pass is tried again, as nothing of it was done.
+fn hear_trouble(obstacle: Obstacle, effects: &mut Effects) {
+    if let Obstacle::Failed(failure) = obstacle {
+        effects.trouble = Some(failure);
+    }
 }
 
 /// The same for one round of several: the directory's owner hears of it as of any other round.
@@ -100,8 +108,9 @@ fn round_stays(
     obstacle: Obstacle,
     effects: &mut Effects,
 ) {
+    hear_trouble(obstacle, effects);
     tell_of_obstacle(path, obstacle, effects);
-    let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone() };
+    let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone(), tries: 0 };
     let (parts, stays) = (Parts { rounds, is_first: true, more: 0 }, Some(reason(obstacle)));
     let nothing = DoomedNames { names: Names::new(), was: Vec::new(), parts, stays };
     plan_or_push(context, doomed, nothing, effects);

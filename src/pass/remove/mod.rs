@@ -13,6 +13,7 @@ use self::site::{Obstacle, Site};
 use super::{Context, Effects, Watch, aside};
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names};
+use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath};
 
@@ -38,6 +39,9 @@ fn kind_of(listed: Option<Kind>) -> Kind {
 
 /// Nothing can be removed from the directory.
 fn all_stay(context: &Context, doomed: &Doomed, list: &DoomedNames, obstacle: Obstacle, effects: &mut Effects) {
+    if let Obstacle::Failed(failure) = obstacle {
+        effects.trouble = Some(failure);
+    }
     let (mut directories, stays) = (0, reason(obstacle));
     for (name, listed) in list.names.iter() {
         let kind = kind_of(listed.kind);
@@ -84,6 +88,15 @@ struct Progress {
     done: usize,
     directories: u32,
     stays: Option<Kept>,
+    /// Names that may go at a further try.
+    again: DoomedAgain,
+}
+
+/// Names that could not be removed for a reason that may pass.
+#[derive(Default)]
+struct DoomedAgain {
+    names: Names,
+    was: Vec<Was>,
 }
 
 /// Removes names from an open directory, until it is time to let others have the rest.
@@ -107,9 +120,12 @@ fn names_at(
             break;
         }
     }
-    let Progress { done, directories, stays } = so_far;
+    let Progress { done, directories, stays, again } = so_far;
     if done < list.names.len() {
         rest(context, doomed, &mut list, done, effects);
+    }
+    if !again.names.is_empty() {
+        once_more(doomed, &mut list, again, effects);
     }
     if doomed.goes() && directories == 0 && list.parts.is_only() && stays.is_none() {
         directory(context, doomed, None, watch, effects);
@@ -129,15 +145,25 @@ fn rest(context: &Context, doomed: &Doomed, list: &mut DoomedNames, done: usize,
         let parts = Parts { is_first: false, more: 0, ..list.parts };
         list.parts.more += 1;
         let names = DoomedNames { names, was, parts, stays: None };
-        effects.items.push(Item::Remove { doomed: doomed.clone(), names });
+        effects.items.push(Item::Remove { doomed: doomed.clone(), names }.after(0));
     }
+}
+
+/// Names that may go at a further try are one more part: it proves once more that they may.
+fn once_more(doomed: &Doomed, list: &mut DoomedNames, again: DoomedAgain, effects: &mut Effects) {
+    let parts = Parts { is_first: false, more: 0, ..list.parts };
+    list.parts.more += 1;
+    let names = DoomedNames { names: again.names, was: again.was, parts, stays: None };
+    effects.items.push(Item::Remove { doomed: doomed.clone(), names }.after(effects.tries + 1));
 }
 
 /// Tells the owner of the directory that a part of its names has had its turn.
 pub fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
     if doomed.goes() {
-        let news = RemovalNews::Part { doomed: doomed.clone(), parts: list.parts, directories, stays };
-        effects.notes.push(Note::Removal { path: doomed.path.clone(), news });
+        let doomed = Doomed { tries: 0, ..doomed.clone() };
+        let path = doomed.path.clone();
+        let news = RemovalNews::Part { doomed, parts: list.parts, directories, stays };
+        effects.notes.push(Note::Removal { path, news });
     }
 }
 
@@ -168,6 +194,11 @@ fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: 
         .and_then(|()| if context.dry_run { Ok(()) } else { names::remove(&site.directory, name).map_err(of_removal) });
     match removed {
         Ok(()) => is_gone(context, kind, || doomed.path.join(name), effects),
+        Err(Obstacle::Failed(failure)) if effects.may_pass(failure) => {
+            effects.released.push(failure);
+            so_far.again.names.push(name, Listed { kind: Some(kind), on_target: true });
+            so_far.again.was.extend(was.copied());
+        }
         Err(obstacle) => {
             match obstacle {
                 Obstacle::Stays(kept) => effects.keep(kind, kept),
@@ -219,6 +250,13 @@ pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch:
         Some(kept) => Err(Obstacle::Stays(kept)),
         None => remove_directory(context, doomed),
     };
+    if let Err(Obstacle::Failed(failure)) = removed
+        && effects.may_pass(failure)
+    {
+        effects.released.push(failure);
+        let item = Item::RemoveDirectory { doomed: doomed.clone(), stays: None };
+        return effects.items.push(item.after(effects.tries + 1));
+    }
     let stays = match removed {
         Ok(()) => {
             is_gone(context, Kind::Directory, || doomed.path.clone(), effects);
