@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, readlinkat, renameat};
+use nix::fcntl::{AtFlags, RenameFlags, readlinkat, renameat, renameat2};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::CWD;
@@ -50,6 +50,13 @@ pub fn read_symlink(parent: &Fd, name: &CStr) -> Result<CString, Failure> {
 pub fn rename(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure> {
     uninterrupted(|| renameat(directory.as_fd(), from, directory.as_fd(), to))
         .map_err(|errno| directory.failure("renameat", errno))
+}
+
+/// The same, but EEXIST when something is there, seen and renamed in one step.
+pub fn rename_new(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure> {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    uninterrupted(|| renameat2(directory.as_fd(), from, directory.as_fd(), to, flags))
+        .map_err(|errno| directory.failure("renameat2", errno))
 }
 
 /// Gives an open inode a further name. By the descriptor, which needs CAP_DAC_READ_SEARCH; without

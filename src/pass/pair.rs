@@ -108,6 +108,11 @@ impl<'c> Pair<'c> {
         self.context.policy.extras.projects
     }
 
+    /// The target takes names that differ only in case for one.
+    pub fn folds_case(&self) -> bool {
+        self.context.policy.target.folds_case
+    }
+
     /// The path of a name in it.
     pub fn path(&self, name: &CStr) -> TreePath {
         self.item.path.join(name)

@@ -65,6 +65,13 @@ pub fn put_in_place(pair: &Pair<'_>, place: &Place, name: &CStr) -> Result<bool,
     let Some(temporary) = &place.temporary else {
         return Ok(true);
     };
+    if place.is_new && pair.folds_case() && !pair.keeps_projects() {
+        // Another worker may give its file this name in another spelling at the same moment.
+        match names::rename_new(&pair.target, temporary, name) {
+            Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::EEXIST | Errno::EINVAL) => {}
+            result => return result.map(|()| true),
+        }
+    }
     if place.is_new && alias::has_taken(pair, name)? {
         return Err(pair.target.failure("renameat", Errno::EEXIST));
     }

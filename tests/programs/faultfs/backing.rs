@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, PoisonError};
 
 use fuser::{FileAttr, TimeOrNow};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timestamps, Uid, XattrFlags};
@@ -216,9 +217,14 @@ impl Backing {
     }
 
     pub fn rename(&self, from: (u64, &OsStr), to: (u64, &OsStr), flags: RenameFlags) -> Result<()> {
+        let to_name = to.1;
+        // What a name is taken for must not change until it is renamed.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = self.ways.fold_case.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
         let (from, old) = self.place(from.0, from.1)?;
+        let (to, found) = self.place(to.0, to.1)?;
         // A change of case only is a rename to the new letters.
-        let (to, new) = (self.inodes.get(to.0)?, to.1);
+        let new = if old.eq_ignore_ascii_case(&found) { to_name } else { &*found };
         if self.ways.lustre && !flags.is_empty() {
             let exists = rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok();
             return Err(if flags == RenameFlags::NOREPLACE && exists { Errno::EXIST } else { Errno::INVAL });
