@@ -356,7 +356,7 @@ fn a_chunk_that_can_not_be_read_fails_the_comparison_of_its_file() {
         tree.root().mtime(1_000, 1);
     }
     let target = FaultFs::mount(pair.target_path());
-    target.rule(Rule::on("read").named("large").after(4).first(1).error(nix::errno::Errno::EIO));
+    target.rule(Rule::on("read").named("large").after(4).error(nix::errno::Errno::EIO));
     let config = cmp_config_of(&pair.source_path(), target.path(), &pair.state_path(), "fails");
     let summary = sync(&hashing(config, CHUNK, None), 2, 23);
     assert_eq!((summary.entries["file"]["failed"], summary.entries["file"]["seen"]), (1, 1));

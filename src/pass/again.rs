@@ -46,8 +46,8 @@ pub fn close(context: &Context, item: Item, effects: &mut Effects) {
         effects.stop = effects.stop.take().or_else(|| context.health.hear(&context.trees, *failure));
     }
     effects.count(Number::Retried, effects.released.len() as u64);
-    if let Some(trouble) = whole(context, &item, effects) {
-        return all_again(item, trouble, effects);
+    if goes_as_a_whole(context, &item, effects) {
+        return all_again(item, effects);
     }
     if effects.failed.is_empty() {
         return;
@@ -81,14 +81,14 @@ fn next_try(effects: &Effects) -> u8 {
     if effects.stop.is_some() { effects.tries } else { effects.tries.saturating_add(1) }
 }
 
-/// The failure for which all of the item is done again: nothing of it was done, or nothing that it did is seen.
-fn whole(context: &Context, item: &Item, effects: &Effects) -> Option<Failure> {
-    let trouble = effects.trouble.filter(|trouble| goes_again(effects, *trouble));
+/// Whether all of the item is done again: nothing of it was done, or nothing that it did is seen.
+fn goes_as_a_whole(context: &Context, item: &Item, effects: &Effects) -> bool {
+    let in_trouble = effects.trouble.is_some_and(|trouble| goes_again(effects, trouble));
     // A walk that plans removals works on no batches.
     let plans = context.purpose == Purpose::Remove;
     let only_looks = plans || context.compares();
-    let of_all = |failed: &&Failed| goes_again(effects, failed.failure) && (plans || !has_name(item, &failed.path));
-    trouble.or_else(|| effects.failed.iter().filter(|_| only_looks).find(of_all).map(|failed| failed.failure))
+    let of_all = |failed: &Failed| goes_again(effects, failed.failure) && (plans || !has_name(item, &failed.path));
+    in_trouble || only_looks && effects.failed.iter().any(of_all)
 }
 
 /// Whether the entry is one of the names that a batch of the item's directory can have.
@@ -104,7 +104,7 @@ fn has_name(item: &Item, path: &TreePath) -> bool {
 }
 
 /// All that the try brought is dropped.
-fn all_again(item: Item, _trouble: Failure, effects: &mut Effects) {
+fn all_again(item: Item, effects: &mut Effects) {
     let (tries, stop) = (next_try(effects), effects.stop.take());
     *effects = Effects { items: vec![item.after(tries)], stop, ..Effects::default() };
     effects.count(Number::Retried, 1);
