@@ -261,7 +261,7 @@ fn unlocked(snapshot: &Snapshot) -> Snapshot {
 }
 
 const LOOKS_AT_NEW: &[Cell] = &[
-    cell("lookup", "file, looked up", file, &["openat"]),
+    cell("lookup", "file, looked up", file, &["openat", "statx"]),
     cell("getattr", "file, told", file, &["openat", "statx"]),
     cell("open", "file, opened", file, &["openat"]),
     cell("read", "file, read", file, &["pread"]),
@@ -286,7 +286,7 @@ fn what_can_not_be_read_of_new_entries_fails_alone() {
 }
 
 const CHANGES_OF_NEW: &[Cell] = &[
-    cell("lookup", "file, looked up", file, &["openat"]),
+    cell("lookup", "file, looked up", file, &["openat", "statx"]),
     cell("create", "file, made", file, &["openat"]),
     cell("write", "file, written", file, &["pwrite"]),
     cell("setxattr", "file, attribute set", file, &["fsetxattr"]),

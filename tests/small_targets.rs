@@ -23,16 +23,16 @@ fn assert_mirrored_in(pair: &Pair, target: &Path) {
     assert_no_litter(&Snapshot::paths(pair.source_path()), target);
 }
 
-/// In capitals or not.
 fn assert_says(run: &Outcome, word: &str) {
-    let said = String::from_utf8_lossy(&run.stderr).to_lowercase();
-    run.context(|| assert!(said.contains(word), "stderr does not say {word:?}"));
+    let said = String::from_utf8_lossy(&run.stdout);
+    run.context(|| assert!(said.contains(word), "the summary does not say {word:?}"));
 }
 
 /// A target with no more room for `what`: the run stops, says so, and goes on when there is.
 fn is_full(pair: &Pair, target: &Path, word: &str, make_room: impl FnOnce()) {
     let sync = sync_to(pair, target).run_id("full");
-    let run = sync.run_unchecked().exits(11).says("resume");
+    let run = sync.run_unchecked().exits(11);
+    assert_says(&run, "resume");
     assert_says(&run, word);
     run.assert_books_balance();
     make_room();

@@ -258,7 +258,10 @@ impl Tracer {
                 }
                 self.returns.insert(pid, Return::Give(-(errno as i32)));
             }
-            Blow::OpenToWrite if call.number == libc::SYS_openat => registers.rdx |= libc::O_RDWR as u64,
+            Blow::OpenToWrite if call.number == libc::SYS_openat => {
+                // Where the program would only name it first, it opens it.
+                registers.rdx = registers.rdx & !(libc::O_PATH as u64) | libc::O_RDWR as u64;
+            }
             Blow::OpenElsewhere if call.number == libc::SYS_openat => registers.rdi = libc::AT_FDCWD as u32 as u64,
             // Another call than in the run that was counted.
             Blow::OpenToWrite | Blow::OpenElsewhere => (),
