@@ -187,7 +187,7 @@ in_words() {
         0) echo "done" ;;
         1) echo "wrong usage or configuration, or srun could not start pmirror" ;;
         3) echo "a guard refused before any change" ;;
-        11) echo "fatal I/O: SRC, DST or the state directory" ;;
+        11) echo "fatal I/O: SRC, DST (full? read-only?) or the state directory" ;;
         20) echo "stopped by a signal" ;;
         23) echo "some entries failed, see faults.jsonl" ;;
         24) echo "only vanished or changed sources" ;;
