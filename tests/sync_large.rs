@@ -139,7 +139,7 @@ fn a_chunk_that_fails_fails_the_file_and_the_old_copy_stays() {
         let pair = large_pair();
         pair.target().file("a/large", "old");
         pair.source().file("other", "content");
-        let inject = format!("inject={call}:error=EIO:when=4");
+        let inject = format!("inject={call}:error=EIO:when=4+");
         let mut strace = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
         let large = pair.source_path().join("a/large").into_os_string().into_string().unwrap();
         if side == "source" {

@@ -151,6 +151,28 @@ fn what_does_not_pass_becomes_one_fault_after_a_bound_of_tries() {
 }
 
 #[test]
+fn a_large_file_of_which_only_the_end_fails_is_not_copied_for_ever() {
+    for has_links in [false, true] {
+        let mounted = Mounted::new();
+        if has_links {
+            mounted.pair.source().hard_link("large", "d/large too");
+        }
+        mounted.source.rule(Rule::on("listxattr").named("large*").error(Errno::EIO));
+        let run = mounted.sync().run_unchecked().exits(23);
+        run.assert_books_balance();
+        run.context(|| {
+            assert!(run.faults.iter().any(|fault| fault["errno"] == "EIO" && fault["side"] == "source"));
+            assert!(run.number("/bytes/written") < 4 * 300_000, "it was copied again and again");
+        });
+        assert_no_litter(&Snapshot::paths(mounted.pair.source_path()), mounted.pair.target_path());
+        mounted.source.clear();
+        mounted.sync().run_unchecked().exits(0);
+        mounted.pair.assert_mirrored();
+        assert_same_links(mounted.pair.source_path(), mounted.pair.target_path());
+    }
+}
+
+#[test]
 fn hard_links_stay_together_when_a_name_of_them_passes() {
     for (on_source, call, first) in [(true, "read", 1), (false, "link", 1), (false, "create", 2), (true, "lookup", 9)] {
         let mounted = Mounted::new();

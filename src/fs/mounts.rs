@@ -26,7 +26,7 @@ pub type Mounts = BTreeMap<TreePath, Mount>;
 /// What is mounted below an open directory; of several at one place the last, which hides the others.
 pub fn below(directory: &Fd) -> Mounts {
     let path = operator::path_of(directory);
-    let table = operator::system_file("/proc/self/mountinfo");
+    let table = operator::mount_table();
     table.lines().filter_map(|line| in_line(line, &path)).collect()
 }
 

@@ -331,6 +331,17 @@ pub fn system_file(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
+/// The mount table (proc(5), mountinfo). The kernel writes blanks in octal, and all other bytes as they are; here those
+/// beyond ASCII are in octal too, so that no name that is not UTF-8 spoils it. Empty where it can not be read.
+pub fn mount_table() -> String {
+    in_ascii(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn in_ascii(table: &[u8]) -> String {
+    let letter = |byte: &u8| if byte.is_ascii() { char::from(*byte).to_string() } else { format!("\\{byte:03o}") };
+    table.iter().map(letter).collect()
+}
+
 /// The target of a link of the system, such as a name space. Empty where it can not be read.
 pub fn system_link(path: &str) -> String {
     std::fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
@@ -340,4 +351,19 @@ pub fn system_link(path: &str) -> String {
 /// told.
 pub fn path_of(directory: &Fd) -> Vec<u8> {
     std::fs::read_link(directory.proc_path()).map(|path| path.into_os_string().into_encoded_bytes()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::roots::unescaped;
+
+    #[test]
+    fn a_name_that_is_not_utf8_spoils_no_line_of_the_mount_table() {
+        let table = b"36 35 98:0 / /data/a\\040b rw - ext4 x\n37 35 98:0 / /home/\xff\xc3 rw - fuse y";
+        let text = in_ascii(table);
+        assert_eq!(text.lines().count(), 2);
+        assert_eq!(text.lines().next().unwrap().as_bytes(), table.split(|&byte| byte == b'\n').next().unwrap());
+        assert_eq!(unescaped(text.split(' ').nth(13).unwrap()), b"/home/\xff\xc3");
+    }
 }

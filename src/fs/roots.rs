@@ -307,7 +307,7 @@ impl InnerPath {
 fn inner_path(directory: &Fd) -> Option<InnerPath> {
     let path = operator::system_link(&directory.proc_path());
     let mount = attributes::mount_id(directory).ok()?.to_string();
-    let table = operator::system_file("/proc/self/mountinfo");
+    let table = operator::mount_table();
     let fields: Vec<&str> = table
         .lines()
         .map(|line| line.split(' ').collect())

@@ -87,7 +87,7 @@ fn precious() -> Vec<(Fd, &'static str)> {
 
 /// The first mount point below a path, from the mount table (proc(5), mountinfo).
 fn mount_point_in(path: &[u8]) -> Option<Vec<u8>> {
-    let table = operator::system_file("/proc/self/mountinfo");
+    let table = operator::mount_table();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(roots::unescaped);
     points.into_iter().find(|point| point.strip_prefix(path).is_some_and(|rest| rest.first() == Some(&b'/')))
 }

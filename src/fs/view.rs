@@ -65,7 +65,7 @@ fn refuse_elusive(root: &Fd) -> Result<(), String> {
     if !path.starts_with(b"/") {
         return Err("its path is not known".to_owned());
     }
-    match elusive_mount(&operator::system_file("/proc/self/mountinfo"), &path) {
+    match elusive_mount(&operator::mount_table(), &path) {
         Some(point) => Err(format!("what is mounted at {} would be missing in it", escaped(&point))),
         None => Ok(()),
     }

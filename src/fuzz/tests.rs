@@ -74,7 +74,7 @@ fn file(task: ChunkTask) -> Box<ChunkedFile> {
 
 fn copied() -> Box<ChunkedFile> {
     let (temporary, outcome) = (c".pmirror-0123".to_owned(), Outcome::Updated);
-    file(ChunkTask::Copy { temporary, outcome, over_directory: true, aspects: Aspects::NONE })
+    file(ChunkTask::Copy { temporary, outcome, over_directory: true, aspects: Aspects::NONE, may_tell: true })
 }
 
 fn compared() -> Box<ChunkedFile> {

@@ -128,7 +128,9 @@ fn entries(item: &Item, again: Vec<Failed>, tries: u8, effects: &mut Effects) ->
     for failed in again {
         let name = failed.path.split_last().filter(|(parent, _)| *parent == directory.path);
         let name = name.and_then(|(_, name)| std::ffi::CString::new(name).ok());
-        let Some(name) = name else {
+        // A batch would have all of a directory of which only some is listed.
+        let has_all = !matches!(item, Item::Listed { .. }) || failed.kind != Kind::Directory;
+        let Some(name) = name.filter(|_| has_all) else {
             left.push(failed);
             continue;
         };

@@ -9,7 +9,7 @@ use super::mirror::entry::{self, Entry};
 use super::mirror::file::{self, Sources};
 use super::mirror::place::Place;
 use super::mirror::{Work, trouble_of_name};
-use super::pair::Pair;
+use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, aside, policy};
 use crate::counters::Number;
 use crate::fault::{Failure, Fault, Remedy, Side};
@@ -44,9 +44,9 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
     match made {
         Ok((made, block)) => {
             let (over_directory, aspects) = (place.over_directory, work.aspects);
-            let task = ChunkTask::Copy { temporary, outcome, over_directory, aspects };
+            let task = ChunkTask::Copy { temporary, outcome, over_directory, aspects, may_tell: work.may_tell };
             let path = work.pair.path(entry.name);
-            release(work, cut(work.context, path, (source_was, made), block, task));
+            release(work, cut(work.context, path, (source_was, made), block, task, work.effects.tries));
         }
         Err(failure) => {
             work.pair.take_away(&temporary);
@@ -59,24 +59,26 @@ pub fn begin(work: &mut Work<'_>, entry: &Entry<'_>, sources: Sources, outcome: 
 pub fn compare(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes, target: &Attributes) {
     let task = ChunkTask::Compare { known_links: work.known_links, may_tell: work.may_tell };
     let path = work.pair.path(entry.name);
-    release(work, cut(work.context, path, (*source, *target), 1, task));
+    release(work, cut(work.context, path, (*source, *target), 1, task, work.effects.tries));
 }
 
 /// The same where nothing is written.
 pub fn cut_to_look(context: &Context, path: TreePath, source: Attributes, target: Attributes) -> (Note, Item) {
-    cut(context, path, (source, target), 1, ChunkTask::Compare { known_links: 1, may_tell: false })
+    cut(context, path, (source, target), 1, ChunkTask::Compare { known_links: 1, may_tell: false }, 0)
 }
 
-/// What the owner of the file is told, and all chunks.
+/// What the owner of the file is told, and all chunks. `tries` at it that failed go on counting, or a file of which only
+/// the end fails would be copied for ever.
 fn cut(
     context: &Context,
     path: TreePath,
     (source, target): (Attributes, Attributes),
     block: u64,
     task: ChunkTask,
+    tries: u8,
 ) -> (Note, Item) {
     let chunk_bytes = chunk_bytes(context.grain.chunk_bytes, block, source.size);
-    let file = ChunkedFile { path, source, target, chunk_bytes, task, tries: 0 };
+    let file = ChunkedFile { path, source, target, chunk_bytes, task, tries };
     let count = file.chunks();
     (Note::Chunk { file: Box::new(file.clone()), news: ChunkNews::Begun }, Item::Chunks { file, first: 0, count })
 }
@@ -124,7 +126,7 @@ fn fate_of(context: &Context, file: &ChunkedFile, failure: Failure, effects: &mu
     if failure.side == Side::Source || context.compares() {
         match (Errno::from_raw(failure.errno), failure.operation) {
             (Errno::ENOENT, _) => return ChunkFate::Vanished,
-            (Errno::ELOOP | Errno::ENXIO | Errno::ENOTDIR, _) => return ChunkFate::Changed,
+            (Errno::ELOOP | Errno::ENOTDIR, _) => return ChunkFate::Changed,
             _ => {}
         }
     }
@@ -247,17 +249,26 @@ pub fn publish(context: &Context, file: &ChunkedFile, fate: ChunkFate, watch: &W
     };
     let pair = match Pair::open_any(context, parent) {
         Ok(pair) => pair,
-        Err(trouble) => return trouble_of_name(path, Kind::File, trouble, effects),
+        Err(Trouble::Failed(failure)) if effects.may_pass(failure) => {
+            effects.trouble = Some(failure);
+            return;
+        }
+        Err(trouble) => {
+            discard(context, file);
+            return trouble_of_name(path, Kind::File, trouble, effects);
+        }
     };
-    if is_lost(context, &pair, file) {
+    if fate == ChunkFate::Lost || is_lost(context, &pair, file) {
+        remove_temporary(context, &pair.target, file);
         return look_again(&pair, &name, effects);
     }
-    effects.home = Some(home(&pair));
+    // A turn among links has its own way to go again.
+    effects.home = file.task.may_tell().then(|| home(&pair));
     let entry = Entry { name: &name, kind: Kind::File };
     let mut work = Work::new(context, &pair, watch, effects);
     work.may_tell = false;
     match (&file.task, fate) {
-        (ChunkTask::Copy { temporary, outcome, over_directory, aspects }, ChunkFate::Right) => {
+        (ChunkTask::Copy { temporary, outcome, over_directory, aspects, .. }, ChunkFate::Right) => {
             work.aspects = *aspects;
             let place = Place::given(temporary.clone(), *over_directory, *outcome == Outcome::Created);
             return file::publish_chunked(&mut work, &entry, file, place, *outcome);

@@ -47,6 +47,7 @@ fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mu
     };
     watch.begin("settle", &pair.item.path, None);
     let outcome = outcome.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
+    let whole = whole && effects.failed.is_empty();
     settle::now_or_later(context, pair, outcome, whole, effects);
 }
 

@@ -67,9 +67,8 @@ fn not_yet(pair: Pair<'_>, outcome: Outcome, after_below: Option<u32>, failure: 
         return failed(&pair, failure, effects);
     }
     effects.released.push(failure);
-    let mut directory = pair.item;
-    directory.parked.tries = effects.tries + 1;
-    defer(directory, outcome, after_below, effects);
+    let tries = effects.tries + 1;
+    effects.deferred.push(Deferred { item: Item::Settle { directory: pair.item, outcome }.after(tries), after_below });
 }
 
 /// Whether the final mode would keep us out of the directory.
@@ -79,7 +78,7 @@ fn closes_itself(context: &Context, source: &Attributes) -> bool {
 }
 
 fn defer(directory: DirectoryItem, outcome: Outcome, after_below: Option<u32>, effects: &mut Effects) {
-    effects.deferred.push(Deferred { item: Item::Settle { directory, outcome }, after_below });
+    effects.deferred.push(Deferred { item: Item::Settle { directory, outcome }.after(0), after_below });
 }
 
 /// Settles a directory in the settle pass.

@@ -40,6 +40,8 @@ pub enum ChunkTask {
         over_directory: bool,
         /// In what it differs from what the target had, where changes are listed.
         aspects: Aspects,
+        /// Notes to owners of links are still read: what fails at the end may go again as a name of the walk.
+        may_tell: bool,
     },
     /// Its content is compared with that of its copy.
     Compare {
@@ -48,6 +50,15 @@ pub enum ChunkTask {
         /// Notes to owners of links are still read.
         may_tell: bool,
     },
+}
+
+impl ChunkTask {
+    /// Whether notes to owners of links are still read.
+    pub fn may_tell(&self) -> bool {
+        match self {
+            ChunkTask::Copy { may_tell, .. } | ChunkTask::Compare { may_tell, .. } => *may_tell,
+        }
+    }
 }
 
 /// What became of a chunk. The worst of its chunks is the file's.

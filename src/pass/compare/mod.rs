@@ -233,9 +233,7 @@ impl Look<'_> {
             (Side::Source, Errno::ENOENT, _) => {
                 self.effects.miss(kind, path, Outcome::Vanished, Side::Source, "");
             }
-            (side, Errno::ENOENT, _)
-            | (side, Errno::ELOOP | Errno::ENXIO, "openat")
-            | (side, Errno::EINVAL, "readlinkat") => {
+            (side, Errno::ENOENT, _) | (side, Errno::ELOOP, "openat") | (side, Errno::EINVAL, "readlinkat") => {
                 self.effects.miss(kind, path, Outcome::Changed, side, "replaced while it was looked at");
             }
             _ => self.effects.fail(kind, path, failure),

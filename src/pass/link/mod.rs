@@ -248,11 +248,12 @@ fn follow(
     // Its own fate is in the books already.
     let mut books = Effects::default();
     let leader = look(context, path, Some(group.key.inode), group.kind, &mut books);
+    let members_failed = effects.failed.len();
     effects.failed.append(&mut books.failed);
     if is_put_off(effects) {
         return;
     }
-    effects.failed.clear();
+    effects.failed.truncate(members_failed);
     let leader = leader.filter(|leader| is_right(action(context, leader, u32::MAX)));
     match leader.and_then(|leader| Some((leader.target?.identity, leader.path))) {
         Some((inode, path)) => bring_together(context, group, &members, 1, Some((inode, &path)), watch, effects),

@@ -36,11 +36,10 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     }
     work.effects.measured = None;
     let twin = match listed.on_target {
-        // An earlier try may have made it.
+        // An earlier try may have made it, or an attempt since it was listed.
+        _ if work.context.resumed => Twin::Perhaps,
         true if work.pair.item.parked.is_retry() => Twin::Perhaps,
         true => Twin::Listed,
-        // What was listed before a checkpoint may have been made since.
-        false if work.context.resumed => Twin::Perhaps,
         false => Twin::Missing,
     };
     // A new regular file is opened at once and looked at through its descriptor. Not so where age or
@@ -140,7 +139,7 @@ pub fn failed(work: &mut Work<'_>, entry: &Entry<'_>, failure: Failure) {
     }
     match (Errno::from_raw(failure.errno), failure.operation) {
         (Errno::ENOENT, _) => vanished(work, entry),
-        (Errno::ELOOP | Errno::ENXIO, "openat") | (Errno::EINVAL, "readlinkat") => {
+        (Errno::ELOOP, "openat") | (Errno::EINVAL, "readlinkat") => {
             let note = "replaced while it was copied";
             work.effects.miss(entry.kind, work.pair.path(entry.name), Outcome::Changed, Side::Source, note);
         }

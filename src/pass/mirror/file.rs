@@ -141,7 +141,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
     let (source_was, source) = match opened {
         Ok((was, fd)) if was.kind == Kind::File && was.links <= links_max => (was, fd),
         Ok(_) => return Quick::LookAgain,
-        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::ELOOP | Errno::ENXIO) => {
+        Err(failure) if failure.errno == Errno::ELOOP as i32 => {
             return Quick::LookAgain;
         }
         Err(failure) => {
@@ -466,10 +466,10 @@ fn leave_as_changed(work: &mut Work<'_>, draft: Draft, source: &Attributes) {
         remove_own(work.pair, &draft);
         return work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
     }
-    let placed = stay_apart(work.context, &draft.target, source)
-        .map_err(|failure| (kind, draft.name.clone(), failure))
-        .and_then(|()| close_and_place(work.pair, draft));
-    match placed {
+    if let Err(failure) = stay_apart(work.context, &draft.target, source) {
+        return discard(work, draft, failure);
+    }
+    match close_and_place(work.pair, draft) {
         Ok((kind, _, _, true)) => {
             work.effects.miss(kind, path, Outcome::Changed, Side::Source, note);
         }

@@ -104,7 +104,7 @@ pub fn again(context: &Context, item: &DirectoryItem, list: &Names, watch: &Watc
                 let is_removed = context.dry_run && is_planned && !context.is_held(&item.path.join(name));
                 let twin = match is_removed {
                     true => Twin::Missing,
-                    false if item.parked.is_retry() => Twin::Perhaps,
+                    false if item.parked.is_retry() || context.resumed => Twin::Perhaps,
                     false => Twin::Listed,
                 };
                 entry::look_and_act(&mut work, &entry::Entry { name, kind }, None, twin);
