@@ -130,7 +130,7 @@ impl Health {
         });
         lost.map(|why| {
             let when = "many calls failed one after the other, and now";
-            Error::Fatal(format!("{when} {why}; when it is back, go on with pmirror resume"))
+            Error::Fatal(format!("{when} {why}; go on when it is back"))
         })
     }
 
@@ -167,9 +167,9 @@ impl Owner {
     }
 }
 
-const READ_ONLY: &str = "DST is read-only; when it can be written to, go on with pmirror resume";
+const READ_ONLY: &str = "DST is read-only; go on when it can be written to";
 
-const MAKE_ROOM: &str = "make room, then go on with pmirror resume";
+const MAKE_ROOM: &str = "make room, then go on";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
