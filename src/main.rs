@@ -20,13 +20,14 @@ use pmirror::started::Started;
 use pmirror::tree::path::is_harmful;
 
 fn main() -> ExitCode {
-    let (cli, matches) = match parse() {
-        Ok(parsed) => parsed,
-        Err(error) => return answer(&error),
-    };
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let (cli, matches) = match parse() {
+        Ok(parsed) => parsed,
+        Err(error) if slurm::speaks(&environment) => return answer(&error),
+        Err(error) => return ExitCode::from(if error.use_stderr() { 1 } else { 0 }),
+    };
     let started = || Started::of_process(&matches, &environment);
     match cli.command {
         Command::Generate { what } => generate(what),
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment),
         command => match Config::of(command, started(), &environment) {
             Ok(config) => start(Asked::Run(config), &environment),
-            Err(error) => fail(&error),
+            Err(error) if slurm::speaks(&environment) => fail(&error),
+            Err(error) => ExitCode::from(error.exit_code()),
         },
     }
 }

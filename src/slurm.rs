@@ -60,13 +60,20 @@ fn number(environment: &Environment, name: &str) -> Option<u32> {
     environment.get(name)?.parse().ok()
 }
 
+/// Whether this process says what all of them would: of many with one command line the first. Where mpirun starts
+/// programs with several (`mpirun A : B`), each speaks for itself.
+pub fn speaks(environment: &Environment) -> bool {
+    let ranks = ["SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
+    let rank = ranks.into_iter().find_map(|name| number(environment, name)).unwrap_or(0);
+    rank == 0 || number(environment, "OMPI_NUM_APP_CTX").is_some_and(|programs| programs > 1)
+}
+
 /// Finds out how the program was started, before the MPI library is: Open MPI prints thirty lines a
 /// rank when it finds no launcher it knows.
 pub fn launch(environment: &Environment, library: Library) -> Launch {
     let has = |name: &str| environment.contains_key(name);
     let open_mpi_starts = has("OMPI_COMM_WORLD_SIZE") || has("PMIX_RANK");
     let mpich_starts = has("PMI_RANK") || has("PMI_FD") || has("PMIX_RANK");
-    let speaks = number(environment, "SLURM_PROCID").or(number(environment, "PMI_RANK")).unwrap_or(0) == 0;
     let step_tasks = number(environment, "SLURM_STEP_NUM_TASKS").filter(|_| has("SLURM_PROCID"));
     let tasks = number(environment, "OMPI_COMM_WORLD_SIZE").or(number(environment, "PMI_SIZE")).or(step_tasks);
     let several = tasks.is_some_and(|tasks| tasks > 1);
@@ -80,7 +87,7 @@ pub fn launch(environment: &Environment, library: Library) -> Launch {
         return Launch::Mpi { tasks };
     }
     if several {
-        return Launch::Refused { message: refusal(library, tasks, step_tasks.is_some()), speaks };
+        return Launch::Refused { message: refusal(library, tasks, step_tasks.is_some()), speaks: speaks(environment) };
     }
     Launch::Alone(forgotten_srun(environment))
 }

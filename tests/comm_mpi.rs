@@ -43,6 +43,18 @@ fn the_launcher_of_another_mpi_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn what_all_ranks_were_told_wrongly_is_said_once() {
+    let pair = Pair::new();
+    for wrong in [&["--sandbocks"][..], &["--max-memory", "256"]] {
+        let run = pair.sync().ranks(Ranks::Mpirun(3)).args(wrong).run_unchecked();
+        let text = String::from_utf8_lossy(&run.stderr).into_owned();
+        let said =
+            ["unexpected argument", "has no unit"].map(|words| text.matches(words).count()).iter().sum::<usize>();
+        run.exits(1).context(|| assert_eq!(said, 1, "said by each rank, or by none"));
+    }
+}
+
+#[test]
 fn an_empty_sync_of_eight_ranks_ends_at_once() {
     let pair = Pair::new();
     let best = (0..3)

@@ -37,8 +37,9 @@ Start it alone, or with srun or mpirun to share the work among many ranks:
   srun -n 256 pmirror sync /panda/user_xyz /badger/user_xyz
 
 Exit codes: 0 done; 1 usage; 3 refused before any change; 11 a root or the state directory
-failed; 20 stopped by a signal; 23 some entries failed; 24 only vanished or changed sources;
-25 deletions were held back; 26 cmp found differences; 70 a bug; 75 the time was up: run it again.";
+failed, or DST is full; 20 stopped by a signal; 23 some entries failed; 24 only vanished or
+changed sources; 25 deletions were held back; 26 cmp found differences; 70 a bug; 75 the time
+was up: run it again.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -48,7 +48,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what a worker made of its item, or what stands for one that it lost. What it lists and what it changes in the rank's state is one step
+    /// Takes in what a worker made of its item, or what stands for one that it lost. What it lists and what it changes
+    /// in the rank's state is one step
     /// for whoever looks at the state.
     pub fn take_in(&self, worker: Option<usize>, effects: Effects) -> MutexGuard<'_, State> {
         if !Lists::concern(&effects) {
