@@ -96,6 +96,8 @@ fn on_terminal(pair: &Pair, columns: u32, variables: &[(&str, &str)], words: &[&
     let line = format!("stty cols {columns} rows 5; exec \"$PROGRAM\" {} \"$SOURCE\" \"$TARGET\"", words.join(" "));
     script.args(["-qec", &line, "/dev/null"]).current_dir(pair.top_path()).env("SHELL", "/bin/sh").env("TERM", "xterm");
     script.env("PROGRAM", needs::pmirror()).env("SOURCE", source).env("TARGET", target);
+    // Of CI, NO_COLOR and the others nothing comes from outside.
+    script.env_remove("CI").env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
     script.env("PMIRROR_STATE_DIR", state).envs(variables.iter().copied());
     let output = script.output().unwrap();
     (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code().unwrap())

@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::Fd;
+use super::fd::uninterrupted;
 use crate::fault::{Error, Side};
 
 /// A run's directory below the state directory.
@@ -55,13 +56,13 @@ impl RunDirectory {
     /// The state directory: here, and only here, links are followed.
     fn open_above(&self) -> io::Result<OwnedFd> {
         let state = if self.state.as_os_str().is_empty() { Path::new(".") } else { &self.state };
-        Ok(openat(rustix::fs::CWD, state, REACH, Mode::empty())?)
+        Ok(uninterrupted(|| openat(rustix::fs::CWD, state, REACH, Mode::empty()))?)
     }
 
     fn open_itself(&self) -> io::Result<OwnedFd> {
         let mut directory = self.open_above()?;
         for name in self.path.strip_prefix(&self.state).unwrap_or(Path::new("")) {
-            directory = openat(directory.as_fd(), name, REACH | OFlag::O_NOFOLLOW, Mode::empty())?;
+            directory = uninterrupted(|| openat(directory.as_fd(), name, REACH | OFlag::O_NOFOLLOW, Mode::empty()))?;
         }
         Ok(directory)
     }
