@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
-use pmirror::cli::{Cli, Command, Generate};
+use pmirror::cli::{Cli, Command, Generate, hints, markdown};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;
@@ -53,7 +53,8 @@ enum Asked {
 }
 
 fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let matches = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, matches))
 }
@@ -214,6 +215,7 @@ fn generate(what: Generate) -> ExitCode {
         Generate::Bash => complete(clap_complete::Shell::Bash, &mut command, &mut out),
         Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
         Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
+        Generate::Markdown => out.extend(markdown::page(command).into_bytes()),
     }
     let mut stdout = std::io::stdout().lock();
     told(stdout.write_all(&out).and_then(|()| stdout.flush()))
