@@ -78,7 +78,9 @@ fn answer(error: &clap::Error) -> ExitCode {
 fn told(printed: std::io::Result<()>) -> ExitCode {
     match unless_gone(printed) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&Error::Fatal(format!("it can not be written to stdout: {error}"))),
+        Err(error) => fail(&Error::Fatal(format!(
+            "what was asked for can not be written to stdout: {error}; is there room where it goes?"
+        ))),
     }
 }
 
@@ -131,7 +133,9 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
         Err(error) => return fail(&error),
     };
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
-        return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
+        return fail(&Error::Usage(format!(
+            "MPI can not be started with threads: {library}; build pmirror with an MPI library that has MPI_THREAD_FUNNELED"
+        )));
     };
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
@@ -141,7 +145,10 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
 
 #[cfg(not(feature = "mpi"))]
 fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
-    fail(&Error::Usage("this pmirror was built without MPI".to_owned()))
+    fail(&Error::Usage(
+        "this pmirror was built without MPI: build it with the feature \"mpi\", or start one rank without a launcher"
+            .to_owned(),
+    ))
 }
 
 /// Runs, and tells how it went.
