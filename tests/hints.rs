@@ -144,3 +144,40 @@ fn a_tip_holds_no_word_of_the_users() {
     assert_eq!(code, 1);
     assert!(stderr.contains("tip: ") && !stderr.contains('\u{1b}') && !stderr.contains('\u{7}'), "{stderr:?}");
 }
+
+/// What rsync without a slash has made: the source, as a directory of the target.
+fn copied_by_rsync() -> Pair {
+    let pair = pair();
+    pair.target().file("source/directory/file", "content");
+    pair
+}
+
+const OF_RSYNC: &str = "was it copied by rsync or cp?";
+
+fn tells_nothing(run: &Outcome) {
+    run.context(|| assert!(!String::from_utf8_lossy(&run.stderr).contains(OF_RSYNC), "it speaks of rsync"));
+}
+
+#[test]
+fn a_copy_that_rsync_made_below_the_target_is_told_of_until_there_is_another() {
+    let pair = copied_by_rsync();
+    let inner = pair.target_path().join("source").display().to_string();
+    pair.sync().arg("-n").run().exits(0).says(OF_RSYNC).says(&inner);
+    pair.sync().run().exits(0).says(OF_RSYNC);
+    tells_nothing(&pair.sync().run().exits(0));
+}
+
+#[test]
+fn what_can_not_be_such_a_copy_is_not_told_of() {
+    let quiet = copied_by_rsync();
+    tells_nothing(&quiet.sync().arg("-q").run().exits(0));
+    let slash = copied_by_rsync();
+    let source = format!("{}/", slash.source_path().display());
+    tells_nothing(&slash.sync().sync(source, slash.target_path()).run().exits(0));
+    let same_name = copied_by_rsync();
+    same_name.source().dir("source");
+    tells_nothing(&same_name.sync().run().exits(0));
+    let file = pair();
+    file.target().file("source", "content");
+    tells_nothing(&file.sync().run().exits(0));
+}

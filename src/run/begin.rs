@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::mounts;
 use super::resume::Resumed;
 use super::secure::{Places, Secured, Told};
-use super::{guard, look, secure, suspects};
+use super::{guard, habit, look, secure, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -175,6 +175,9 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) ->
         None => choose::frozen_since(crew.config, comm, &crew.roster)?,
     };
     let mut ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
+    if crew.is_root() && !crew.config.quiet && !ready.made && resumed.is_none() {
+        habit::told(crew.config, &ready.source.fd, &ready.target.fd).iter().for_each(|text| crate::report::say(text));
+    }
     let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
     let is_there = crew.config.writes() || !ready.made;
     let target = is_there.then_some(&ready.target.fd);
