@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench campaign fuzz lint clean
+.PHONY: help build demo test bench campaign fuzz lint book install deb clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,20 @@ lint: ## check format, lints and documentation
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+book: ## the pages of docs/ as a book: target/book/index.html
+	@tests/install.sh book
+	@PATH="$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin:$$PATH" docs/book.sh
+
+PREFIX ?= /usr/local
+
+install: ## install what `make build` has built, with its pages: PREFIX=/usr/local
+	@packaging/install.sh $(PREFIX)
+
+deb: build ## a Debian package: target/debian/
+	@tests/install.sh deb
+	packaging/install.sh --generate target/package
+	PATH="$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin:$$PATH" cargo deb --no-build --locked
 
 clean: ## remove what was built
 	cargo clean

@@ -228,12 +228,13 @@ impl Config {
             return Err(Error::Usage(text.to_owned()));
         }
         if !sync.delete.delete && sync.delete.guards.is_any() {
-            let text = "--max-delete and --hold-threshold hold deletions back, and nothing is deleted without --delete";
+            let text = "--max-delete, --hold-threshold, --hold-depth and --delete-excluded are about deletions, and nothing is deleted \
+                        without --delete: add it, or leave them out";
             return Err(Error::Usage(text.to_owned()));
         }
         let is_final = sync.compare.is_final;
         if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
-            let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind";
+            let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind; leave them out";
             return Err(Error::Usage(text.to_owned()));
         }
         let policy = Policy {
@@ -260,7 +261,7 @@ impl Config {
     pub fn of_rm(rm: cli::rm::Rm, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         let (command, operands) = match rm.form()? {
             Form::Tree(_) if rm.guards.is_any() => {
-                let text = "rm --tree removes all that it was told to: --max-delete and --hold-threshold are for --target-only";
+                let text = "rm --tree removes all that it was told to: --max-delete and --hold-threshold are for --target-only; leave them out";
                 return Err(Error::Usage(text.to_owned()));
             }
             Form::Tree(path) => (Command::RmTree, (path.clone(), path)),

@@ -77,6 +77,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The state directory does not take, or give, what it should.
+    pub fn of_state(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        Error::Fatal(format!(
+            "{what}: {error}; see to the room and the rights there, or choose another with --state-dir, and run the same \
+             command again"
+        ))
+    }
+
     /// The program's exit code for it.
     pub fn exit_code(&self) -> u8 {
         match self {

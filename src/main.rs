@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
-use pmirror::cli::{Cli, Command, Generate};
+use pmirror::cli::{Cli, Command, Generate, hints, markdown};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;
@@ -53,7 +53,8 @@ enum Asked {
 }
 
 fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let matches = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, matches))
 }
@@ -77,7 +78,9 @@ fn answer(error: &clap::Error) -> ExitCode {
 fn told(printed: std::io::Result<()>) -> ExitCode {
     match unless_gone(printed) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&Error::Fatal(format!("it can not be written to stdout: {error}"))),
+        Err(error) => fail(&Error::Fatal(format!(
+            "what was asked for can not be written to stdout: {error}; is there room where it goes?"
+        ))),
     }
 }
 
@@ -130,7 +133,9 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
         Err(error) => return fail(&error),
     };
     let Some(mut mpi) = pmirror::comm::mpi::Mpi::start() else {
-        return fail(&Error::Usage(format!("MPI can not be started with threads: {library}")));
+        return fail(&Error::Usage(format!(
+            "MPI can not be started with threads: {library}; build pmirror with an MPI library that has MPI_THREAD_FUNNELED"
+        )));
     };
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
@@ -140,7 +145,10 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
 
 #[cfg(not(feature = "mpi"))]
 fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
-    fail(&Error::Usage("this pmirror was built without MPI".to_owned()))
+    fail(&Error::Usage(
+        "this pmirror was built without MPI: build it with the feature \"mpi\", or start one rank without a launcher"
+            .to_owned(),
+    ))
 }
 
 /// Runs, and tells how it went.
@@ -214,6 +222,7 @@ fn generate(what: Generate) -> ExitCode {
         Generate::Bash => complete(clap_complete::Shell::Bash, &mut command, &mut out),
         Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
         Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
+        Generate::Markdown => out.extend(markdown::page(command).into_bytes()),
     }
     let mut stdout = std::io::stdout().lock();
     told(stdout.write_all(&out).and_then(|()| stdout.flush()))

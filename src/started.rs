@@ -152,11 +152,16 @@ impl Started {
     /// What a run directory tells of its run.
     pub fn load(directory: &RunDirectory) -> Result<Self, Error> {
         let path = escaped(directory.path().as_os_str().as_bytes());
-        let text = directory
-            .read(RECORD, RECORD_BYTES_MAX)
-            .map_err(|error| Error::Usage(format!("{path} is no directory of a run: {RECORD}: {error}")))?;
-        Self::of_json(&text)
-            .map_err(|error| Error::Usage(format!("{path}/{RECORD} does not tell how the run was started: {error}")))
+        let text = directory.read(RECORD, RECORD_BYTES_MAX).map_err(|error| {
+            Error::Usage(format!(
+                "{path} is no directory of a run: {RECORD}: {error}; name one below the state directory"
+            ))
+        })?;
+        Self::of_json(&text).map_err(|error| {
+            Error::Usage(format!(
+                "{path}/{RECORD} does not tell how the run was started: {error}; run the first command again"
+            ))
+        })
     }
 
     /// What a record says.
@@ -174,7 +179,7 @@ impl Started {
 
     /// Leaves the record in the run directory.
     pub fn save(&self, directory: &RunDirectory) -> Result<(), Error> {
-        let unusable = |error: std::io::Error| Error::Fatal(format!("the run directory can not be used: {error}"));
+        let unusable = |error: std::io::Error| Error::of_state("the run directory can not be used", error);
         let text = json::pretty(self).map_err(|error| unusable(error.into()))?;
         directory.write(RECORD, text.as_bytes()).map_err(unusable)
     }

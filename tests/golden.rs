@@ -36,6 +36,11 @@ fn the_man_page_is_in_the_reference() {
 }
 
 #[test]
+fn the_command_line_is_a_page_of_the_book() {
+    is_golden("docs/reference/command-line.md", &says(&["generate", "markdown"]));
+}
+
+#[test]
 fn completions_know_the_options() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(says(&["generate", shell]).contains("no-specials"), "{shell}");

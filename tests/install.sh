@@ -5,8 +5,11 @@
 #   tests/install.sh test            what the tests need: Slurm, file system tools, rsync
 #   tests/install.sh bench           the tools that pmirror is measured against
 #   tests/install.sh campaign        an emulated machine whose power can be taken away
+#   tests/install.sh book            what `make book` needs: mdBook
+#   tests/install.sh deb             what `make deb` needs: cargo-deb, and what finds the libraries of a program
 #   tests/install.sh build test      several at once
 #
+# Programs that come by cargo go where it puts them: ~/.cargo/bin, or $CARGO_INSTALL_ROOT/bin.
 # With everything there it asks dpkg once and is done: no network, no root.
 set -euo pipefail
 
@@ -19,10 +22,13 @@ readonly test_packages=(
 )
 readonly bench_packages=(rsync fpart rclone tar strace e2fsprogs python3) # fpart brings fpsync
 readonly campaign_packages=(qemu-system-x86 busybox-static cpio kmod binutils time) # its kernel: tests/power/guest.sh
+readonly deb_packages=(dpkg-dev)                                                     # dpkg-shlibdeps
+# Of one version each, so that they make the same of the same files everywhere.
+readonly mdbook=mdbook@0.5.4 cargo_deb=cargo-deb@3.8.0
 
 main() {
-    local what packages=() missing
-    [[ $# -gt 0 ]] || fail "say what to install: build, test, bench, campaign"
+    local what packages=() crates=() missing
+    [[ $# -gt 0 ]] || fail "say what to install: build, test, bench, campaign, book, deb"
     for what in "$@"; do
         case $what in
             build)
@@ -32,9 +38,16 @@ main() {
             test) packages+=("${test_packages[@]}") ;;
             bench) packages+=("${bench_packages[@]}") ;;
             campaign) packages+=("${campaign_packages[@]}") ;;
-            *) fail "there is no '$what', only build, test, bench and campaign" ;;
+            book) crates+=("$mdbook") ;;
+            deb)
+                packages+=("${deb_packages[@]}")
+                crates+=("$cargo_deb")
+                ;;
+            *) fail "there is no '$what', only build, test, bench, campaign, book and deb" ;;
         esac
     done
+    [[ ${#crates[@]} -eq 0 ]] || install_crates "${crates[@]}"
+    [[ ${#packages[@]} -gt 0 ]] || return 0
     type -P dpkg-query >/dev/null ||
         fail "only knows Debian and Ubuntu; with your package manager install what these hold: ${packages[*]}"
     mapfile -t missing < <(missing_of "${packages[@]}")
@@ -58,6 +71,17 @@ require_rust() {
     version=${version%%[ -]*}
     [[ $(printf '%s\n' "$rustc_min" "$version" | sort -V | head -n 1) == "$rustc_min" ]] ||
         fail "rustc $version is too old, $rustc_min or newer is needed: rustup update stable"
+}
+
+# Builds programs that no distribution has, where they are missing: some minutes each.
+install_crates() {
+    local crate
+    require_rust
+    for crate in "$@"; do
+        type -P "${crate%@*}" >/dev/null && continue
+        echo "install.sh: cargo install --locked $crate"
+        cargo install --locked --quiet "$crate" || fail "could not install $crate; cargo says why"
+    done
 }
 
 # Prints those of the packages that are not installed, each once.

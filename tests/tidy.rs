@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "tidy/book.rs"]
+mod book;
 #[path = "tidy/promises.rs"]
 mod promises;
 
@@ -22,6 +24,8 @@ const TOP_LEVEL: &[&str] = &[
     "fuzz",
     "tests",
     "docs",
+    // Recipes for package managers, which look for files of fixed names: no part of the program, its pages or its tests.
+    "packaging",
     "README.md",
     "Makefile",
     "LICENSE",

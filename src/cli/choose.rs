@@ -136,7 +136,10 @@ pub fn rules(
         }
     }
     if rules.iter().map(|rule| size_of::<Rule>() + rule.pattern.len()).sum::<usize>() > RULES_BYTES_MAX {
-        return Err(Error::Usage(format!("{} patterns are more than pmirror takes", rules.len())));
+        return Err(Error::Usage(format!(
+            "{} patterns are more than pmirror takes: leave whole directories out, or choose with --files-from",
+            rules.len()
+        )));
     }
     Ok(rules)
 }
@@ -156,7 +159,10 @@ pub fn check(choose: &Choose) -> Result<(), Error> {
         _ => None,
     });
     if lists.chain(choose.files_from.as_deref()).filter(|path| from_input(path)).count() > 1 {
-        return Err(Error::Usage("the standard input can be read once: two options name it by -".to_owned()));
+        return Err(Error::Usage(
+            "the standard input can be read once: two options name it by -. Put one of the lists into a file"
+                .to_owned(),
+        ));
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ pub mod compare;
 mod content;
 pub mod delete;
 mod extras;
+mod habits;
+pub mod hints;
 pub mod limits;
+pub mod markdown;
 pub mod mtimes;
 pub mod rm;
 mod size;
@@ -78,7 +81,7 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
-    /// Print the man page or shell completions.
+    /// Print the man page, shell completions, or the command line as a page.
     Generate {
         /// Which.
         #[arg(value_enum)]
@@ -97,6 +100,8 @@ pub enum Generate {
     Zsh,
     /// Completions for fish.
     Fish,
+    /// All commands and options as one page of Markdown.
+    Markdown,
 }
 
 /// `pmirror sync`.

@@ -186,7 +186,7 @@ impl Bag {
                 self.bytes -= bytes;
             }
             Err(error) => {
-                self.error = Some(Error::Fatal(format!("items can not be spilled to the run directory: {error}")));
+                self.error = Some(Error::of_state("items can not be spilled to the run directory", error));
                 for item in out.into_iter().rev() {
                     self.items.push_front(item);
                 }

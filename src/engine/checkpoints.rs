@@ -236,8 +236,9 @@ impl Checkpoints {
         let began = Instant::now();
         while !self.scribe.is_free() {
             if began.elapsed() > SCRIBE_PATIENCE {
-                let why = "the last one still hangs in the run directory or in DST";
-                return Err(Error::Fatal(format!("no checkpoint is left: {why}; the one before it stays in force")));
+                let why = "no checkpoint is left: the last one still hangs in the run directory or in DST. The one before it \
+                           stays in force: when both have an answer, pmirror resume goes on from there";
+                return Err(Error::Fatal(why.to_owned()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

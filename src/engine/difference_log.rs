@@ -26,7 +26,7 @@ pub struct DifferenceLog {
 }
 
 fn broken(error: &std::io::Error) -> Error {
-    Error::Fatal(format!("the list of differences can not be written: {error}"))
+    Error::of_state("the list of differences can not be written to the run directory", error)
 }
 
 impl DifferenceLog {

@@ -57,7 +57,7 @@ pub struct FaultLog {
 }
 
 fn broken(error: &std::io::Error) -> Error {
-    Error::Fatal(format!("the fault list can not be written: {error}"))
+    Error::of_state("the fault list can not be written to the run directory", error)
 }
 
 /// The error's name in errno(3).

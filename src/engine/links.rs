@@ -148,7 +148,7 @@ impl LinkTable {
         }
         self.spill_all().map_err(|error| {
             self.is_broken = true;
-            Error::Fatal(format!("hard links can not be spilled to the run directory: {error}"))
+            Error::of_state("hard links can not be spilled to the run directory", error)
         })
     }
 

@@ -130,5 +130,5 @@ impl Lists {
 }
 
 fn broken(error: &io::Error) -> Error {
-    Error::Fatal(format!("the lists in the run directory can not be written: {error}"))
+    Error::of_state("the lists in the run directory can not be written", error)
 }

@@ -105,7 +105,7 @@ impl<'c> Engine<'c> {
         let all = overseer::workers_max(setup.threads);
         let slots = match in_flight::slots(&setup.run_directory, me.0, all as usize) {
             Ok(slots) => slots.into_iter(),
-            Err(error) => return Err((Error::Fatal(format!("the run directory can not be used: {error}")), comm)),
+            Err(error) => return Err((Error::of_state("the run directory can not be used", error), comm)),
         };
         let watch = |slot| Watch::recorded(Arc::clone(&signs), slot, Arc::clone(&context.suspects));
         let watches: Arc<Vec<Watch>> = Arc::new(slots.map(watch).collect());

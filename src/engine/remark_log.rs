@@ -14,7 +14,7 @@ pub struct RemarkLog {
 }
 
 fn broken(error: &std::io::Error) -> Error {
-    Error::Fatal(format!("the list of notes can not be written: {error}"))
+    Error::of_state("the list of notes can not be written to the run directory", error)
 }
 
 impl RemarkLog {

@@ -19,6 +19,7 @@ pub mod path_list;
 pub mod private;
 pub mod probe;
 pub mod project;
+pub mod remedy;
 pub mod roots;
 mod sys;
 pub mod tree_root;

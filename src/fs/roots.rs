@@ -9,7 +9,7 @@ use nix::sys::statfs::fstatfs;
 
 use super::cage::Cage;
 use super::mounts::Mounts;
-use super::{Fd, attributes, list, names, open, operator, private};
+use super::{Fd, attributes, list, names, open, operator, private, remedy};
 use crate::fault::{Error, Failure, Side};
 use crate::tree::path::escaped;
 use crate::tree::{Attributes, Identity};
@@ -121,7 +121,13 @@ impl Root {
 /// Opens a root once more: it must still be found by its name, and be the same directory.
 pub fn still(side: Side, path: &CStr, key: (u64, u64)) -> Result<Root, Error> {
     let root = Root::open_to_look(side, path)?;
-    let another = || Error::Refused(format!("{} {} is another directory than it was", name_of(side), shown(path)));
+    let another = || {
+        Error::Refused(format!(
+            "{} {} is another directory than it was; mount the right one",
+            name_of(side),
+            shown(path)
+        ))
+    };
     if root.key() == key { Ok(root) } else { Err(another()) }
 }
 
@@ -141,7 +147,7 @@ fn refusal(side: Side, path: &CStr, failure: Failure) -> String {
     match Errno::from_raw(failure.errno) {
         Errno::ENOENT => format!("{name} {path} does not exist; is its file system mounted here?"),
         Errno::ENOTDIR => format!("{name} {path} is no directory; pmirror mirrors directories"),
-        errno => format!("{name} {path} can not be opened: {} ({errno})", errno.desc()),
+        errno => format!("{name} {path} can not be opened: {}", remedy::told(errno)),
     }
 }
 
@@ -193,7 +199,8 @@ pub fn make_target(path: &CStr) -> Result<(), Error> {
 
 /// The directory that is to hold a DST that does not exist, and its name there.
 fn parent_of_target(path: &CStr) -> Result<(Fd, CString), Error> {
-    let missing = || Error::Refused(format!("DST {} does not exist", escaped(path.to_bytes())));
+    let missing =
+        || Error::Refused(format!("DST {} does not exist: make it, or name another", escaped(path.to_bytes())));
     let (parent, name) = split(path).ok_or_else(missing)?;
     let opened = open::operand(Side::Target, &parent);
     Ok((opened.map_err(|failure| not_makeable(path, failure, "its parent can not be opened"))?, name))
@@ -201,7 +208,11 @@ fn parent_of_target(path: &CStr) -> Result<(Fd, CString), Error> {
 
 fn not_makeable(path: &CStr, failure: Failure, what: &str) -> Error {
     let (text, errno) = (escaped(path.to_bytes()), Errno::from_raw(failure.errno));
-    Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno})", errno.desc()))
+    let remedy = match errno {
+        Errno::ENOENT => "make the directories above it (mkdir -p), or mount its file system",
+        errno => remedy::of(errno),
+    };
+    Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno}); {remedy}", errno.desc()))
 }
 
 /// Takes a DST that was just made away again: the run is refused after all. Only if it is empty.
@@ -247,21 +258,26 @@ pub fn exists(path: &CStr) -> bool {
 /// Refuses roots that are one directory, or of which one lies in the other. `within` is DST, or the
 /// directory in which it is to be made.
 pub fn refuse_nested(source: &Root, source_path: &str, target: &Fd, target_path: &str) -> Result<(), Error> {
-    let fatal = |failure: Failure| Error::Fatal(format!("{}: errno {}", failure.operation, failure.errno));
+    let fatal = |failure: Failure| {
+        let why = remedy::told(Errno::from_raw(failure.errno));
+        Error::Fatal(format!("{} can not be looked at: {}: {why}", name_of(failure.side), failure.operation))
+    };
     let target_key = attributes::of_fd(target).map(|found| (found.device, found.identity.inode)).map_err(fatal)?;
     let both = format!("SRC {source_path} and DST {target_path}");
     if target_key == source.key() {
-        return Err(Error::Refused(format!("{both} are the same directory")));
+        return Err(Error::Refused(format!("{both} are the same directory: name another for one of them")));
     }
     let (outer, inner) = (inner_path(&source.fd), inner_path(target));
     let both_known = outer.as_ref().zip(inner.as_ref());
     if has_ancestor(target, source.key()).map_err(fatal)? || both_known.is_some_and(|(s, t)| t.lies_in(s)) {
         return Err(Error::Refused(format!(
-            "DST {target_path} lies in SRC {source_path}: it would be copied into itself"
+            "DST {target_path} lies in SRC {source_path}: it would be copied into itself; name one beside SRC"
         )));
     }
     if has_ancestor(&source.fd, target_key).map_err(fatal)? || both_known.is_some_and(|(s, t)| s.lies_in(t)) {
-        return Err(Error::Refused(format!("SRC {source_path} lies in DST {target_path}: it would be overwritten")));
+        return Err(Error::Refused(format!(
+            "SRC {source_path} lies in DST {target_path}: it would be overwritten; name one beside DST"
+        )));
     }
     Ok(())
 }

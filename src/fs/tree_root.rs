@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 
 use super::roots::{self, Root};
-use super::{Fd, attributes, names, open, operator};
+use super::{Fd, attributes, names, open, operator, remedy};
 use crate::fault::{Error, Failure, Side};
 use crate::tree::path::escaped;
 
@@ -29,11 +29,13 @@ impl TreeRoot {
             Error::Refused(match Errno::from_raw(failure.errno) {
                 Errno::ENOENT => format!("{text} does not exist; is its file system mounted here?"),
                 Errno::ENOTDIR | Errno::ELOOP => format!("{text} is no directory; rm --tree removes directories"),
-                errno => format!("{text} can not be opened: {} ({errno})", errno.desc()),
+                errno => format!("{text} can not be opened: {}", remedy::told(errno)),
             })
         };
         let Some((parent, name)) = roots::split(path) else {
-            return Err(Error::Refused(format!("{text} is the root of all file systems: it is not removed")));
+            return Err(Error::Refused(format!(
+                "{text} is the root of all file systems: it is not removed. Name the directory that is to go"
+            )));
         };
         if matches!(name.to_bytes(), b"." | b"..") {
             return Err(Error::Refused(format!("{text} does not say a name: name the directory in its parent")));

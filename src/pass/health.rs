@@ -124,7 +124,9 @@ impl Health {
             let proven = by_name.and_then(|_| match attributes::of_fd(held) {
                 Ok(found) if (found.device, found.identity.inode) == root.key => Ok(()),
                 Ok(_) => Err(format!("{name} {path} is another directory than it was")),
-                Err(failure) => Err(format!("{name} {path} has no answer: errno {}", failure.errno)),
+                Err(failure) => {
+                    Err(format!("{name} {path} has no answer: {}", std::io::Error::from_raw_os_error(failure.errno)))
+                }
             });
             proven.err()
         });

@@ -161,6 +161,8 @@ fn no_run(run: &RunOperand, state: &Path) -> Error {
     ))
 }
 
+const SAME_COMMAND: &str = "the command of that run, started again, does what is left";
+
 fn ending(directory: &RunDirectory, run_id: &str) -> Result<Ending, Error> {
     let text = directory.read("summary.json", SUMMARY_BYTES_MAX).map_err(|_| {
         Error::Usage(format!(
@@ -168,11 +170,14 @@ fn ending(directory: &RunDirectory, run_id: &str) -> Result<Ending, Error> {
              command again"
         ))
     })?;
-    let ending = ending_of(&text)
-        .map_err(|error| Error::Usage(format!("summary.json of run {run_id} can not be read: {error}")))?;
+    let ending = ending_of(&text).map_err(|error| {
+        Error::Usage(format!("summary.json of run {run_id} can not be read: {error}; {SAME_COMMAND}"))
+    })?;
     let failed: u64 = ending.failed();
     if failed > 0 && directory.open(failed::LIST).is_err() {
-        return Err(Error::Usage(format!("run {run_id} has {failed} faults, but its list faults.jsonl is gone")));
+        return Err(Error::Usage(format!(
+            "run {run_id} has {failed} faults, but its list faults.jsonl is gone; {SAME_COMMAND}"
+        )));
     }
     Ok(ending)
 }

@@ -67,7 +67,12 @@ pub fn agree<T: Encode + Decode<()>>(
     let mut results: Vec<Result<T, Error>> = Vec::with_capacity(parts.len());
     for (rank, part) in parts.iter().enumerate() {
         let decoded = wire::decode::<Result<T, Error>>("part of an agreement", part);
-        let garbage = |garbage| Error::Usage(format!("{} runs another pmirror: {garbage}", roster.name(rank)));
+        let garbage = |garbage| {
+            Error::Usage(format!(
+                "{} runs another pmirror: {garbage}; install the same one on all nodes",
+                roster.name(rank)
+            ))
+        };
         results.push(decoded.map_err(garbage).and_then(|result| result));
     }
     let errors: Vec<(usize, Error)> =
@@ -107,8 +112,9 @@ pub fn from_root<T: Encode + Decode<()>>(
     let part = if comm.rank() == Rank::ROOT { mine().map(Some) } else { Ok(None) };
     let parts = comm.gather(wire::encode(&part));
     let root = parts.first().map(Vec::as_slice).unwrap_or_default();
-    let decoded: Result<Option<T>, Error> = wire::decode("word of rank 0", root)
-        .map_err(|garbage| Error::Usage(format!("{} runs another pmirror: {garbage}", roster.name(0))))?;
+    let decoded: Result<Option<T>, Error> = wire::decode("word of rank 0", root).map_err(|garbage| {
+        Error::Usage(format!("{} runs another pmirror: {garbage}; install the same one on all nodes", roster.name(0)))
+    })?;
     decoded?.ok_or_else(|| Error::Fatal("rank 0 said nothing".to_owned()))
 }
 

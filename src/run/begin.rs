@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::mounts;
 use super::resume::Resumed;
 use super::secure::{Places, Secured, Told};
-use super::{guard, look, secure, suspects};
+use super::{guard, habit, look, secure, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -24,7 +24,7 @@ use crate::fs::mounts::Mounts;
 use crate::fs::operator::RunDirectory;
 use crate::fs::private::Private;
 use crate::fs::roots::{self, Root, Trees};
-use crate::fs::{Fd, path_list, probe};
+use crate::fs::{Fd, path_list, probe, remedy};
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Health, Limits, Temporaries};
 use crate::sched::Rank;
@@ -175,6 +175,9 @@ pub fn begin(crew: &Crew<'_>, comm: &mut dyn Comm, resumed: Option<&Resumed>) ->
         None => choose::frozen_since(crew.config, comm, &crew.roster)?,
     };
     let mut ready = if crew.config.writes() { to_write(crew, comm)? } else { look::to_look(crew, comm)? };
+    if crew.is_root() && !crew.config.quiet && !ready.made && resumed.is_none() {
+        habit::told(crew.config, &ready.source.fd, &ready.target.fd).iter().for_each(|text| crate::report::say(text));
+    }
     let suspects = suspects::learn(&ready.run_directory, comm, &crew.roster)?;
     let is_there = crew.config.writes() || !ready.made;
     let target = is_there.then_some(&ready.target.fd);
@@ -283,7 +286,7 @@ pub fn open_alike(
     name: &str,
     open: impl Fn() -> Result<Root, Error>,
 ) -> Result<Root, Error> {
-    let lost = || Error::Fatal(format!("{root} was lost"));
+    let lost = || Error::Fatal(format!("{root} was lost: run the same command again"));
     let tries_max = 5;
     for attempt in 1..=tries_max {
         let (mine, opened) = split(open());
@@ -330,7 +333,7 @@ fn open_target(
     let views = agree(comm, roster, mine)?;
     let remedy = format!("is {} mounted there?", names.target);
     same_everywhere(roster, &views, "does not see the same DST", &remedy)?;
-    let target = opened.ok_or_else(|| Error::Fatal("DST was lost".to_owned()))?;
+    let target = opened.ok_or_else(|| Error::Fatal("DST was lost: run the same command again".to_owned()))?;
     Ok((target, missing))
 }
 
@@ -345,7 +348,8 @@ pub fn target_is_missing(config: &Config, comm: &mut dyn Comm, roster: &Roster, 
 pub fn refuse_new_in_source(source: &Root, parent: &Fd, names: &Names) -> Result<(), Error> {
     let inside = roots::lies_in(parent, source.key()).map_err(|failure| broken("DST", failure))?;
     if inside {
-        let text = format!("DST {} lies in SRC {}: it would be copied into itself", names.target, names.source);
+        let (source, target) = (&names.source, &names.target);
+        let text = format!("DST {target} lies in SRC {source}: it would be copied into itself; name one beside SRC");
         return Err(Error::Refused(text));
     }
     Ok(())
@@ -370,7 +374,7 @@ pub fn refuse_state_in(run_directory: &RunDirectory, root: &Root, name: &str) ->
 
 pub fn broken(what: &str, failure: Failure) -> Error {
     let errno = Errno::from_raw(failure.errno);
-    Error::Fatal(format!("{what} can not be used: {}: {} ({errno})", failure.operation, errno.desc()))
+    Error::Fatal(format!("{what} can not be used: {}: {}", failure.operation, remedy::told(errno)))
 }
 
 /// Leaves a random number in the run's directory, which every rank must find.
@@ -484,7 +488,8 @@ pub fn prove_again(crew: &Crew<'_>, engine: &mut Engine<'_>, context: &Context) 
         Err(error) => (Err(error), None),
     };
     agree(engine.comm(), &crew.roster, mine)?;
-    let (source, target) = roots.ok_or_else(|| Error::Fatal("the roots were lost".to_owned()))?;
+    let (source, target) =
+        roots.ok_or_else(|| Error::Fatal("the roots were lost: run the same command again".to_owned()))?;
     let both = (&source, Some(&target));
     mounts::of_both(engine.comm(), &crew.roster, both, &context.filter, Some(&trees.mounts)).map(|_| ())
 }

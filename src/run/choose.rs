@@ -87,10 +87,8 @@ pub fn files_from(
         None => from_root(comm, roster, || write().map(all))?,
     };
     let opened = PathList::open(run_directory, retry.is_some()).map_err(|error| {
-        Error::Fatal(format!(
-            "the list of --files-from can not be read in the run directory {}: {error}",
-            escaped(run_directory.path().as_os_str().as_bytes())
-        ))
+        let directory = escaped(run_directory.path().as_os_str().as_bytes());
+        Error::of_state(format!("the list of --files-from can not be read in the run directory {directory}"), error)
     });
     let (mine, list) = match opened {
         Ok(list) => (Ok(()), Some(list)),
@@ -107,7 +105,9 @@ fn no_list(path: &OsStr, why: &dyn Display) -> Error {
 fn write_list(path: &OsStr, from0: bool, run_directory: &RunDirectory) -> Result<Written, Error> {
     let input = operator::open_named(path).map_err(|error| no_list(path, &error))?;
     path_list::write(input, from0, run_directory).map_err(|error| match error {
-        ListError::Output(error) => Error::Fatal(format!("the list of --files-from can not be kept: {error}")),
+        ListError::Output(error) => {
+            Error::of_state("the list of --files-from can not be kept in the run directory", error)
+        }
         other => no_list(path, &other),
     })
 }
@@ -119,7 +119,10 @@ fn read_patterns(path: &OsStr) -> Result<Vec<u8>, Error> {
         .and_then(|file| file.take(PATTERNS_BYTES_MAX + 1).read_to_end(&mut text))
         .map_err(|error| broken(error.to_string()))?;
     if text.len() as u64 > PATTERNS_BYTES_MAX {
-        return Err(broken(format!("it is larger than {} MiB", PATTERNS_BYTES_MAX >> 20)));
+        return Err(broken(format!(
+            "it is larger than {} MiB: a file of patterns, and no list of paths? For that there is --files-from",
+            PATTERNS_BYTES_MAX >> 20
+        )));
     }
     Ok(text)
 }

@@ -158,7 +158,9 @@ impl<'c> Crew<'c> {
                 let archive = Archive::new(run, number);
                 archive.make()?;
                 let cleared = if resumed.is_some() { archive.clear_but(last) } else { archive.clear() };
-                cleared.map_err(|error| Error::Fatal(format!("old checkpoints can not be removed: {error}")))?;
+                cleared.map_err(|error| {
+                    Error::of_state("old checkpoints can not be removed from the run directory", error)
+                })?;
             }
             Ok((number, last))
         })?;
@@ -177,7 +179,7 @@ impl<'c> Crew<'c> {
 
     /// What an attempt that died left in the run directory, and that nobody counts.
     fn clear_away(&self, run: &RunDirectory) -> Result<(), Error> {
-        let unusable = |error| Error::Fatal(format!("the run directory can not be tidied up: {error}"));
+        let unusable = |error| Error::of_state("the run directory can not be tidied up", error);
         for name in run.names(NAMES_MAX).map_err(unusable)? {
             let name = name.to_string_lossy();
             let is_spilled = [".items", ".notes"].iter().any(|ending| name.ends_with(ending));

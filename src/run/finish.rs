@@ -158,12 +158,14 @@ pub fn give_up(begun: Begun, error: Error) -> Conclusion {
 }
 
 const CHANGES: &str = "changes.jsonl";
+const NO_ANSWER: &str = "the lock in DST/.pmirror has no answer within --op-timeout; run the same command again when DST \
+                         answers";
 
 /// Makes durable what all nodes wrote, and tells the lock. No rank writes any more when the first node begins, as
 /// all have met.
 fn make_durable(crew: &Crew<'_>, comm: &mut dyn Comm, begun: &Begun) -> Result<(), Error> {
     let limit = crew.config.op_timeout;
-    let no_answer = || Error::Fatal("the lock in DST/.pmirror has no answer within --op-timeout".to_owned());
+    let no_answer = || Error::Fatal(NO_ANSWER.to_owned());
     let mut points = None;
     let begins = match &begun.held {
         None => Ok(()),

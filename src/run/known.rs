@@ -86,7 +86,7 @@ impl Known {
         let name = name_of(&self.source.path, &self.target.path);
         let json = json::pretty(&Record::of(self)).unwrap_or_default();
         directory.write(&name, json.as_bytes()).map_err(|error| {
-            Error::Fatal(format!("what is known of both trees can not be kept: {}: {error}", shown(&directory, &name)))
+            Error::of_state(format!("what is known of both trees can not be kept: {}", shown(&directory, &name)), error)
         })
     }
 }

@@ -102,7 +102,7 @@ fn first_written_to(directory: &RunDirectory) -> io::Result<Vec<String>> {
 }
 
 fn unusable(name: &str, error: &io::Error) -> Error {
-    Error::Fatal(format!("the list {name} can not be kept: {error}"))
+    Error::of_state(format!("the list {name} can not be kept in the run directory"), error)
 }
 
 fn sort(directory: &RunDirectory, name: &str) -> io::Result<()> {

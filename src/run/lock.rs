@@ -12,7 +12,7 @@ use super::holder::Holder;
 use crate::engine::{DurablePoints, no_thread};
 use crate::fault::{Error, Failure};
 use crate::fs::private::Private;
-use crate::fs::{Fd, attributes, data};
+use crate::fs::{Fd, attributes, data, remedy};
 use crate::pass::temporary::Attempt;
 use crate::report::say;
 use crate::tree::{Doubt, Time};
@@ -107,7 +107,7 @@ impl Lock {
     /// renamed file would win the lock back. The point has one length and lies in the first sector.
     pub fn durable_point_reached(&self, private: &Private, point: Time) -> Result<(), Error> {
         if !is_lock_of(private, &self.holder).map_err(unusable)? {
-            return Err(Error::Fatal("another run has taken DST: this one was thought to be dead".to_owned()));
+            return Err(Error::Fatal("another run has taken DST: this one was thought to be dead. Let that one end, then run the same command".to_owned()));
         }
         data::overwrite(&self.file, &self.holder.durable_at(point).to_bytes()).map_err(unusable)
     }
@@ -207,7 +207,7 @@ fn create(private: &Private, name: &CStr, holder: &Holder) -> Result<(Holder, Ti
 
 fn unusable(failure: Failure) -> Error {
     let errno = Errno::from_raw(failure.errno);
-    Error::Fatal(format!("the lock in DST/.pmirror can not be used: {}: {} ({errno})", failure.operation, errno.desc()))
+    Error::Fatal(format!("the lock in DST/.pmirror can not be used: {}: {}", failure.operation, remedy::told(errno)))
 }
 
 /// Touches the lock until it is released.

@@ -14,6 +14,7 @@ pub(crate) mod failed;
 mod finish;
 mod frame;
 mod guard;
+mod habit;
 pub(crate) mod holder;
 pub mod known;
 mod lists;

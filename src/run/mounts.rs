@@ -96,7 +96,7 @@ fn refuse_lost(tree: &Tree<'_>, before: &Mounts) -> Result<(), Error> {
     match lost.into_iter().find(|path| now.get(path) != before.get(path)) {
         None => Ok(()),
         Some(path) => Err(Error::Refused(format!(
-            "what was mounted in {} at {} when the run began is not there any more",
+            "what was mounted in {} at {} when the run began is not there any more: mount it, and run the same command again",
             tree.name,
             escaped(path.as_bytes())
         ))),

@@ -38,7 +38,8 @@ pub fn write(
 }
 
 fn unusable(file: &Path, error: &io::Error) -> Error {
-    Error::Fatal(format!("the plan {} can not be written: {error}", escaped(file.as_os_str().as_encoded_bytes())))
+    let file = escaped(file.as_os_str().as_encoded_bytes());
+    Error::Fatal(format!("the plan {file} can not be written: {error}; name a file where there is room, with --plan"))
 }
 
 fn part_name(rank: Rank, ending: &str) -> String {

@@ -173,7 +173,7 @@ impl Recorder<'_> {
     fn write(&self, summary: &Summary) -> Result<(), Error> {
         let directory = escaped(self.run_directory.path().as_os_str().as_encoded_bytes());
         let broken = |what: &str, error: &std::io::Error| {
-            Error::Fatal(format!("the {what} can not be written to the run directory {directory}: {error}"))
+            Error::of_state(format!("the {what} can not be written to the run directory {directory}"), error)
         };
         self.join_fault_lists().map_err(|error| broken("fault list", &error))?;
         self.run_directory

@@ -29,13 +29,16 @@ pub fn read(crew: &mut Crew<'_>, comm: &mut dyn Comm) -> Result<Option<Resumed>,
     }
     let run = RunDirectory::new(&crew.config.state_dir, &crew.config.run_id);
     let manifest = from_root(comm, &crew.roster, || Manifest::read(&run)?.ok_or_else(|| no_checkpoint(crew)))?;
-    let story: Story = wire::decode("story of a run", &manifest.story)
-        .map_err(|_| Error::Usage("the checkpoint was taken by another version of pmirror".to_owned()))?;
+    let story: Story =
+        wire::decode("story of a run", &manifest.story).map_err(|_| Error::Usage(OTHER_VERSION.to_owned()))?;
     let Manifest { attempt, seconds, headway, .. } = manifest;
     let list = Some(story.list);
     crew.history = History { attempt: attempt + 1, listed: manifest.listed.clone(), seconds, headway, list };
     Ok(Some(Resumed { manifest, story }))
 }
+
+const OTHER_VERSION: &str =
+    "the checkpoint was taken by another version of pmirror: resume with that one, or run the first command again";
 
 fn no_checkpoint(crew: &Crew<'_>) -> Error {
     Error::Usage(format!(

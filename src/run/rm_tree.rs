@@ -61,7 +61,7 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     };
     let views = agree(comm, roster, mine)?;
     same_everywhere(roster, &views, "does not see the same tree", "is its file system mounted there?")?;
-    let tree = opened.ok_or_else(|| Error::Fatal("the tree was lost".to_owned()))?;
+    let tree = opened.ok_or_else(|| Error::Fatal("the tree was lost: run the same command again".to_owned()))?;
     let run_id = from_root(comm, roster, || Ok(config.run_id.clone()))?;
     let run_directory = RunDirectory::new(&config.state_dir, &run_id);
     agree(comm, roster, begin::refuse_state_in(&run_directory, &tree.root, "the tree"))?;
@@ -81,7 +81,7 @@ fn begun(
     run_directory: RunDirectory,
 ) -> Result<Begun, Error> {
     let (config, root) = (crew.config, &tree.root);
-    let lost = |failure: Failure| Error::Fatal(format!("the tree was lost: errno {}", failure.errno));
+    let lost = |failure: Failure| begin::broken("the tree", failure);
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
     let Secured { source_path, belts, told } = secured;

@@ -95,10 +95,14 @@ impl Story {
     pub fn differs_in(&self, other: &Story) -> Option<&'static str> {
         let [source, target] = [0, 1].map(|root| self.roots.get(root) == other.roots.get(root));
         match () {
-            () if self.version != other.version => Some("another version of pmirror took it"),
-            () if self.digest != other.digest => Some("it was taken with other options, or for other trees"),
-            () if !source => Some("SRC is another directory than it was"),
-            () if !target => Some("DST is another directory than it was"),
+            () if self.version != other.version => {
+                Some("another version of pmirror took it: resume with that one, or run the first command again")
+            }
+            () if self.digest != other.digest => {
+                Some("it was taken with other options, or for other trees: run the command that you mean")
+            }
+            () if !source => Some("SRC is another directory than it was: is the right one mounted?"),
+            () if !target => Some("DST is another directory than it was: is the right one mounted?"),
             () => None,
         }
     }

@@ -30,7 +30,7 @@ pub fn learn(directory: &RunDirectory, comm: &mut dyn Comm, roster: &Roster) -> 
     from_root(comm, roster, || {
         // A run that can not look for them goes on as if there were none.
         Ok(look(directory).unwrap_or_else(|error| {
-            say(&format!("what ended an earlier attempt is not known: {error}"));
+            say(&format!("what ended an earlier attempt is not known, and nothing is set aside for it: {error}"));
             Suspects::default()
         }))
     })

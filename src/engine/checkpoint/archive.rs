@@ -82,7 +82,7 @@ impl Archive {
 
 /// An error of the checkpoints' directory.
 pub fn unusable(error: &io::Error) -> Error {
-    Error::Fatal(format!("the checkpoint can not be written to the run directory: {error}"))
+    Error::of_state("the checkpoint can not be written to the run directory", error)
 }
 
 fn prefix(cut: Cut, rank: Rank) -> String {

@@ -35,7 +35,11 @@ use crate::tree::Attributes;
 /// What an error of `flush_file_system` means for the run.
 pub fn may_be_lost(failure: Failure) -> Error {
     let errno = nix::errno::Errno::from_raw(failure.errno);
-    Error::Fatal(format!("what was written to DST may be lost: syncfs: {} ({errno})", errno.desc()))
+    Error::Fatal(format!(
+        "what was written to DST may be lost: syncfs: {} ({errno}); when DST is well, run the same command again: it \
+         compares what it can not trust",
+        errno.desc()
+    ))
 }
 
 /// What one read and one write move, unless the operator says otherwise.
