@@ -22,6 +22,7 @@ pub mod project;
 pub mod roots;
 mod sys;
 pub mod tree_root;
+pub mod trials;
 pub mod usage;
 pub mod view;
 pub mod xattr;
