@@ -1,7 +1,7 @@
 //! Whether it fits: bytes and inodes of SRC against what DST has free.
 
 use super::facts::{Quota, Room, Volumes};
-use super::{Finding, Verdict, amount, count};
+use super::{Finding, Verdict, amount, count, plural};
 use crate::tree::Kind;
 use crate::tree::census::Census;
 
@@ -154,7 +154,11 @@ fn whole(volumes: &Volumes, used: u64) -> Option<u64> {
 /// How much the largest directory of a census holds, and how large the tree is: for people.
 pub fn entries(census: &Census) -> String {
     let kinds = Kind::ALL.iter().filter(|&&kind| census.of_kind(kind) > 0);
-    let kinds = kinds.map(|&kind| format!("{} {}", count(census.of_kind(kind)), kind.word().replace('_', " ")));
+    let kinds = kinds.map(|&kind| {
+        let (word, many) = (kind.word().replace('_', " "), if kind == Kind::Directory { "directories" } else { "" });
+        let many = if many.is_empty() { format!("{word}s") } else { many.to_owned() };
+        plural(census.of_kind(kind), &word, &many)
+    });
     let kinds = kinds.collect::<Vec<_>>().join(", ");
     format!(
         "{} entries ({kinds}), {} in files, {} allocated",

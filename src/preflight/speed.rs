@@ -73,7 +73,7 @@ pub fn nodes(hosts: &[String], nodes: &[Node], is_measured: bool) -> Vec<Finding
     let mut found: Vec<Finding> = least.into_iter().map(line).collect();
     found.extend(most.filter(|_| rates.len() > 1).map(line));
     found.extend(unmeasured(hosts, nodes));
-    found.extend(uneven(least.zip(most)));
+    found.extend(least.zip(most).and_then(|(least, most)| uneven(least, most)));
     found
 }
 
@@ -84,8 +84,7 @@ fn unmeasured(hosts: &[String], nodes: &[Node]) -> Option<Finding> {
 }
 
 /// A node that is much slower than another holds no run back, as the others take its work: but something is wrong there.
-fn uneven(ends: Option<((&String, &Rates), (&String, &Rates))>) -> Option<Finding> {
-    let ((slow, least), (quick, most)) = ends?;
+fn uneven((slow, least): (&String, &Rates), (quick, most): (&String, &Rates)) -> Option<Finding> {
     let times = most.target_operations_per_second / least.target_operations_per_second.max(1e-9);
     let is_uneven = times > 4.0 && least.target_operations_per_second > 0.0;
     let what = format!("{slow} is {times:.0} times slower on DST than {quick}");

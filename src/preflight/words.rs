@@ -10,7 +10,7 @@ pub fn amount(bytes: u64) -> String {
 /// A number with a comma after each three digits.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
-    let comma = |index: usize| index > 0 && (digits.len() - index) % 3 == 0;
+    let comma = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
     let letter = |(index, digit): (usize, char)| if comma(index) { format!(",{digit}") } else { digit.to_string() };
     digits.chars().enumerate().map(letter).collect()
 }

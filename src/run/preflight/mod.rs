@@ -12,7 +12,6 @@ use self::findings::Facts;
 use self::places::Places;
 use super::agree::from_root;
 use super::begin::{Names, same_command};
-use super::clock::Clock;
 use super::crew::Crew;
 use super::{Circumstances, Conclusion};
 use crate::comm::Comm;
@@ -29,7 +28,6 @@ pub fn preflight(
     comm: &mut dyn Comm,
     circumstances: Circumstances,
 ) -> Conclusion {
-    let clock = Clock::start();
     let crew = Crew::call(config, comm, circumstances);
     if let Err(error) = same_command(&crew, comm) {
         return error.into();
@@ -48,7 +46,6 @@ pub fn preflight(
             Ok(None)
         }
     };
-    drop(clock);
     looked.and_then(|stopped| conclude(&crew, comm, report, stopped)).unwrap_or_else(Into::into)
 }
 

@@ -9,7 +9,7 @@ use crate::fs::{Fd, gates, usage};
 use crate::preflight::facts::Volumes;
 use crate::preflight::{Finding, places as about};
 use crate::run::agree::{agree, from_root};
-use crate::run::begin::{Names, open_alike, refuse_state_in_trees, remove_from_state};
+use crate::run::begin::{Names, open_alike, refuse_state_in_trees};
 use crate::run::crew::Crew;
 use crate::run::{choose, look, mounts};
 use crate::started::Started;
@@ -33,8 +33,10 @@ pub struct Places {
     pub filter: Filter,
     /// The run's directory.
     pub run_directory: RunDirectory,
-    /// All ranks see it; else why not.
+    /// All ranks see it.
     pub has_state: bool,
+    /// The state directory was there before.
+    keeps_state: bool,
     /// What was found of it.
     pub state: Finding,
 }
@@ -76,6 +78,7 @@ impl Places {
         let mounts = mounts.map_err(as_found(about::unlike_mounts))?;
         let run_id = from_root(comm, roster, || Ok(config.run_id.clone())).map_err(Unfit::Error)?;
         let run_directory = RunDirectory::new(&config.state_dir, &run_id);
+        let keeps_state = run_directory.open_state().is_ok();
         let state = make_state(crew, comm, &run_directory, (&source, &target));
         let has_state = state.is_ok();
         let state = match state {
@@ -86,7 +89,7 @@ impl Places {
                 Finding::no_go("state_dir", error.to_string(), remedy)
             }
         };
-        Ok(Self { source, target, bench, is_missing, mounts, filter, run_directory, has_state, state })
+        Ok(Self { source, target, bench, is_missing, mounts, filter, run_directory, has_state, keeps_state, state })
     }
 
     /// How much both file systems have; as much of it as can be told.
@@ -119,11 +122,16 @@ impl Places {
         [self.mounts.first(), self.mounts.last()].map(|mounts| mounts.map(shown).unwrap_or_default())
     }
 
-    /// The run's directory goes: it has nothing to tell.
+    /// The run's directory goes: it has nothing to tell. So does the state directory, if it was made for that.
     pub fn leave_no_record(&self, crew: &Crew<'_>) {
-        if crew.is_root() && self.has_state {
-            Started::forget(&self.run_directory);
-            remove_from_state(&self.run_directory, crew.rank(), true);
+        if !crew.is_root() || !self.has_state {
+            return;
+        }
+        Started::forget(&self.run_directory);
+        if self.keeps_state {
+            self.run_directory.remove_only();
+        } else {
+            self.run_directory.remove_if_empty();
         }
     }
 }
