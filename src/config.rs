@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::mtimes::Mtimes;
+use crate::cli::preflight;
 use crate::cli::rm::Form;
 use crate::cli::{self, RunOptions};
 use crate::fault::Error;
@@ -112,6 +113,17 @@ pub enum Command {
     RmTree,
     /// `pmirror mtimes`.
     Mtimes,
+    /// `pmirror preflight`.
+    Preflight(Preflight),
+}
+
+/// The options that `pmirror preflight` has alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preflight {
+    /// SRC is walked.
+    pub walk: bool,
+    /// So long the speed is measured; 0: it is not.
+    pub measures: Duration,
 }
 
 /// The options that `pmirror rm --target-only` has alone.
@@ -172,12 +184,13 @@ impl Command {
             Command::Cmp(_) => "cmp",
             Command::Rm(_) | Command::RmTree => "rm",
             Command::Mtimes => "mtimes",
+            Command::Preflight(_) => "preflight",
         }
     }
 
     /// Whether it may make DST if it is missing.
     pub fn makes_target(&self) -> bool {
-        matches!(self, Command::Sync { .. })
+        matches!(self, Command::Sync { .. } | Command::Preflight(_))
     }
 
     /// Whether the source is said to be frozen.
@@ -192,6 +205,7 @@ impl Command {
             Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
             Command::Rm(_) | Command::RmTree => Purpose::Remove,
             Command::Mtimes => Purpose::Directories,
+            Command::Preflight(_) => Purpose::Census,
         }
     }
 
@@ -213,6 +227,7 @@ impl Config {
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
+            cli::Command::Preflight(preflight) => Self::of_preflight(preflight, environment, arguments),
             cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
                 Err(Error::Usage("this command begins no run by itself".to_owned()))
             }
@@ -334,6 +349,22 @@ impl Config {
         Ok(config)
     }
 
+    /// Checks `pmirror preflight`.
+    pub fn of_preflight(
+        asked: preflight::Preflight,
+        environment: &Environment,
+        arguments: Vec<String>,
+    ) -> Result<Self, Error> {
+        let measures = Duration::from_secs(u64::from(asked.tried.seconds));
+        let command = Command::Preflight(Preflight { walk: asked.tried.walk, measures });
+        let (operands, policy) = ((asked.source, asked.target), policy_of(&asked.keep));
+        let mut config = Self::common(command, operands, policy, asked.run, environment, arguments)?;
+        config.choose.patterns = asked.patterns;
+        cli::choose::check(&config.choose)?;
+        config.limits = asked.limits.rates();
+        Ok(config)
+    }
+
     /// What all commands have.
     fn common(
         command: Command,
@@ -414,12 +445,12 @@ impl Config {
     /// Whether a run that is stopped can be gone on with. Of a tree that is removed nothing need be known but what
     /// is left of it, and a plan is written at once or not at all.
     pub fn can_go_on(&self) -> bool {
-        !matches!(self.command, Command::RmTree | Command::Rm(Rm::Plan(_)))
+        !matches!(self.command, Command::RmTree | Command::Rm(Rm::Plan(_)) | Command::Preflight(_))
     }
 
     /// Whether anything may be written into DST.
     pub fn writes(&self) -> bool {
-        !self.dry_run && !matches!(self.command, Command::Cmp(_) | Command::Rm(Rm::Plan(_)))
+        !self.dry_run && !matches!(self.command, Command::Cmp(_) | Command::Rm(Rm::Plan(_)) | Command::Preflight(_))
     }
 
     /// Whether deletions are carried out, or told as if they were.

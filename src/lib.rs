@@ -6,6 +6,7 @@
 //! - `cli`, `config`, `slurm`, `started`, `signals`: what is asked, by whom, and how we were started;
 //! - `memory`: what a rank may use of it, and each of its parts;
 //! - `run`: the story of a run: agree, lock, walk, settle, sum up;
+//! - `preflight`: what is said before a run, pure: from measured facts to findings;
 //! - `engine`: one rank: main thread, workers, bag;
 //! - `sched`: the stealing protocol, pure (its README has the proof sketch);
 //! - `comm`: bytes between ranks;
@@ -40,6 +41,7 @@ pub mod fuzz;
 pub mod headway;
 pub mod memory;
 pub mod pass;
+pub mod preflight;
 pub mod report;
 pub mod run;
 pub mod sched;

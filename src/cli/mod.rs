@@ -12,6 +12,7 @@ pub mod hints;
 pub mod limits;
 pub mod markdown;
 pub mod mtimes;
+pub mod preflight;
 pub mod rm;
 mod size;
 pub mod time;
@@ -71,6 +72,12 @@ pub enum Command {
     /// user would leave alone is no difference. Of what only DST has, the topmost names are told; of
     /// what only SRC has, all.
     Cmp(cmp::Cmp),
+    /// Say whether SRC will fit into DST, and whether a run will work; change nothing.
+    ///
+    /// Tries on files of its own, in a directory of DST that goes again, what DST holds and what we may do there, and
+    /// measures how quick the nodes are. A line for each check, with the remedy. Exit code 0: go, perhaps with
+    /// warnings. 3: no-go.
+    Preflight(preflight::Preflight),
     /// Go on with a run that was stopped, or that died after a checkpoint.
     ///
     /// With the options it was started with, by any number of ranks: what was done is in its checkpoint, and is

@@ -24,6 +24,7 @@ use crate::memory::Shares;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Signs, Watch};
 use crate::sched::{Envelope, Message, Rank, Report, Scheduler, Settings, Stop, Vigil};
+use crate::tree::census::Census;
 use crate::tree::{ChunkedFile, Item, Outcome};
 use crate::wire;
 
@@ -369,7 +370,16 @@ impl<'c> Engine<'c> {
         let halted = state.halted.take();
         let error = state.error.take().or(closed.err()).or(waited.err()).or(halted);
         let faults = std::mem::take(&mut state.faults).into_iter().collect();
-        Finished { counters: state.desk.counters.clone(), faults, abandoned, root_outcome, leaves_behind, error }
+        let census = std::mem::take(&mut state.census);
+        Finished {
+            counters: state.desk.counters.clone(),
+            census,
+            faults,
+            abandoned,
+            root_outcome,
+            leaves_behind,
+            error,
+        }
     }
 }
 
@@ -378,6 +388,8 @@ impl<'c> Engine<'c> {
 pub struct Finished {
     /// All that was counted.
     pub counters: Counters,
+    /// What was counted of SRC, by a walk that only counts.
+    pub census: Census,
     /// Faults by cause.
     pub faults: Vec<(FaultGroup, u64)>,
     /// Large files that were under way when the run was stopped, of which this rank is the owner.

@@ -19,6 +19,7 @@ use crate::pass::effects::Deferred;
 use crate::pass::limits::Rates;
 use crate::pass::{Context, Effects, Signs, Watch};
 use crate::sched::{Demand, Local, Oldest, Rank, Scheduler, Stop, share};
+use crate::tree::census::Census;
 use crate::tree::guard::{Loss, Losses};
 use crate::tree::{Carried, ChunkedFile, Doomed, Identity, Item, Kind, LinkGroup, LinkNote, Note, Outcome, TreePath};
 
@@ -95,6 +96,8 @@ pub struct State {
     pub gone: BTreeMap<Identity, u32>,
     /// Names to be looked at once more when it is removed.
     pub again: Bag,
+    /// What was counted, of a walk that only counts.
+    pub census: Census,
     /// Large files of which this rank is the owner.
     pub chunked: Chunked,
     /// Directories under removal of which this rank is the owner.
@@ -212,6 +215,7 @@ impl State {
             losses: Losses::new(),
             gone: BTreeMap::new(),
             again: Bag::new(part("again")),
+            census: Census::default(),
             chunked: Chunked::default(),
             removals: Removals::default(),
             links,
@@ -268,11 +272,14 @@ impl State {
         for cause in causes {
             *self.faults.entry(cause).or_default() += 1;
         }
-        let Effects { items, deferred, notes, counters, planned, losses, gone, again, stop, .. } = effects;
+        let Effects { items, deferred, notes, counters, planned, losses, gone, again, census, stop, .. } = effects;
         if let Some(error) = stop {
             self.halt(error);
         }
         self.desk.counters.merge(&counters);
+        if let Some(census) = census {
+            self.census.merge(*census);
+        }
         for Deferred { item, after_below } in deferred {
             match (&item, after_below) {
                 (Item::Settle { directory, outcome }, _) if directory.path.is_root() => {

@@ -23,6 +23,7 @@ pub mod remedy;
 pub mod roots;
 mod sys;
 pub mod tree_root;
+pub mod trials;
 pub mod usage;
 pub mod view;
 pub mod xattr;

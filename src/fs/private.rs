@@ -13,6 +13,9 @@ use crate::tree::{Attributes, Kind, Time};
 /// The name in the target's root. Left out of every walk.
 pub const NAME: &CStr = c".pmirror";
 
+/// What the names begin with that a preflight makes in it (`fs::trials`).
+pub const PREFLIGHT: &[u8] = b"preflight";
+
 /// The directory, open.
 #[derive(Debug)]
 pub struct Private {
@@ -100,16 +103,22 @@ impl Private {
         names::rename(&self.directory, from, to)
     }
 
-    /// Removes everything in it but the named file: what dead runs left.
+    /// Removes everything in it but the named file: what dead runs left. Of directories only those of a preflight.
     pub fn clear_except(&self, kept: &CStr) -> Result<(), Failure> {
-        let mut found: Vec<CString> = Vec::new();
+        let (mut found, mut directories): (Vec<CString>, Vec<CString>) = Default::default();
         let lister = open::child_directory(&self.directory, c".")?;
-        super::list::list(&lister, |name, kind, _| {
-            if name != kept && kind != Some(Kind::Directory) {
-                found.push(name.to_owned());
-            }
+        super::list::list(&lister, |name, kind, _| match kind {
+            Some(Kind::Directory) if name.to_bytes().starts_with(PREFLIGHT) => directories.push(name.to_owned()),
+            Some(Kind::Directory) => {}
+            _ if name != kept => found.push(name.to_owned()),
+            _ => {}
         })?;
-        found.iter().try_for_each(|name| self.remove(name))
+        found.iter().try_for_each(|name| self.remove(name))?;
+        directories.iter().try_for_each(|name| {
+            let below = Self { directory: open::child_directory(&self.directory, name)? };
+            below.clear_except(c"")?;
+            names::remove_directory(&self.directory, name)
+        })
     }
 
     /// A probe file, for `fs::probe`.

@@ -8,6 +8,7 @@ use nix::libc;
 use rustix::ioctl::{self, Getter, Opcode, Setter};
 
 use super::fd::errno;
+use crate::preflight::facts::Quota;
 
 /// struct fsxattr of linux/fs.h.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,23 @@ pub(super) fn set_mount_attributes(mounts: BorrowedFd<'_>, attributes: u64) -> R
         )
     };
     Errno::result(answer).map(drop)
+}
+
+/// Q_GETQUOTA for a user, as QCMD of sys/quota.h puts it together.
+const GET_USER_QUOTA: libc::c_uint = 0x0080_0007 << 8;
+
+/// What the quota of a user leaves on the file system of a directory (quotactl_fd, Linux 5.14). Nothing where it has no limit.
+pub(super) fn quota_of_user(directory: BorrowedFd<'_>, uid: u32) -> Result<Quota, Errno> {
+    // SAFETY: a structure of numbers, for which zeros are good.
+    let mut block: libc::dqblk = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills a structure of this layout, which outlives it.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, directory.as_raw_fd(), GET_USER_QUOTA, uid, &raw mut block) };
+    Errno::result(answer)?;
+    let left = |limit: u64, used: u64| (limit > 0).then(|| limit.saturating_sub(used));
+    // Limits are counted in blocks of 1 KiB, what is used in bytes.
+    let bytes = left(block.dqb_bhardlimit.saturating_mul(1_024), block.dqb_curspace);
+    Ok(Quota { bytes, inodes: left(block.dqb_ihardlimit, block.dqb_curinodes) })
 }
 
 /// Sets them.

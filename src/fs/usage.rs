@@ -3,8 +3,9 @@
 use std::os::fd::AsFd;
 
 use super::fd::{Fd, errno, uninterrupted};
-use super::{attributes, open};
+use super::{attributes, open, sys};
 use crate::fault::Failure;
+use crate::preflight::facts::{Inodes, Quota, Room as Whole, Tried};
 
 /// What is used of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,4 +54,36 @@ pub fn of_root(directory: &Fd) -> Result<Option<Usage>, Failure> {
     let bytes = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
     let inodes = (stat.f_files > 0).then(|| stat.f_files.saturating_sub(stat.f_ffree));
     Ok(Some(Usage { bytes, inodes }))
+}
+
+/// All that the file system of this directory tells of its room.
+pub fn volume(directory: &Fd) -> Result<Whole, Failure> {
+    let stat = statvfs(directory)?;
+    let is_root = nix::unistd::geteuid().is_root();
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    let free = if is_root { stat.f_bfree } else { stat.f_bavail };
+    let inodes_free = if is_root { stat.f_ffree } else { stat.f_favail };
+    Ok(Whole {
+        total_bytes: bytes(stat.f_blocks),
+        used_bytes: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
+        free_bytes: bytes(free),
+        reserved_bytes: bytes(stat.f_bfree.saturating_sub(free)),
+        inodes: (stat.f_files > 0)
+            .then(|| Inodes { used: stat.f_files.saturating_sub(stat.f_ffree), free: inodes_free }),
+        is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        name_bytes_max: stat.f_namemax,
+    })
+}
+
+/// What our own quota still leaves; `None`: root has none.
+pub fn quota(directory: &Fd) -> Tried<Option<Quota>> {
+    let us = nix::unistd::geteuid();
+    if us.is_root() {
+        return Ok(None);
+    }
+    match uninterrupted(|| sys::quota_of_user(directory.as_fd(), us.as_raw())) {
+        Ok(quota) => Ok(Some(quota)),
+        Err(nix::errno::Errno::ESRCH) => Ok(Some(Quota::default())),
+        Err(errno) => Err(format!("{} ({errno})", errno.desc())),
+    }
 }

@@ -136,7 +136,7 @@ fn read_value(fd: &Fd, name: &CStr) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-fn set(fd: &Fd, name: &CStr, value: &[u8]) -> Result<(), Failure> {
+pub(super) fn set(fd: &Fd, name: &CStr, value: &[u8]) -> Result<(), Failure> {
     let call = || match fd.magic_path() {
         None => rustix::fs::fsetxattr(fd.as_fd(), name, value, XattrFlags::empty()).map_err(errno),
         Some(path) => rustix::fs::setxattr(path, name, value, XattrFlags::empty()).map_err(errno),
@@ -145,7 +145,7 @@ fn set(fd: &Fd, name: &CStr, value: &[u8]) -> Result<(), Failure> {
 }
 
 /// Absent, or a file system without attributes, is what was wanted.
-fn remove(fd: &Fd, name: &CStr) -> Result<(), Failure> {
+pub(super) fn remove(fd: &Fd, name: &CStr) -> Result<(), Failure> {
     let call = || match fd.magic_path() {
         None => rustix::fs::fremovexattr(fd.as_fd(), name).map_err(errno),
         Some(path) => rustix::fs::removexattr(path, name).map_err(errno),

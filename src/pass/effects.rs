@@ -5,6 +5,7 @@ use super::policy::{self, Meaning};
 use crate::counters::{Counters, Number, Slot};
 use crate::fault::{Error, Failure, Fault, Remedy, Side};
 use crate::fs::data::{Copied, Engine};
+use crate::tree::census::Census;
 use crate::tree::decide::Skip;
 use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
@@ -38,6 +39,8 @@ pub struct Effects {
     pub gone: Vec<Identity>,
     /// `Item::Again`: to be done when what was planned is removed.
     pub again: Vec<Item>,
+    /// What was counted, of a walk that only counts.
+    pub census: Option<Box<Census>>,
     /// The fate that was settled last.
     pub last: Option<Outcome>,
     /// So many tries at the item failed before this one.
@@ -72,6 +75,11 @@ impl Effects {
     /// An entry was found.
     pub fn see(&mut self, kind: Kind) {
         self.counters.add(Slot::Seen(kind), 1);
+    }
+
+    /// What is counted, of a walk that only counts.
+    pub fn census(&mut self) -> &mut Census {
+        self.census.get_or_insert_default()
     }
 
     /// An entry's fate is settled.

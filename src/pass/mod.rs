@@ -5,6 +5,7 @@ mod again;
 mod aside;
 mod bucket;
 mod burst;
+pub mod census;
 pub mod changes;
 mod chosen;
 pub mod chunk;
@@ -146,6 +147,8 @@ pub enum Purpose {
     Remove,
     /// To set the metadata of directories.
     Directories,
+    /// To count what the source holds.
+    Census,
 }
 
 /// How removals are planned.
@@ -203,6 +206,7 @@ impl Context {
             }
             Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
             Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
+            item if self.purpose == Purpose::Census => census::process(self, item, watch, &mut effects),
             item if self.compares() => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Directories => directories::process(self, item, watch, &mut effects),

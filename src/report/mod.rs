@@ -3,6 +3,7 @@
 pub mod differences;
 pub mod json;
 pub mod plan;
+pub mod preflight;
 pub mod progress;
 mod progress_file;
 pub mod remarks;

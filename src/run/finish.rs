@@ -38,7 +38,7 @@ pub struct Walked {
 /// Makes all durable, settles the root, and sums up.
 pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked) -> Conclusion {
     let Walked { passed: Passed { ended, has_walked }, story, finished, mut clock } = walked;
-    let Finished { mut counters, mut faults, abandoned, root_outcome, leaves_behind, error } = finished;
+    let Finished { mut counters, mut faults, abandoned, root_outcome, leaves_behind, error, .. } = finished;
     let limit = crew.config.op_timeout;
     let is_under_way = crew.keeps_checkpoint() && abandoned.iter().any(|file| file.temporary().is_some());
     if !crew.keeps_checkpoint() {

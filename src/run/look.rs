@@ -60,7 +60,7 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
 }
 
 /// Opens DST on every rank. Returns whether it is missing: a dry run does not make what the real run would.
-fn open_target(
+pub(super) fn open_target(
     config: &Config,
     comm: &mut dyn Comm,
     roster: &Roster,
@@ -83,7 +83,7 @@ fn open_target(
 }
 
 /// A state directory that is still to be made, in place of a DST that is missing.
-fn refuse_state_as_target(config: &Config, run_directory: &RunDirectory) -> Result<(), Error> {
+pub(super) fn refuse_state_as_target(config: &Config, run_directory: &RunDirectory) -> Result<(), Error> {
     if roots::exists(&config.target) {
         return Ok(());
     }

@@ -24,6 +24,7 @@ mod memory;
 mod mounts;
 mod mtimes;
 mod plan_file;
+mod preflight;
 mod prune;
 mod record;
 mod resume;
@@ -108,5 +109,6 @@ pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -
         Command::Rm(how) => rm::target_only(config, how, comm, circumstances),
         Command::RmTree => rm_tree::tree(config, comm, circumstances),
         Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
+        Command::Preflight(how) => preflight::preflight(config, *how, comm, circumstances),
     }
 }

@@ -1,6 +1,7 @@
 //! What trees are made of, and what is decided about them: pure, without input or output.
 
 pub mod attributes;
+pub mod census;
 pub mod chunk;
 pub mod decide;
 pub mod difference;

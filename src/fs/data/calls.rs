@@ -15,7 +15,7 @@ use crate::fs::fd::{Fd, errno, uninterrupted};
 use crate::fs::fence;
 
 /// Reads once; 0 is the end of the file.
-pub(super) fn read_at(file: &Fd, window: &mut [u8], offset: u64) -> Result<usize, Failure> {
+pub(in crate::fs) fn read_at(file: &Fd, window: &mut [u8], offset: u64) -> Result<usize, Failure> {
     let at = file_offset(file, "pread", offset)?;
     uninterrupted(|| pread(file.as_fd(), window, at)).map_err(|errno| file.failure("pread", errno))
 }
@@ -35,7 +35,7 @@ pub(super) fn read_full(file: &Fd, window: &mut [u8], offset: u64) -> Result<usi
 }
 
 /// Writes all of it.
-pub(super) fn write_at(file: &Fd, mut data: &[u8], mut offset: u64) -> Result<(), Failure> {
+pub(in crate::fs) fn write_at(file: &Fd, mut data: &[u8], mut offset: u64) -> Result<(), Failure> {
     while !data.is_empty() {
         let at = file_offset(file, "pwrite", offset)?;
         let put = uninterrupted(|| pwrite(file.as_fd(), data, at)).map_err(|errno| file.failure("pwrite", errno))?;

@@ -23,6 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use self::calls::{append, flush, flush_file_system, overwrite, read_all, set_size};
+pub(in crate::fs) use self::calls::{read_at, write_at};
 pub use self::compare::same_content;
 pub use self::digest::{Digest, Hashing};
 pub use self::engines::Engine;

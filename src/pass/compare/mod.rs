@@ -6,7 +6,7 @@ mod judge;
 mod large;
 mod links;
 mod listed;
-mod sides;
+pub(in crate::pass) mod sides;
 
 use std::time::Instant;
 
