@@ -40,6 +40,7 @@ pub mod fuzz;
 pub mod headway;
 pub mod memory;
 pub mod pass;
+pub mod records;
 pub mod report;
 pub mod run;
 pub mod sched;

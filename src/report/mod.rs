@@ -2,9 +2,10 @@
 
 pub mod differences;
 pub mod json;
+pub mod live;
 pub mod plan;
 pub mod progress;
-mod progress_file;
+pub mod progress_file;
 pub mod remarks;
 mod removals;
 pub mod share;
