@@ -217,9 +217,7 @@ impl Config {
             | cli::Command::Retry(_)
             | cli::Command::Explain(_)
             | cli::Command::Status(_)
-            | cli::Command::Generate { .. } => {
-                Err(Error::Usage("this command begins no run by itself".to_owned()))
-            }
+            | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
         Ok(Self { started, ..config })
     }

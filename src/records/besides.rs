@@ -1,6 +1,5 @@
 //! What a summary has beside faults that kept entries from being mirrored, or that should be known: in words.
 
-
 use serde::Serialize;
 
 use super::ending::{Ending, Removals};
@@ -42,7 +41,12 @@ pub fn besides(ending: &Ending) -> Vec<Besides> {
     if let Some(frozen) = &ending.frozen {
         let paths = named(&frozen.paths);
         let text = format!("were written to after the start, although SRC is said to be frozen: {paths}");
-        found.extend(counted("written_to", frozen.ctime_after_start, &text, "find out who writes to SRC (notes.jsonl)"));
+        found.extend(counted(
+            "written_to",
+            frozen.ctime_after_start,
+            &text,
+            "find out who writes to SRC (notes.jsonl)",
+        ));
     }
     if let Some(differences) = &ending.differences {
         let sum = differences.values().sum();

@@ -492,7 +492,9 @@ mod tests {
     fn errors_of(page: &str) -> Vec<&str> {
         let words = page.split(|c: char| !c.is_ascii_alphanumeric());
         let is_error = |word: &&str| {
-            word.len() > 2 && word.starts_with('E') && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+            word.len() > 2
+                && word.starts_with('E')
+                && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
         };
         words.filter(is_error).collect()
     }

@@ -85,11 +85,7 @@ pub fn of_run(directory: &RunDirectory, has_ended: bool) -> io::Result<Vec<(Stri
 }
 
 /// Hands out all faults of these lists. Returns how many lines can not be read; a list that is not there is none.
-pub fn read(
-    directory: &RunDirectory,
-    lists: &[(String, u64)],
-    visit: &mut impl FnMut(&Fault),
-) -> io::Result<u64> {
+pub fn read(directory: &RunDirectory, lists: &[(String, u64)], visit: &mut impl FnMut(&Fault)) -> io::Result<u64> {
     let mut unreadable = 0;
     for (name, bytes) in lists {
         match directory.open(name) {
@@ -144,7 +140,10 @@ mod tests {
     fn lines_that_are_cut_off_or_none_are_counted_and_the_rest_is_read() {
         let (found, unreadable) = faults(&format!("{LINE}\nnonsense\n{LINE}\n{{\"path\":\"x"));
         assert_eq!((found.len(), unreadable), (2, 2));
-        assert_eq!((found[0].path.as_slice(), found[0].owner, found[0].cause.errno.as_str()), (&b"a/b"[..], Some(7), "EIO"));
+        assert_eq!(
+            (found[0].path.as_slice(), found[0].owner, found[0].cause.errno.as_str()),
+            (&b"a/b"[..], Some(7), "EIO")
+        );
         assert_eq!(faults(LINE).1, 1, "no end of the line");
     }
 

@@ -11,6 +11,8 @@ mod list;
 mod run;
 mod status;
 mod subtrees;
+mod view;
+mod watch;
 mod words;
 
 pub use explain::explain;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Directories deeper than this count for the one above them at this depth.
 const DEPTH_MAX: usize = 24;
 
-/// A directory with fewer nodes in it is never folded for its own weight alone.
+/// The node of all.
 const ROOT: usize = 0;
 
 /// A subtree is told if it has at least this part of all.
@@ -85,6 +85,7 @@ impl Subtrees {
     }
 
     /// Directories that are held.
+    #[cfg(test)]
     pub fn size(&self) -> usize {
         self.nodes.len()
     }

@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn a_word_is_what_the_shell_makes_of_it() {
-        for word in [&b"a/b-c"[..], b"", b"a b", b"it's", b"$HOME;`x`", b"\xff'\\", b"new\nline\x1b[2J", "größe".as_bytes()] {
+        for word in
+            [&b"a/b-c"[..], b"", b"a b", b"it's", b"$HOME;`x`", b"\xff'\\", b"new\nline\x1b[2J", "größe".as_bytes()]
+        {
             let text = quoted(word);
             assert!(!text.contains(is_harmful), "{text}");
             let said = std::process::Command::new("bash").args(["-c", &format!("printf %s {text}")]).output().unwrap();

@@ -235,7 +235,8 @@ mod tests {
     #[test]
     fn what_is_told_comes_back_and_the_comment_is_the_last_line_of_it() {
         let oldest = Oldest { rank: Rank(1), age: Duration::from_secs(45), what: "copy a/b".to_owned() };
-        let report = Report { idle_ranks: 1, queued: 7, oldest: Some(oldest), silent: vec![Rank(0)], ..Report::default() };
+        let report =
+            Report { idle_ranks: 1, queued: 7, oldest: Some(oldest), silent: vec![Rank(0)], ..Report::default() };
         let mut counters = Counters::default();
         counters.add(Slot::Ended(Kind::File, Outcome::Created), 3);
         let live = Live::of(&counters, &report, &["n1".to_owned(), "n2".to_owned()]);
