@@ -235,6 +235,9 @@ fn choice(cause: &Cause, group: &Group) -> String {
     if !cause.errno.is_empty() {
         options.push_str(&format!(" --errno {}", cause.errno));
     }
+    if group.count == 1 && !group.sample.is_empty() {
+        return format!("{options} --under {}", quoted(&group.sample));
+    }
     let held: u64 = group.subtrees.iter().map(|heavy| heavy.count).sum();
     let is_below = group.subtrees.iter().all(|heavy| !heavy.path.is_empty());
     if held == group.count && is_below {

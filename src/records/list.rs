@@ -45,7 +45,11 @@ struct Line {
 impl From<Line> for Fault {
     fn from(line: Line) -> Self {
         let path = raw(&line.path, line.path_b64.as_ref());
-        let Line { outcome, operation, errno, side, note, owner, .. } = line;
+        let Line { outcome, mut operation, errno, side, note, owner, .. } = line;
+        // Which of both is called depends on the kernel alone.
+        if operation == "openat2" {
+            operation.truncate("openat".len());
+        }
         Self { cause: Cause { outcome, errno, operation, side, note }, path, owner }
     }
 }
