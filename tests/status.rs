@@ -24,7 +24,7 @@ impl Held {
     fn new() -> Held {
         let pair = Pair::new();
         pair.source().file("d/stuck", "hangs");
-        pair.source().file("d/broken", "can not be read");
+        pair.source().file("b/broken", "can not be read");
         pair.source().file("e/other", "does not hang");
         let source = FaultFs::mount(pair.source_path());
         Held { pair, source }
@@ -67,7 +67,7 @@ fn a_run_that_goes_tells_what_it_does_and_one_that_has_ended_how_it_ended() {
         let status = held.status();
         assert_eq!((status["state"].as_str(), &status["progress"]["ranks"]), (Some("running"), &1.into()), "{status}");
         assert!(status["age_seconds"].as_u64().unwrap() < 90, "{status}");
-        assert_eq!(status["last_faults"][0]["path"], "d/broken");
+        assert_eq!(status["last_faults"][0]["path"], "b/broken");
         assert_eq!(status["progress"]["run_id"], RUN_ID);
         told(&["status"], &state).says(&[
             "run held (sync, the newest): running",
@@ -76,7 +76,7 @@ fn a_run_that_goes_tells_what_it_does_and_one_that_has_ended_how_it_ended() {
             "d/stuck",
             "rank 0 (",
             "pmirror explain ",
-            "failed ENXIO source d/broken",
+            "failed ENXIO source b/broken",
         ]);
         told(&["explain", RUN_ID], &state).says(&["it still runs", "1 fault of 1 cause", "ENXIO"]);
     });
@@ -182,7 +182,7 @@ fn the_view_ends_with_the_run_and_tells_how_that_ended() {
     held.meanwhile(|| {
         for variables in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")]] {
             let mut terminal = Terminal::open(&held, 80, variables);
-            let shown = terminal.shows("broken");
+            let shown = terminal.shows("b/broken");
             terminals.push((terminal, shown));
         }
     });
