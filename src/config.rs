@@ -228,9 +228,11 @@ impl Config {
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
             cli::Command::Preflight(preflight) => Self::of_preflight(preflight, environment, arguments),
-            cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
-                Err(Error::Usage("this command begins no run by itself".to_owned()))
-            }
+            cli::Command::Resume(_)
+            | cli::Command::Retry(_)
+            | cli::Command::Explain(_)
+            | cli::Command::Status(_)
+            | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
         Ok(Self { started, ..config })
     }

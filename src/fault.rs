@@ -33,6 +33,8 @@ pub struct Fault {
     pub note: &'static str,
     /// What `pmirror retry` does about it.
     pub remedy: Remedy,
+    /// Who owns the entry on the source, where somebody had looked anyway.
+    pub owner: Option<u32>,
 }
 
 /// What `pmirror retry` does about a fault.
@@ -53,7 +55,7 @@ impl Fault {
     /// A system call failed for this entry.
     pub fn of(path: TreePath, failure: Failure) -> Self {
         let Failure { side, operation, errno } = failure;
-        Self { path, outcome: Outcome::Failed, side, operation, errno, note: "", remedy: Remedy::Again }
+        Self { path, outcome: Outcome::Failed, side, operation, errno, note: "", remedy: Remedy::Again, owner: None }
     }
 
     /// The same for a directory all of whose entries are cared for.

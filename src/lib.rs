@@ -42,6 +42,7 @@ pub mod headway;
 pub mod memory;
 pub mod pass;
 pub mod preflight;
+pub mod records;
 pub mod report;
 pub mod run;
 pub mod sched;

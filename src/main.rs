@@ -12,6 +12,7 @@ use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;
 use pmirror::fault::Error;
+use pmirror::records;
 use pmirror::report::{print, say, tell, unless_gone};
 use pmirror::run::{self, Circumstances, Conclusion};
 use pmirror::signals;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
     let started = || Started::of_process(&matches, &environment);
     match cli.command {
         Command::Generate { what } => generate(what),
+        // Nothing of these runs: among several tasks one of them tells.
+        Command::Explain(_) | Command::Status(_) if !slurm::speaks(&environment) => ExitCode::SUCCESS,
+        Command::Explain(asked) => tell_result(records::explain(&asked, &environment)),
+        Command::Status(asked) => tell_result(records::status(&asked, &environment)),
         Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment),
         Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment),
         command => match Config::of(command, started(), &environment) {
@@ -81,6 +86,14 @@ fn told(printed: std::io::Result<()>) -> ExitCode {
         Err(error) => fail(&Error::Fatal(format!(
             "what was asked for can not be written to stdout: {error}; is there room where it goes?"
         ))),
+    }
+}
+
+/// Prints what was found.
+fn tell_result(found: Result<String, Error>) -> ExitCode {
+    match found {
+        Ok(text) => told(print(&text)),
+        Err(error) => fail(&error),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::slurm::Environment;
 use crate::tree::path::escaped;
 
 /// The record's name in the run directory.
-const RECORD: &str = "command.json";
+pub const RECORD: &str = "command.json";
 
 /// More than a kernel takes as a command line (execve(2): a quarter of the stack, 6 MiB at most).
 const RECORD_BYTES_MAX: u64 = 32 << 20;

@@ -6,6 +6,7 @@ pub mod cmp;
 pub mod compare;
 mod content;
 pub mod delete;
+pub mod explain;
 mod extras;
 mod habits;
 pub mod hints;
@@ -15,6 +16,7 @@ pub mod mtimes;
 pub mod preflight;
 pub mod rm;
 mod size;
+pub mod status;
 pub mod time;
 
 use std::ffi::OsString;
@@ -88,6 +90,15 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
+    /// Tell why entries of a run failed, by cause, and what to do about it.
+    ///
+    /// Reads the records of a run, in any state; starts no ranks, and writes nothing. The largest cause comes first,
+    /// with the directories and the owners it concerns, and the very command that does them once more.
+    Explain(explain::Explain),
+    /// Tell how far a run is, or how it ended.
+    ///
+    /// Reads the records of a run, on any node that sees the state directory; starts no ranks, and writes nothing.
+    Status(status::Status),
     /// Print the man page, shell completions, or the command line as a page.
     Generate {
         /// Which.

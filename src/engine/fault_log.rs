@@ -44,6 +44,8 @@ struct Line<'f> {
     link_of: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link_of_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<u32>,
     rank: u32,
     host: &'f str,
 }
@@ -105,6 +107,7 @@ impl FaultLog {
             retry,
             link_of,
             link_of_b64,
+            owner: fault.owner,
             rank: self.rank.0,
             host: &self.host,
         };

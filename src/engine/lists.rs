@@ -97,6 +97,10 @@ impl Lists {
         for fault in &effects.faults {
             causes.push(self.faults.add(fault)?);
         }
+        // Whoever looks at a run that still goes, or died, finds them.
+        if !effects.faults.is_empty() {
+            self.faults.part().flush().map_err(|error| broken(&error))?;
+        }
         effects.differences.iter().try_for_each(|difference| self.differences.add(difference))?;
         effects.remarks.iter().try_for_each(|remark| self.remarks.add(remark))?;
         Ok(causes)

@@ -38,6 +38,11 @@ impl StopSign {
         wishes.at_once.max(is_late.then_some(Stop::Time))
     }
 
+    /// When the run is to stop by itself, if that is known.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.lock().deadline
+    }
+
     fn lock(&self) -> MutexGuard<'_, Wishes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,6 +65,7 @@ mod tests {
         assert_eq!([99, 100, 300].map(|now| sign.wanted(at(now))), [None, Some(Stop::Time), Some(Stop::Time)]);
         sign.want_at(at(50));
         assert_eq!(sign.wanted(at(50)), Some(Stop::Time));
+        assert_eq!((sign.deadline(), StopSign::default().deadline()), (Some(at(50)), None));
     }
 
     #[test]

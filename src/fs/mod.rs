@@ -18,6 +18,7 @@ pub mod operator;
 pub mod path_list;
 pub mod private;
 pub mod probe;
+pub mod process;
 pub mod project;
 pub mod remedy;
 pub mod roots;

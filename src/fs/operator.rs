@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -188,6 +189,11 @@ impl RunDirectory {
         let mut content = Vec::new();
         self.open(name)?.take(bytes_max).read_to_end(&mut content)?;
         Ok(content)
+    }
+
+    /// When a file of the run was written last, by the clock of whoever keeps it.
+    pub fn written_at(&self, name: &str) -> io::Result<SystemTime> {
+        self.open(name)?.metadata()?.modified()
     }
 
     /// The names of its files, at most so many and no names beyond; none if it is not there.

@@ -20,6 +20,8 @@ pub struct Failed {
     pub failure: Failure,
     /// What was counted of the file: its size, and what the source allocates.
     pub measured: Option<(u64, u64)>,
+    /// Its owner on the source, where that is known.
+    pub owner: Option<u32>,
 }
 
 /// Looks at the stop this often while an item waits for its next try.
@@ -184,7 +186,7 @@ mod tests {
 
     fn failed(path: &str) -> Failed {
         let failure = Failure { side: Side::Source, operation: "pread", errno: Errno::ESTALE as i32 };
-        Failed { kind: Kind::File, path: TreePath::from(path.as_bytes()), failure, measured: Some((5, 8)) }
+        Failed { kind: Kind::File, path: TreePath::from(path.as_bytes()), failure, measured: Some((5, 8)), owner: None }
     }
 
     /// The names of the only item.

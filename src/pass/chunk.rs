@@ -105,7 +105,7 @@ pub fn chunks(context: &Context, file: ChunkedFile, first: u32, count: u32, watc
 /// Two attempts died over the file. Each chunk may be the only one that is left, so each says so.
 fn set_aside(file: &ChunkedFile, effects: &mut Effects) -> ChunkFate {
     let (path, outcome, side, note) = (file.path.clone(), Outcome::Failed, Side::Source, aside::NOTE);
-    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again });
+    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again, owner: None });
     ChunkFate::Failed
 }
 
@@ -208,6 +208,7 @@ fn copy(
                 errno: 0,
                 note: file::DIFFERS,
                 remedy: Remedy::Again,
+                owner: None,
             });
             return Ok(ChunkFate::Failed);
         }

@@ -49,6 +49,8 @@ pub struct Effects {
     pub failed: Vec<Failed>,
     /// Size and allocation of the file under work, once they are counted.
     pub measured: Option<(u64, u64)>,
+    /// Owner of the entry that is about to fail, where somebody had looked anyway.
+    pub owner: Option<u32>,
     /// Why nothing could be done of the item, if that is so.
     pub trouble: Option<Failure>,
     /// What failed and was released again, as an item of its own.
@@ -97,17 +99,19 @@ impl Effects {
     /// An entry failed: a system call did.
     pub fn fail(&mut self, kind: Kind, path: TreePath, failure: Failure) {
         if policy::meaning(failure) == Meaning::Entry {
-            return self.give_up(Failed { kind, path, failure, measured: None });
+            let owner = self.owner.take();
+            return self.give_up(Failed { kind, path, failure, measured: None, owner });
         }
         self.last = Some(Outcome::Failed);
-        self.failed.push(Failed { kind, path, failure, measured: self.measured.take() });
+        let (measured, owner) = (self.measured.take(), self.owner.take());
+        self.failed.push(Failed { kind, path, failure, measured, owner });
     }
 
     /// The entry has failed for good.
     pub fn give_up(&mut self, failed: Failed) {
-        let Failed { kind, path, failure, .. } = failed;
+        let Failed { kind, path, failure, owner, .. } = failed;
         self.end(kind, Outcome::Failed);
-        self.fault(policy::fault(path, failure));
+        self.fault(Fault { owner, ..policy::fault(path, failure) });
     }
 
     /// A file was found.
@@ -136,7 +140,7 @@ impl Effects {
     /// An entry vanished or changed, or failed for a reason of ours.
     pub fn miss(&mut self, kind: Kind, path: TreePath, outcome: Outcome, side: Side, note: &'static str) {
         self.end(kind, outcome);
-        self.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again });
+        self.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy: Remedy::Again, owner: None });
     }
 
     /// The trees differ at a name.
@@ -171,7 +175,8 @@ impl Effects {
     /// Something went wrong with an entry whose fate is recorded elsewhere.
     pub fn fault(&mut self, fault: Fault) {
         self.counters.count(Number::Faults, 1);
-        self.faults.push(fault);
+        let owner = fault.owner.or(self.owner.take());
+        self.faults.push(Fault { owner, ..fault });
     }
 
     /// Where the source is said to be frozen nothing may vanish or change: what did has failed.

@@ -2,7 +2,7 @@
 //! it knows no rank and no message.
 
 mod again;
-mod aside;
+pub(crate) mod aside;
 mod bucket;
 mod burst;
 pub mod census;
@@ -24,7 +24,7 @@ pub mod mirror;
 pub mod pair;
 pub mod park;
 pub mod plan;
-mod policy;
+pub(crate) mod policy;
 pub mod project;
 pub mod remove;
 pub mod settle;

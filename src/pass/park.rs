@@ -60,7 +60,7 @@ impl Stuck {
             _ => Remedy::Again,
         };
         let errno = Errno::ETIMEDOUT as i32;
-        Fault { path: self.path(), outcome: Outcome::Failed, side, operation, errno, note, remedy }
+        Fault { path: self.path(), outcome: Outcome::Failed, side, operation, errno, note, remedy, owner: None }
     }
 }
 

@@ -2,12 +2,14 @@
 
 pub mod differences;
 pub mod json;
+pub mod live;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
-mod progress_file;
+pub mod progress_file;
 pub mod remarks;
 mod removals;
+pub mod screen;
 pub mod share;
 pub mod summary;
 mod text;
@@ -52,6 +54,15 @@ fn write_to_stderr(text: &str) {
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     unless_gone(out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Prints a result to whom reads on. Whether somebody still does.
+pub fn print_on(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true),
+    }
 }
 
 /// A reader that has gone away, as `head` does, is no error of ours.

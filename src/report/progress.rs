@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::progress_file::ProgressFile;
+use super::live::{LAST_PASS, Live, Rates as KeptRates, Told, Whose};
+use super::progress_file::{ProgressFile, shown};
 use super::share::{Share, Standing, Total, hours_and_minutes};
 use super::summary::bytes_done;
 use crate::counters::{Counters, Number};
@@ -27,6 +28,7 @@ pub struct Progress {
     started: Instant,
     manner: Manner,
     file: Option<ProgressFile>,
+    kept: Kept,
     total: Option<Total>,
     /// What earlier attempts had done.
     before: Headway,
@@ -38,6 +40,18 @@ pub struct Progress {
     stop: Option<Stop>,
     /// Totals of earlier passes are in the counters, so the rates are those of the last interval.
     last: (Instant, u64, u64),
+}
+
+/// When the run will stop by itself, as far as that is known by then.
+pub type Deadline = Box<dyn Fn() -> Option<jiff::Timestamp>>;
+
+/// What the file has beside how far the run is.
+#[derive(Default)]
+struct Kept {
+    whose: Whose,
+    deadline: Option<Deadline>,
+    rates: KeptRates,
+    last: Option<Told>,
 }
 
 /// The pass that is under way.
@@ -83,6 +97,7 @@ impl Progress {
             started: now,
             manner,
             file: None,
+            kept: Kept::default(),
             total: None,
             before: Headway::default(),
             pass,
@@ -99,8 +114,9 @@ impl Progress {
     }
 
     /// Keeps it in the run's directory too.
-    pub fn kept_in(self, directory: RunDirectory) -> Self {
-        Self { file: ProgressFile::new(directory), ..self }
+    pub fn kept_in(self, directory: RunDirectory, whose: Whose, deadline: Deadline) -> Self {
+        let kept = Kept { whose, deadline: Some(deadline), ..Kept::default() };
+        Self { file: ProgressFile::new(directory), kept, ..self }
     }
 
     /// So much had been done when this attempt began.
@@ -132,9 +148,22 @@ impl Progress {
         if shows {
             self.show(report, bytes_done(&counters), &standing);
         }
-        if let Some(file) = self.file.as_mut().filter(|_| keeps) {
-            file.keep(standing);
+        if keeps {
+            self.keep(report, &counters, standing);
         }
+    }
+
+    /// Has the file tell of it.
+    fn keep(&mut self, report: &Report, counters: &Counters, standing: Standing) {
+        let Some(file) = &mut self.file else { return };
+        let mut live = Live::of(counters, report, &self.hosts);
+        let counted = (self.started.elapsed().as_secs_f64(), standing.entries, live.moved);
+        self.kept.rates.observe(&standing.pass, counted, &mut live);
+        live.at = shown(jiff::Timestamp::now());
+        live.stops_at = self.kept.deadline.as_ref().and_then(|deadline| deadline()).map(shown);
+        let told = Told { comment: standing.in_words(), standing, whose: self.kept.whose.clone(), live };
+        self.kept.last = Some(told.clone());
+        file.keep(told);
     }
 
     /// Says once that the run ends early: the workers may need a while for what they have in hand.
@@ -161,7 +190,7 @@ impl Progress {
         self.share = share.unwrap_or_default();
         let left = share.and_then(|share| share.time_left(self.pass.share, self.pass.began.elapsed()));
         Standing {
-            pass: self.pass.name,
+            pass: self.pass.name.into(),
             elapsed_seconds: self.started.elapsed().as_secs(),
             entries: entries(self.pass.name, counters),
             bytes: counters.number(Number::BytesLogical),
@@ -196,11 +225,21 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away, and the file.
-    pub fn finish(&mut self) {
+    /// The passes are over, and no wave comes any more: the bar goes, and the file says so. What is left is to make all
+    /// durable and to sum up, which may take long.
+    pub fn end_passes(&mut self) {
         if let Manner::Bar(bar) = &self.manner {
             bar.finish_and_clear();
         }
+        if let (Some(file), Some(mut told)) = (&mut self.file, self.kept.last.take()) {
+            told.standing.pass = LAST_PASS.into();
+            told.live.at = shown(jiff::Timestamp::now());
+            file.keep(told);
+        }
+    }
+
+    /// Takes the file away: the summary tells more.
+    pub fn finish(&mut self) {
         if let Some(file) = self.file.take() {
             file.remove();
         }
@@ -282,7 +321,7 @@ mod tests {
 
     fn standing(percent: Option<u32>, seconds_left: Option<u64>) -> Standing {
         Standing {
-            pass: "mirror",
+            pass: "mirror".into(),
             elapsed_seconds: 9,
             entries: 1_234_567,
             bytes: 5_000,

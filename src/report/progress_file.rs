@@ -4,10 +4,16 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::share::Standing;
+use jiff::Timestamp;
+
+use super::live::Told;
 use crate::fs::operator::RunDirectory;
 
-const NAME: &str = "progress.json";
+/// Its name.
+pub const NAME: &str = "progress.json";
+
+/// Where the engine keeps its checkpoints, and the file that puts one in force.
+const CHECKPOINT: [&str; 2] = ["checkpoint", "manifest"];
 
 /// It is never older, while waves come back.
 const EVERY: Duration = Duration::from_secs(10);
@@ -17,7 +23,7 @@ const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// The file, and the thread that writes it: rank 0 must answer the others also while the disk does not.
 pub struct ProgressFile {
     directory: RunDirectory,
-    standings: SyncSender<Standing>,
+    standings: SyncSender<Told>,
     writer: JoinHandle<()>,
     next: Instant,
 }
@@ -25,11 +31,11 @@ pub struct ProgressFile {
 impl ProgressFile {
     /// The file of a run, not written yet. `None` where no thread can be had.
     pub fn new(directory: RunDirectory) -> Option<Self> {
-        let (standings, received) = sync_channel::<Standing>(1);
+        let (standings, received) = sync_channel::<Told>(1);
         let of_writer = directory.clone();
         let write = move || {
             for standing in received {
-                if let Err(error) = of_writer.write(NAME, standing.to_json().as_bytes()) {
+                if let Err(error) = of_writer.write(NAME, told(standing, &of_writer).to_json().as_bytes()) {
                     super::say(&format!("{NAME} can not be written, and is left alone from now on: {error}"));
                     return;
                 }
@@ -45,7 +51,7 @@ impl ProgressFile {
     }
 
     /// Has it written. A standing that comes while the last one is still being written is left out.
-    pub fn keep(&mut self, standing: Standing) {
+    pub fn keep(&mut self, standing: Told) {
         match self.standings.try_send(standing) {
             Ok(()) => self.next = Instant::now() + EVERY,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
@@ -61,8 +67,27 @@ impl ProgressFile {
     }
 }
 
+/// With the checkpoint that is in force: this thread may wait for the disk that tells.
+fn told(mut told: Told, directory: &RunDirectory) -> Told {
+    told.live.checkpoint_at = checkpoint_made(directory).map(shown);
+    told
+}
+
+/// When the checkpoint that is in force was put there, by the clock of the state directory's server.
+pub fn checkpoint_made(directory: &RunDirectory) -> Option<Timestamp> {
+    let [checkpoints, manifest] = CHECKPOINT;
+    let made = directory.below(checkpoints).written_at(manifest).ok()?;
+    Timestamp::try_from(made).ok()
+}
+
+/// RFC 3339, to the second.
+pub fn shown(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::share::Standing;
     use super::*;
 
     #[test]
@@ -72,8 +97,8 @@ mod tests {
         directory.make().unwrap();
         let mut file = ProgressFile::new(directory.clone()).unwrap();
         assert!(!file.is_due());
-        let (pass, percent, seconds_left) = ("mirror", Some(50), None);
-        file.keep(Standing { pass, elapsed_seconds: 2, entries: 3, bytes: 500, changed: 0, percent, seconds_left });
+        let standing = Standing { pass: "mirror".into(), bytes: 500, percent: Some(50), ..Standing::default() };
+        file.keep(Told { comment: standing.in_words(), standing, ..Told::default() });
         let tries_max = 5000;
         let written = (0..tries_max).find_map(|_| {
             std::thread::sleep(Duration::from_millis(1));

@@ -1,9 +1,10 @@
 //! How far a run is, and when it will be done: pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use indicatif::{DecimalBytes, HumanCount};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counters::{Counters, Number};
 use crate::tree::Outcome;
@@ -78,10 +79,10 @@ fn ratio(part: u64, all: u64) -> f64 {
 }
 
 /// What is told of a run while it goes. Nothing is in it that is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The pass.
-    pub pass: &'static str,
+    pub pass: Cow<'static, str>,
     /// Since the passes began.
     pub elapsed_seconds: u64,
     /// Entries found; of deletions those that were planned for, then those that had their turn.
@@ -112,20 +113,6 @@ impl Standing {
             words.push_str(&format!(" ETA {}", hours_and_minutes(seconds)));
         }
         words
-    }
-
-    /// As it stands in `progress.json`, with the words for the comment on a line of their own.
-    pub fn to_json(&self) -> String {
-        #[derive(Serialize)]
-        struct Told<'s> {
-            #[serde(flatten)]
-            standing: &'s Standing,
-            comment: String,
-        }
-        let told = Told { standing: self, comment: self.in_words() };
-        let mut json = super::json::pretty(&told).unwrap_or_default();
-        json.push('\n');
-        json
     }
 }
 
@@ -212,7 +199,7 @@ mod tests {
     #[test]
     fn the_comment_tells_share_size_and_hours_and_minutes_to_the_end() {
         let mut standing = Standing {
-            pass: "mirror",
+            pass: "mirror".into(),
             elapsed_seconds: 60,
             entries: 1_234_567,
             bytes: 1_249_000_000_000_000,
@@ -227,15 +214,5 @@ mod tests {
         assert_eq!(standing.in_words(), "mirror 1,234,567 entries 1.2 PB");
         standing.bytes = 0;
         assert_eq!(standing.in_words(), "mirror 1,234,567 entries");
-    }
-
-    #[test]
-    fn the_file_holds_only_what_is_known_and_the_comment_on_a_line_of_its_own() {
-        let (percent, seconds_left) = (None, None);
-        let standing =
-            Standing { pass: "mirror", elapsed_seconds: 6, entries: 7, bytes: 999, changed: 0, percent, seconds_left };
-        let expected = "{\n  \"pass\": \"mirror\",\n  \"elapsed_seconds\": 6,\n  \"entries\": 7,\n  \"bytes\": 999,\n  \
-                        \"changed\": 0,\n  \"comment\": \"mirror 7 entries 999 B\"\n}\n";
-        assert_eq!(standing.to_json(), expected);
     }
 }

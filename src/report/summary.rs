@@ -318,6 +318,12 @@ pub fn entries(counters: &Counters) -> BTreeMap<&'static str, BTreeMap<&'static 
     entries
 }
 
+/// The name of an error in words.
+pub fn describe(errno: &str) -> &'static str {
+    let found = (1..134).map(nix::errno::Errno::from_raw).find(|known| format!("{known:?}") == errno);
+    found.map_or("unknown error", nix::errno::Errno::desc)
+}
+
 /// Bytes that were written, or compared: a run does one of both.
 pub fn bytes_done(counters: &Counters) -> u64 {
     counters.number(Number::BytesWritten) + counters.number(Number::ContentsBytes)

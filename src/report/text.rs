@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
-use super::summary::{Content, Contents, Frozen, Summary};
+use super::summary::{Content, Contents, Frozen, Summary, describe};
 use crate::tree::{Aspect, Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
@@ -282,11 +282,6 @@ fn faults(summary: &Summary) -> Option<String> {
 
 fn is_written_to(summary: &Summary) -> bool {
     summary.frozen.as_ref().is_some_and(|frozen| frozen.ctime_after_start > 0)
-}
-
-fn describe(errno: &str) -> &'static str {
-    let found = (1..134).map(nix::errno::Errno::from_raw).find(|known| format!("{known:?}") == errno);
-    found.map_or("unknown error", nix::errno::Errno::desc)
 }
 
 fn closing(summary: &Summary) -> String {

@@ -36,12 +36,14 @@ pub fn cmp(config: &Config, cmp: &config::Cmp, comm: &mut dyn Comm, circumstance
     let mut progress = crew.progress(&looking);
     let clocks = (&mut progress, &mut clock);
     let walked = frame::run_passes(&mut crew, &looking, comm, resumed, clocks, passes);
-    progress.finish();
-    match walked {
+    progress.end_passes();
+    let conclusion = match walked {
         Ok(Ran::Through(passed, _, finished)) => conclude(crew, cmp, comm, &looking, (passed.ended, *finished), clock),
         Ok(Ran::NotYet(stop)) => deadline::too_late(comm, stop),
         Err(error) => error.into(),
-    }
+    };
+    progress.finish();
+    conclusion
 }
 
 /// The walk, then the hard links.

@@ -16,7 +16,9 @@ use crate::engine::{
 };
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
+use crate::fs::process::ProcessId;
 use crate::headway::Headway;
+use crate::report::live::Whose;
 use crate::report::{self, Progress};
 use crate::sched::{Cut, Rank};
 use crate::slurm::Job;
@@ -226,7 +228,22 @@ impl<'c> Crew<'c> {
         let hosts = self.roster.hosts.clone();
         let progress =
             if self.config.quiet { Progress::silent() } else { Progress::to_stderr(hosts, self.config.progress) };
-        progress.of(total::of(self, begun)).kept_in(begun.run_directory.clone())
+        let stop_sign = self.stop_sign.clone();
+        let deadline = Box::new(move || stop_sign.deadline());
+        progress.of(total::of(self, begun)).kept_in(begun.run_directory.clone(), self.whose_progress(), deadline)
+    }
+
+    fn whose_progress(&self) -> Whose {
+        Whose {
+            run_id: self.config.run_id.clone(),
+            command: self.config.command.word().to_owned(),
+            attempt: self.history.attempt,
+            job: self.job.as_ref().map(|job| job.job_id.clone()),
+            host: self.roster.host().to_owned(),
+            process: ProcessId::this(),
+            ranks: self.ranks(),
+            memory_max: self.memory.bytes(),
+        }
     }
 
     /// `--verbose`: what the run goes by. Whether anything is said.

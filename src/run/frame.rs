@@ -153,8 +153,8 @@ pub fn over_target(
     }
     let mut progress = crew.progress(&begun);
     let ran = run_passes(&mut crew, &begun, comm, resumed, (&mut progress, &mut clock), passes);
-    progress.finish();
-    match ran {
+    progress.end_passes();
+    let conclusion = match ran {
         Ok(Ran::Through(passed, story, finished)) => {
             finish::finish(crew, comm, begun, Walked { passed: *passed, story: *story, finished: *finished, clock })
         }
@@ -165,7 +165,9 @@ pub fn over_target(
         // A later run need not think that this one died.
         Err(error @ (Error::Refused(_) | Error::Usage(_))) => finish::give_up(begun, error),
         Err(error) => error.into(),
-    }
+    };
+    progress.finish();
+    conclusion
 }
 
 /// How the passes of a run went.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::operator::{system_file, system_link};
+use crate::fs::process::ProcessId;
 use crate::pass::temporary::Attempt;
 use crate::tree::{Doubt, Time};
 
@@ -44,7 +44,7 @@ impl Holder {
     /// This process, for its lock. `files`: whether it makes new files in their place; `None` if it makes
     /// none at all.
     pub fn this_process(attempt: Attempt, run_id: &str, host: &str, job: &str, files: Option<bool>) -> Self {
-        let pid = std::process::id();
+        let ProcessId { pid, boot, pid_namespace, pid_started } = ProcessId::this();
         Self {
             durable: String::new(),
             attempt: attempt.0,
@@ -52,9 +52,9 @@ impl Holder {
             host: host.to_owned(),
             job: job.to_owned(),
             pid,
-            boot: system_file("/proc/sys/kernel/random/boot_id"),
-            pid_namespace: system_link("/proc/self/ns/pid"),
-            pid_started: Process::look(pid).started,
+            boot,
+            pid_namespace,
+            pid_started,
             dead: Vec::new(),
             doubted: None,
             in_place: files == Some(true),
@@ -158,12 +158,12 @@ impl Holder {
 
     /// Whether the holder's process lives; `None` where its number means nothing to us.
     pub fn lives(&self, us: &Holder) -> Option<bool> {
-        let is_known = !self.boot.is_empty() && !self.pid_started.is_empty();
-        let comparable = is_known && self.boot == us.boot && self.pid_namespace == us.pid_namespace;
-        comparable.then(|| {
-            let process = Process::look(self.pid);
-            process.started == self.pid_started && !process.is_dead
-        })
+        self.process().lives(&us.process())
+    }
+
+    fn process(&self) -> ProcessId {
+        let (boot, pid_namespace) = (self.boot.clone(), self.pid_namespace.clone());
+        ProcessId { pid: self.pid, boot, pid_namespace, pid_started: self.pid_started.clone() }
     }
 }
 
@@ -181,27 +181,6 @@ fn time(stamp_text: &str) -> Option<Time> {
     let (seconds, nanoseconds) = text.split_once('.')?;
     let time = Time { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? };
     (stamp(time) == stamp_text).then_some(time)
-}
-
-/// What /proc/PID/stat tells of a process (proc(5)).
-#[derive(Debug, Default)]
-struct Process {
-    /// Ticks since boot, field 22; empty when there is no such process.
-    started: String,
-    /// It only waits to be reaped, and its last thread is gone: it writes no more.
-    is_dead: bool,
-}
-
-impl Process {
-    fn look(pid: u32) -> Self {
-        let stat = system_file(&format!("/proc/{pid}/stat"));
-        // The second field, the command's name, may hold spaces and brackets.
-        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied().unwrap_or_default();
-        let is_dead = matches!(field(3), "Z" | "X") && matches!(field(20), "0" | "1");
-        Self { started: field(22).to_owned(), is_dead }
-    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,11 @@ impl Memory {
         )))
     }
 
+    /// Bytes that a rank may use.
+    pub fn bytes(&self) -> u64 {
+        self.bound.bytes
+    }
+
     /// `--verbose`: what was found and where, and what each part has of it.
     pub fn told(&self) -> String {
         let Shares { listing_bytes, table_bytes, .. } = self.shares;

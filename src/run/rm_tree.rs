@@ -38,11 +38,13 @@ pub fn tree(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
     crew.say_circumstances(begun.run_directory.path());
     let mut progress = crew.progress(&begun);
     let removed = remove(&crew, &begun, comm, &mut progress, &mut clock);
-    progress.finish();
-    match removed {
+    progress.end_passes();
+    let conclusion = match removed {
         Ok((ended, finished)) => conclude(&crew, comm, &tree, begun, (ended, finished), clock),
         Err(error) => error.into(),
-    }
+    };
+    progress.finish();
+    conclusion
 }
 
 /// Opens the tree on every rank, proves that all see the same one, and refuses what is precious.
@@ -201,7 +203,7 @@ fn root(tree: &TreeRoot, context: &Context, stays: Option<Kept>, effects: &mut E
             let note = Kept::NotEmpty.text();
             let outcome = crate::tree::Outcome::Skipped;
             let (path, side, remedy) = (TreePath::root(), Side::Target, Remedy::Nothing);
-            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
+            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy, owner: None });
         }
         Err(failure) => {
             effects.remove(Kind::Directory, Fate::Failed);

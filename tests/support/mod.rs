@@ -26,6 +26,7 @@ pub mod random;
 pub mod run;
 pub mod snapshot;
 pub mod text;
+pub mod told;
 pub mod tree;
 pub mod watch;
 pub mod weaken;

@@ -35,6 +35,12 @@ pub fn one(work: &mut Work<'_>, name: &CStr, listed: Listed) {
         return aside::fail(work.pair.path(name), kind, work.effects);
     }
     work.effects.measured = None;
+    look_at(work, name, listed);
+    // It is no other's.
+    work.effects.owner = None;
+}
+
+fn look_at(work: &mut Work<'_>, name: &CStr, listed: Listed) {
     let twin = match listed.on_target {
         // An earlier try may have made it, or an attempt since it was listed.
         _ if work.context.resumed => Twin::Perhaps,
@@ -70,6 +76,7 @@ pub fn look_and_act(work: &mut Work<'_>, entry: &Entry<'_>, source: Option<Resul
         Ok(source) => source,
         Err(failure) => return failed(work, entry, failure),
     };
+    work.effects.owner = Some(source.uid);
     if let Some(skip) = work.context.filter.of_attributes(&source) {
         return work.effects.skip(entry.kind, skip);
     }
@@ -279,7 +286,7 @@ fn make(
         return dry::make(work, entry, source, outcome);
     }
     if work.context.health.is_over_quota(source, &work.pair.target) {
-        file::over_quota(work, entry);
+        file::over_quota(work, entry, source);
         return Ok(());
     }
     work.pair.prepare_for_change()?;

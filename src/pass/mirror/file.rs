@@ -150,7 +150,7 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
         }
     };
     if work.context.health.is_over_quota(&source_was, &work.pair.target) {
-        over_quota(work, entry);
+        over_quota(work, entry, &source_was);
         return Quick::Done;
     }
     let place = Place::new(work.context, &source_was);
@@ -171,14 +171,16 @@ pub fn create(work: &mut Work<'_>, entry: &Entry<'_>) -> Quick {
 }
 
 /// Its owner has no room on the target: nothing of it is read.
-pub fn over_quota(work: &mut Work<'_>, entry: &Entry<'_>) {
+pub fn over_quota(work: &mut Work<'_>, entry: &Entry<'_>, source: &Attributes) {
+    work.effects.owner = Some(source.uid);
     work.effects.count(Number::OverQuota, 1);
     let failure = Failure { side: Side::Target, operation: "copy", errno: Errno::EDQUOT as i32 };
     work.effects.fail(entry.kind, work.pair.path(entry.name), failure);
 }
 
-/// Remembers whose quota is used up.
-pub fn hear_quota(work: &Work<'_>, source: &Attributes, failure: Failure) {
+/// Remembers whose entry it is that fails, and whose quota is used up.
+pub fn hear_quota(work: &mut Work<'_>, source: &Attributes, failure: Failure) {
+    work.effects.owner = Some(source.uid);
     if failure.side == Side::Target && failure.errno == Errno::EDQUOT as i32 {
         work.context.health.hear_over_quota(source, &work.pair.target);
     }

@@ -154,7 +154,7 @@ pub(super) fn note(item: &DirectoryItem, trouble: Trouble, effects: &mut Effects
         Trouble::SetAside => (Side::Source, aside::NOTE),
     };
     let (outcome, remedy) = (outcome_of(trouble), Remedy::Again);
-    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
+    effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy, owner: None });
 }
 
 /// A single name whose directory can not be opened.
@@ -181,7 +181,7 @@ pub(super) fn abandon(item: &DirectoryItem, list: &Names, trouble: Trouble, effe
         let note = "its remaining names were not looked at";
         let (path, remedy) = (item.path.clone(), Remedy::Again);
         let (outcome, side) = (Outcome::Failed, Side::Source);
-        effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
+        effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy, owner: None });
     }
 }
 

@@ -77,7 +77,7 @@ fn tell_of_obstacle(path: &TreePath, obstacle: Obstacle, effects: &mut Effects) 
             let outcome = if kept == Kept::OnSource { Outcome::Changed } else { Outcome::Skipped };
             let path = path.clone();
             let (note, remedy) = (kept.text(), Remedy::Nothing);
-            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy });
+            effects.fault(Fault { path, outcome, side, operation: "", errno: 0, note, remedy, owner: None });
         }
     }
 }
