@@ -73,6 +73,8 @@ pub enum Number {
     ContentsCompared,
     /// Their bytes, on one side.
     ContentsBytes,
+    /// Directories that were renamed on the target, as they were on the source.
+    Renamed,
     /// Left-overs of dead runs that were removed.
     Swept,
     /// Operations that had no answer: their entries were parked.

@@ -68,6 +68,9 @@ pub enum Item {
         /// What is to stand in the books once it is settled.
         outcome: Outcome,
     },
+    /// Set a directory's final metadata once more: it stands in the books already, and a directory was renamed out of
+    /// it since.
+    Resettle(DirectoryItem),
     /// Copy or compare some chunks of a large file.
     Chunks {
         /// The file.
@@ -139,7 +142,7 @@ impl Item {
             Item::Round { .. } | Item::Doom { .. } => 65_536,
             Item::Batch { names, .. } | Item::Again { names, .. } => names.len() as u64,
             Item::Remove { names, .. } => names.names.len() as u64,
-            Item::Settle { .. } | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
+            Item::Settle { .. } | Item::Resettle(_) | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
             Item::Chunks { count, .. } => 1_024 * u64::from(*count),
             // A path takes about 64 bytes; what lies below a listed directory is unknown.
             Item::Listed { extent, .. } => (extent.bytes() / 64).clamp(64, 1 << 40),
@@ -154,7 +157,8 @@ impl Item {
             Item::Directory(directory)
             | Item::Round { directory, .. }
             | Item::Listed { directory, .. }
-            | Item::Settle { directory, .. } => path(directory),
+            | Item::Settle { directory, .. }
+            | Item::Resettle(directory) => path(directory),
             Item::Batch { directory, names } | Item::Again { directory, names } => {
                 path(directory) + names.bytes() + 2 * names.len()
             }
@@ -173,7 +177,7 @@ impl Item {
         match self {
             Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
             Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
-            Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
+            Item::Round { .. } | Item::Batch { .. } | Item::Resettle(_) => (Kind::Directory, 0),
             Item::Again { names, .. } => (names.first_kind().unwrap_or(Kind::Unknown), names.len() as u64),
             // What is removed stands in books of its own.
             Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => (Kind::Directory, 0),
@@ -192,6 +196,7 @@ impl Item {
             | Item::Batch { directory, .. }
             | Item::Listed { directory, .. }
             | Item::Settle { directory, .. }
+            | Item::Resettle(directory)
             | Item::Again { directory, .. } => directory.parked.tries,
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries,
             Item::Link(group) => group.tries,
@@ -209,6 +214,7 @@ impl Item {
             | Item::Batch { directory, .. }
             | Item::Listed { directory, .. }
             | Item::Settle { directory, .. }
+            | Item::Resettle(directory)
             | Item::Again { directory, .. } => directory.parked.tries = failed,
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries = failed,
             Item::Link(group) => group.tries = failed,
