@@ -25,6 +25,7 @@ mod mtimes;
 mod plan_file;
 mod prune;
 mod record;
+mod renames;
 mod resume;
 mod rm;
 mod rm_tree;

@@ -146,6 +146,7 @@ impl Recorder<'_> {
             engines: summary::engines(all),
             verified: self.crew.config.copying.hashing.filter(|_| writes).map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
+            renamed: self.crew.config.detect_renames.then(|| number(Number::Renamed)),
             swept: number(Number::Swept),
             parked: number(Number::Parked),
             retried: number(Number::Retried),

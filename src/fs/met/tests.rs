@@ -64,7 +64,10 @@ fn each_directory_of_every_part_is_found_and_no_other() {
 fn of_what_was_met_twice_the_later_word_counts() {
     let place = Place::new();
     let (earlier, later) = (met(7, "a"), met(7, "b"));
-    let record = place.build(&[place.part("one", &[met(6, "x"), earlier], b""), place.part("two", &[later.clone()], b"")]);
+    let record = place.build(&[
+        place.part("one", &[met(6, "x"), earlier], b""),
+        place.part("two", std::slice::from_ref(&later), b""),
+    ]);
     assert_eq!((record.find(&later.origin), record.directories()), (Some(later), 2));
 }
 
