@@ -237,11 +237,6 @@ impl Config {
             let text = "--detect-renames goes by what directories hold, --files-from by a list: name one of both";
             return Err(Error::Usage(text.to_owned()));
         }
-        if sync.content.detect_renames && sync.delete.delete {
-            let text = "--delete would count what --detect-renames is about to rename as lost: sync --detect-renames \
-                        first, then pmirror rm --target-only, or sync --delete";
-            return Err(Error::Usage(text.to_owned()));
-        }
         let is_final = sync.compare.is_final;
         if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
             let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind";

@@ -202,6 +202,7 @@ pub fn is_sound(item: &Item) -> bool {
         }
         Item::Publish { file, .. } => file_is_sound(file),
         Item::Link(group) => group.members.iter().all(|path| !path.is_root() && path_is_sound(path)),
+        Item::Plan { directory, round: (round, rounds) } => directory_is_sound(directory) && round < rounds,
         Item::Listed { directory, extent, .. } => directory_is_sound(directory) && extent.start <= extent.end,
     }
 }

@@ -321,3 +321,55 @@ fn lists_and_renames_are_not_asked_for_together() {
     let run = pair.detect().args(&["--files-from", "/dev/null"]).run_unchecked().exits(1);
     assert!(String::from_utf8_lossy(&run.stderr).contains("--files-from"));
 }
+
+#[test]
+fn with_delete_only_what_the_source_lacks_is_removed_and_nothing_else_is_planned() {
+    let pair = mirrored();
+    pair.rename("old/deep/er", "stays/er");
+    std::fs::remove_dir_all(pair.source_path().join("other")).unwrap();
+    pair.source().entry("old/file").unlink();
+    let run = pair.detect().args(&["--delete", "--max-delete", "3", "-i"]).run().exits(0);
+    assert_eq!(renamed(&run), (1, 0));
+    // `other`, `other/file`, `old/file`.
+    assert_eq!((run.number("/removals/planned"), run.removals("removed")), (3, 3));
+    pair.assert_mirrored();
+    // The root, `old`, `old/empty`, `old/deep`, `stays`, `stays/er`: each once.
+    assert_eq!(run.count("directory", "seen"), 6);
+    assert_eq!(renamed(&pair.detect().arg("--delete").run().exits(0)), (0, 0));
+}
+
+#[test]
+fn with_delete_the_guards_count_no_entry_of_a_directory_that_is_renamed() {
+    let pair = mirrored();
+    for number in 0..50 {
+        pair.source().file(format!("old/{number}"), "content");
+    }
+    pair.detect().run().exits(0);
+    pair.rename("old", "stays/old");
+    let run = pair.detect().args(&["--delete", "--max-delete", "0"]).run().exits(0);
+    assert_eq!((renamed(&run), run.number("/removals/planned")), ((1, 0), 0));
+    pair.assert_mirrored();
+}
+
+#[test]
+fn with_delete_a_directory_that_gives_way_to_a_file_is_removed_first() {
+    let pair = mirrored();
+    pair.rename("old", "new");
+    pair.source().file("old", "a file now");
+    let run = pair.detect().args(&["--delete", "--max-delete", "100%", "--hold-threshold", "100%"]).run().exits(0);
+    // The name is in use, so what had it is copied.
+    assert_eq!(renamed(&run).0, 0);
+    pair.assert_mirrored();
+}
+
+#[test]
+fn three_ranks_plan_after_they_have_renamed() {
+    let pair = mirrored();
+    (0..30).for_each(|number| drop(pair.source().file(format!("old/{number}/file"), "content")));
+    pair.detect().run().exits(0);
+    (0..30).for_each(|number| pair.rename(&format!("old/{number}"), &format!("other/{number}")));
+    pair.source().entry("stays/file").unlink();
+    let run = pair.detect().args(&["--delete", "--max-delete", "1"]).ranks(Ranks::Mpirun(3)).run().exits(0);
+    assert_eq!((renamed(&run), run.removals("removed")), ((30, 0), 1));
+    pair.assert_mirrored();
+}

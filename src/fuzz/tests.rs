@@ -126,6 +126,8 @@ fn all_items() -> Vec<Item> {
         Item::Doom { path: path("x"), proof: Proof::Asked, round: (0, 1), parked: Parked::NEVER },
         Item::Remove { doomed: doomed(), names: doomed_names() },
         Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty) },
+        Item::Resettle(directory()),
+        Item::Plan { directory: directory(), round: (1, 2) },
     ]
 }
 

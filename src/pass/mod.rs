@@ -186,6 +186,12 @@ impl Context {
         matches!(self.purpose, Purpose::Compare(_))
     }
 
+    /// Whether what is to be removed is planned by a walk of its own: where directories are still renamed by the one that
+    /// copies, what only the target has is not known before that is over.
+    pub fn plans_apart(&self) -> bool {
+        self.planning.is_some() && self.renames.is_some()
+    }
+
     /// Whether a guard holds the removal of what lies there.
     pub fn is_held(&self, path: &TreePath) -> bool {
         self.held.get().is_some_and(|held| held.has(path))
@@ -227,6 +233,7 @@ impl Context {
             Item::Again { directory, names } => mirror::again(self, &directory, &names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),
             Item::Resettle(directory) => settle::once_more(self, &directory, watch, &mut effects),
+            Item::Plan { directory, round } => plan::after_walk(self, directory, round, watch, &mut effects),
             Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
             Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),
             Item::Link(group) => link::group(self, group, watch, &mut effects),

@@ -65,6 +65,7 @@ impl Recorder<'_> {
             parts.iter().map(|(counters, _)| Counters::from_slice(counters).unwrap_or_default()).collect();
         let mut all = total(&ranks);
         prune::close_books(&mut all, ended, judged.as_ref());
+        all.forget_second_walk();
         let is_plan = judged.as_ref().is_some_and(|judged| judged.is_plan);
         let exit_code = match end::exit_code(&all, ended, error.as_ref()) {
             // A plan that was written is all that was asked, whatever the guards say of it.

@@ -203,7 +203,7 @@ fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, 
     if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
         sweep::left_overs(context, pair, &listings.left_out, effects);
-        if context.planning.is_some() {
+        if context.planning.is_some() && !context.plans_apart() {
             plan::names(context, pair, &listings, effects);
         }
     }
