@@ -6,8 +6,10 @@
 
 mod support;
 
+use nix::errno::Errno;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use support::inject::{self, Blow, Sort, Step};
 use support::*;
 
 /// A source with directories, and its mirror, of which there is a record.
@@ -44,7 +46,8 @@ impl Detects for Pair {
     }
 
     fn records(&self) -> Vec<PathBuf> {
-        let all = std::fs::read_dir(self.state_path().join("roots")).unwrap().map(|entry| entry.unwrap().path());
+        let all = std::fs::read_dir(self.state_path().join("roots")).into_iter().flatten();
+        let all = all.map(|entry| entry.unwrap().path());
         all.filter(|path| path.extension().is_some_and(|ending| ending == "directories")).collect()
     }
 }
@@ -371,5 +374,88 @@ fn three_ranks_plan_after_they_have_renamed() {
     pair.source().entry("stays/file").unlink();
     let run = pair.detect().args(&["--delete", "--max-delete", "1"]).ranks(Ranks::Mpirun(3)).run().exits(0);
     assert_eq!((renamed(&run), run.removals("removed")), ((30, 0), 1));
+    pair.assert_mirrored();
+}
+
+/// All files of the target by their contents, wherever they are.
+fn contents(pair: &Pair) -> Vec<String> {
+    let now = pair.target_now();
+    let files = now.entries.iter().filter(|(path, seen)| seen.kind() == "file" && !path.starts_with(b".pmirror"));
+    let mut all: Vec<String> = files.map(|(_, seen)| format!("{:?}", seen.digest)).collect();
+    all.sort();
+    all
+}
+
+/// A directory that is renamed into another one: the times of three directories are at stake.
+fn to_be_renamed() -> Pair {
+    let pair = mirrored();
+    pair.rename("old/deep", "stays/deep");
+    pair
+}
+
+#[test]
+fn killed_at_any_change_from_the_renaming_on_no_file_is_gone_and_the_same_command_converges() {
+    let detect = |pair: &Pair| pair.detect().args(&["--threads", "1", "--delete"]);
+    let steps = inject::run(&detect(&to_be_renamed()), Sort::Changes, None).steps;
+    let is_on_target = |step: &Step| step.path.contains("/target/") || step.path.ends_with("/target");
+    let first =
+        steps.iter().position(|step| step.call == "rename" && step.path.ends_with("/target/stays/deep")).unwrap();
+    for index in (first..steps.len()).filter(|&index| is_on_target(&steps[index])) {
+        let pair = to_be_renamed();
+        let before = contents(&pair);
+        inject::run(&detect(&pair), Sort::Changes, Some((index, Blow::Kill))).outcome.exits(137);
+        assert_eq!(contents(&pair), before, "killed at {index}, {:?}", steps[index]);
+        detect(&pair).run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn where_a_directory_can_not_be_renamed_it_is_copied() {
+    for errno in [Errno::EXDEV, Errno::EACCES, Errno::EPERM, Errno::EIO, Errno::EBUSY] {
+        let pair = mirrored();
+        pair.rename("old", "new");
+        let is_it = |step: &Step| step.call == "rename" && step.path.ends_with("/target/new");
+        let aimed = inject::run_aimed(&pair.detect(), Sort::Changes, is_it, Blow::Fail(errno));
+        assert!(aimed.steps.iter().any(is_it), "{errno}");
+        let run = aimed.outcome.exits(0);
+        // The two directories in it are: of them nothing was refused.
+        assert_eq!(renamed(&run).0, 2, "{errno}");
+        pair.rm().args(&["--max-delete", "100%", "--hold-threshold", "100%"]).run().exits(0);
+        pair.mtimes().run().exits(0);
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_file_system_without_flags_of_rename_is_no_obstacle() {
+    let pair = mirrored();
+    pair.rename("old", "new");
+    let is_it = |step: &Step| step.call == "rename" && step.path.ends_with("/target/new");
+    let aimed = inject::run_aimed(&pair.detect(), Sort::Changes, is_it, Blow::Fail(Errno::EINVAL));
+    assert_eq!(aimed.steps.iter().filter(|step| is_it(step)).count(), 2);
+    assert_eq!(renamed(&aimed.outcome.exits(0)), (1, 0));
+    pair.assert_mirrored();
+}
+
+#[test]
+fn a_run_that_was_stopped_leaves_its_part_to_the_one_that_goes_on() {
+    let pair = Pair::new();
+    (0..200).for_each(|number| drop(pair.source().file(format!("old/{number}/file"), "content")));
+    let slow = || pair.detect().args(&["--ops-limit", "150/s", "--threads", "2"]).run_id("stopped");
+    slow().stopped_after("1").run_unchecked().exits(75);
+    assert!(pair.records().is_empty(), "nothing was walked to its end");
+    slow().resumed("stopped").arg("--ops-limit=1M/s").run().exits(0);
+    (0..200).for_each(|number| pair.rename(&format!("old/{number}"), &format!("old/new {number}")));
+    assert_renamed(&pair, 200);
+}
+
+#[test]
+fn in_the_sandbox_directories_are_renamed_too() {
+    let pair = mirrored();
+    pair.rename("old/deep", "stays/deep");
+    pair.rename("other", "new");
+    let run = pair.detect().arg("--sandbox").run().exits(0);
+    assert_eq!(renamed(&run), (2, 0));
     pair.assert_mirrored();
 }
