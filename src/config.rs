@@ -92,6 +92,8 @@ pub struct Config {
     pub guards: Option<Guards>,
     /// What the patterns leave out is removed too.
     pub delete_excluded: bool,
+    /// A directory that was renamed on the source is renamed on the target.
+    pub detect_renames: bool,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -249,6 +251,10 @@ impl Config {
                         without --delete: add it, or leave them out";
             return Err(Error::Usage(text.to_owned()));
         }
+        if sync.content.detect_renames && sync.choose.files_from.is_some() {
+            let text = "--detect-renames goes by what directories hold, --files-from by a list: name one of both";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let is_final = sync.compare.is_final;
         if is_final && (sync.choose.min_age.is_some() || sync.choose.max_age.is_some()) {
             let text = "--final copies all that is there: --min-age and --max-age would leave some of it behind; leave them out";
@@ -270,6 +276,7 @@ impl Config {
         config.grain.chunk_bytes = sync.content.chunk_size;
         config.limits = sync.limits.rates();
         config.copying = held_back(sync.content.copying(), &config.limits);
+        config.detect_renames = sync.content.detect_renames;
         config.choose = sync.choose;
         Ok(config)
     }
@@ -428,6 +435,7 @@ impl Config {
             checkpoint_interval: Some(checkpoint_interval).filter(|interval| !interval.is_zero()),
             guards: None,
             delete_excluded: false,
+            detect_renames: false,
         })
     }
 
@@ -468,7 +476,8 @@ impl Config {
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.sandbox);
+        let shown =
+            (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.sandbox, self.detect_renames);
         let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown, &self.started.retry);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())

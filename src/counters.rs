@@ -73,6 +73,10 @@ pub enum Number {
     ContentsCompared,
     /// Their bytes, on one side.
     ContentsBytes,
+    /// Directories that were renamed on the target, as they were on the source.
+    Renamed,
+    /// Directories that were walked once more to see what is to be removed.
+    WalkedAgain,
     /// Left-overs of dead runs that were removed.
     Swept,
     /// Operations that had no answer: their entries were parked.
@@ -265,6 +269,15 @@ impl Counters {
         for kind in Kind::ALL {
             let left = self.get(Slot::Planned(kind)).saturating_sub(self.removals_of(kind));
             self.add(Slot::Removal(kind, fate), left);
+        }
+    }
+
+    /// What was walked twice stands in the books once.
+    pub fn forget_second_walk(&mut self) {
+        let twice = self.number(Number::WalkedAgain);
+        let books = [Slot::Seen(Kind::Directory), Slot::Ended(Kind::Directory, Outcome::Same)];
+        for slot in books.into_iter().chain([Number::Listed, Number::WalkedAgain].map(Slot::Number)) {
+            self.take_back(slot, twice);
         }
     }
 

@@ -8,7 +8,7 @@ use bincode::{Decode, Encode};
 use crate::engine::checkpoint::{self, Manifest, PartReader, Piece};
 use crate::engine::{FaultGroup, bag};
 use crate::fault::Error;
-use crate::fs::{in_flight, path_list};
+use crate::fs::{in_flight, met, path_list};
 use crate::report::{differences, plan, remarks};
 use crate::run::holder::Holder;
 use crate::run::story::Story;
@@ -54,6 +54,8 @@ pub const DECODERS: &[Decoder] = &[
     Decoder { name: "patterns", decode: patterns, bytes_max: MEDIUM },
     Decoder { name: "command_record", decode: command_record, bytes_max: MEDIUM },
     Decoder { name: "known_record", decode: known_record, bytes_max: SMALL },
+    Decoder { name: "directory_part", decode: directory_part, bytes_max: SMALL },
+    Decoder { name: "directory_record", decode: directory_record, bytes_max: MEDIUM },
     Decoder { name: "lock", decode: lock, bytes_max: SMALL },
     Decoder { name: "in_flight", decode: in_flight, bytes_max: SMALL },
     Decoder { name: "suspects", decode: suspects, bytes_max: SMALL },
@@ -241,6 +243,27 @@ pub fn command_record(bytes: &[u8]) -> bool {
 /// What an earlier run knew of the trees.
 pub fn known_record(bytes: &[u8]) -> bool {
     known::of_json(bytes).is_ok_and(|known| known.is_ok())
+}
+
+/// The directories that a rank met, up to where its part is cut.
+pub fn directory_part(bytes: &[u8]) -> bool {
+    let mut all = 0;
+    let read = met::for_each_met(bytes, |met| {
+        assert!(wire::path_is_sound(&met.path) && !met.path.is_root());
+        all += met::framed(&met).len();
+        Ok(())
+    });
+    // What was met comes back, and all of it was.
+    read.is_ok() && all == bytes.len()
+}
+
+/// The record of the directories that a run met.
+pub fn directory_record(bytes: &[u8]) -> bool {
+    let Ok(record) = met::Record::of(bytes) else { return false };
+    (0..16).filter_map(|number| record.bucket(number).ok()).flatten().all(|met| {
+        // It may stand where nobody looks for it; found is what was asked for.
+        record.find(&met.origin).is_none_or(|found| found.origin == met.origin)
+    })
 }
 
 /// The lock in `DST/.pmirror/`.

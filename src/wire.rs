@@ -184,7 +184,9 @@ fn directory_is_sound(directory: &DirectoryItem) -> bool {
 /// The same for an item.
 pub fn is_sound(item: &Item) -> bool {
     match item {
-        Item::Directory(directory) | Item::Settle { directory, .. } => directory_is_sound(directory),
+        Item::Directory(directory) | Item::Settle { directory, .. } | Item::Resettle(directory) => {
+            directory_is_sound(directory)
+        }
         Item::Round { directory, round, rounds } => directory_is_sound(directory) && round < rounds,
         Item::Batch { directory, names } | Item::Again { directory, names } => {
             directory_is_sound(directory) && names.is_valid()
@@ -200,6 +202,7 @@ pub fn is_sound(item: &Item) -> bool {
         }
         Item::Publish { file, .. } => file_is_sound(file),
         Item::Link(group) => group.members.iter().all(|path| !path.is_root() && path_is_sound(path)),
+        Item::Plan { directory, round: (round, rounds) } => directory_is_sound(directory) && round < rounds,
         Item::Listed { directory, extent, .. } => directory_is_sound(directory) && extent.start <= extent.end,
     }
 }

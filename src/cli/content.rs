@@ -15,6 +15,11 @@ pub struct Content {
           env = "PMIRROR_VERIFY")]
     pub verify: Option<Hash>,
 
+    /// Rename on DST what was renamed on SRC: directories, by the record that the last run with this option left. What
+    /// is not certain is copied.
+    #[arg(long, env = "PMIRROR_DETECT_RENAMES")]
+    pub detect_renames: bool,
+
     /// Write zeros where the files of SRC have holes.
     #[arg(long, env = "PMIRROR_NO_SPARSE")]
     pub no_sparse: bool,

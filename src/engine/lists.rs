@@ -6,6 +6,7 @@ use std::io;
 
 use super::difference_log::{DifferenceLog, ListSettings};
 use super::fault_log::{FaultGroup, FaultLog};
+use super::met_log::MetLog;
 use super::part_file::PartFile;
 use super::remark_log::RemarkLog;
 use crate::fault::Error;
@@ -74,6 +75,7 @@ pub struct Lists {
     faults: FaultLog,
     differences: DifferenceLog,
     remarks: RemarkLog,
+    met: MetLog,
 }
 
 impl Lists {
@@ -83,12 +85,14 @@ impl Lists {
             faults: FaultLog::new(directory.clone(), author, host),
             differences: DifferenceLog::new(directory.clone(), author, settings),
             remarks: RemarkLog::new(directory.clone(), author),
+            met: MetLog::new(directory.clone(), author),
         }
     }
 
     /// Whether there is anything to list.
     pub fn concern(effects: &Effects) -> bool {
-        !(effects.faults.is_empty() && effects.differences.is_empty() && effects.remarks.is_empty())
+        let Effects { faults, differences, remarks, met, .. } = effects;
+        !(faults.is_empty() && differences.is_empty() && remarks.is_empty() && met.is_empty())
     }
 
     /// Lists what came of an item. Returns the causes of its faults.
@@ -103,6 +107,7 @@ impl Lists {
         }
         effects.differences.iter().try_for_each(|difference| self.differences.add(difference))?;
         effects.remarks.iter().try_for_each(|remark| self.remarks.add(remark))?;
+        effects.met.iter().try_for_each(|met| self.met.add(met)).map_err(|error| broken(&error))?;
         Ok(causes)
     }
 
@@ -129,7 +134,8 @@ impl Lists {
 
     /// Writes what is buffered.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.parts().into_iter().try_for_each(PartFile::flush).map_err(|error| broken(&error))
+        let flushed = self.parts().into_iter().try_for_each(PartFile::flush);
+        flushed.and_then(|()| self.met.flush()).map_err(|error| broken(&error))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod in_flight;
 pub mod layout;
 pub mod list;
 pub mod memory;
+pub mod met;
 pub mod mounts;
 pub mod names;
 pub mod open;

@@ -59,6 +59,17 @@ pub fn rename_new(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure>
         .map_err(|errno| directory.failure("renameat2", errno))
 }
 
+/// Renames into another directory, where nothing has the name. Lustre has no renameat2(2) with flags; there an empty
+/// directory that has got the name a moment ago is replaced (rename(2)).
+pub fn rename_into(from: &Fd, name: &CStr, to: &Fd, new: &CStr) -> Result<(), Failure> {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    match uninterrupted(|| renameat2(from.as_fd(), name, to.as_fd(), new, flags)) {
+        Err(Errno::EINVAL | Errno::ENOSYS) => uninterrupted(|| renameat(from.as_fd(), name, to.as_fd(), new)),
+        result => result,
+    }
+    .map_err(|errno| to.failure("renameat", errno))
+}
+
 /// Gives an open inode a further name. By the descriptor, which needs CAP_DAC_READ_SEARCH; without
 /// it through /proc (open(2), O_PATH).
 pub fn link(inode: &Fd, directory: &Fd, name: &CStr) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use crate::tree::item::{Claim, LinkGroup, LinkKey, Turn};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{
     Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity, Kept,
-    Kind, LinkNote, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
+    Kind, LinkNote, Met, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
 };
 
 /// The samples of a decoder, each with its name: `good-` is decoded, `bad-` is not.
@@ -126,6 +126,8 @@ fn all_items() -> Vec<Item> {
         Item::Doom { path: path("x"), proof: Proof::Asked, round: (0, 1), parked: Parked::NEVER },
         Item::Remove { doomed: doomed(), names: doomed_names() },
         Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty) },
+        Item::Resettle(directory()),
+        Item::Plan { directory: directory(), round: (1, 2) },
     ]
 }
 
@@ -403,8 +405,36 @@ fn byte_samples() -> Samples {
     ]
 }
 
+fn directory_samples() -> Samples {
+    let state = tempfile::tempdir().unwrap();
+    let (run, roots) = (RunDirectory::new(state.path(), "run"), RunDirectory::new(state.path(), "roots"));
+    run.make().unwrap();
+    roots.make().unwrap();
+    let met = |name: &str, inode| met_at(path(name), inode);
+    let part: Vec<u8> =
+        ["d", "d/e", "x\n"].iter().zip(7..).flat_map(|(name, inode)| met::framed(&met(name, inode))).collect();
+    std::fs::write(state.path().join("run/part"), &part).unwrap();
+    met::build((&run, &["part".to_owned()]), (&roots, "record"), [(identity(), 1), (identity(), 2)]).unwrap();
+    let record = std::fs::read(state.path().join("roots/record")).unwrap();
+    let mut other_magic = record.clone();
+    other_magic[12] ^= 1;
+    vec![
+        ("directory_part", "bad-cut", part[..part.len() - 1].to_vec()),
+        ("directory_part", "bad-path", met::framed(&met("../a", 7))),
+        ("directory_part", "good", part),
+        ("directory_record", "bad-magic", other_magic),
+        ("directory_record", "good", record),
+    ]
+}
+
+fn met_at(path: TreePath, inode: u64) -> Met {
+    let identity = Identity { inode, ..identity() };
+    Met { path, ..Met::new(9, identity, &TreePath::from(&b"d"[..]), identity).unwrap() }
+}
+
 fn all() -> Samples {
-    [message_samples(), checkpoint_samples(), plan_samples(), text_samples(), byte_samples()].concat()
+    [message_samples(), checkpoint_samples(), plan_samples(), text_samples(), byte_samples(), directory_samples()]
+        .concat()
 }
 
 fn corpus() -> PathBuf {

@@ -87,7 +87,7 @@ fn next_try(effects: &Effects) -> u8 {
 fn goes_as_a_whole(context: &Context, item: &Item, effects: &Effects) -> bool {
     let in_trouble = effects.trouble.is_some_and(|trouble| goes_again(effects, trouble));
     // A walk that plans removals works on no batches.
-    let plans = context.purpose == Purpose::Remove;
+    let plans = context.purpose == Purpose::Remove || matches!(item, Item::Plan { .. });
     let only_looks = plans || context.compares();
     let of_all = |failed: &Failed| goes_again(effects, failed.failure) && (plans || !has_name(item, &failed.path));
     in_trouble || only_looks && effects.failed.iter().any(of_all)

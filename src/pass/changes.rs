@@ -121,6 +121,14 @@ pub fn list(context: &Context, effects: &mut Effects, kind: Kind, aspects: Aspec
     }
 }
 
+/// Lists a directory that was renamed.
+pub fn list_renamed(context: &Context, effects: &mut Effects, path: &TreePath, old: &TreePath) {
+    if context.itemizes {
+        let (path, kind, aspects, leader) = (path.clone(), Kind::Directory, Aspect::Renamed.into(), Some(old.clone()));
+        effects.change(Difference { path, kind, aspects, source: None, target: None, leader });
+    }
+}
+
 /// Lists a name that becomes a link of `leader`.
 pub fn list_link(
     context: &Context,

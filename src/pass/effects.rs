@@ -11,7 +11,7 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
+    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Met, Names, Note, Outcome, TreePath,
 };
 
 /// What came of an item.
@@ -31,6 +31,8 @@ pub struct Effects {
     pub differences: Vec<Difference>,
     /// What a person should know of entries with which nothing went wrong.
     pub remarks: Vec<Remark>,
+    /// Directories of both trees, where those are recorded.
+    pub met: Vec<Met>,
     /// `Item::Remove` and `Item::RemoveDirectory`: to be done when the guards have judged all of them.
     pub planned: Vec<Item>,
     /// What the subtrees would lose by that.

@@ -43,6 +43,7 @@ use std::sync::{Arc, OnceLock};
 
 use self::mirror::listed::Part;
 use crate::fs::data::Copying;
+use crate::fs::met::Record;
 use crate::fs::path_list::PathList;
 use crate::fs::roots::Trees;
 use crate::tree::decide::Policy;
@@ -128,12 +129,21 @@ pub struct Context {
     pub itemizes: bool,
     /// What earlier attempts of this run died over.
     pub suspects: Arc<Suspects>,
+    /// `--detect-renames`: what is known of directories that have another name now.
+    pub renames: Option<Renames>,
     /// Set if names that only the target has are to be removed: the walk plans that.
     pub planning: Option<Planning>,
     /// The subtrees in which nothing is removed; set when the plan has been judged.
     pub held: OnceLock<Held>,
     /// Target inodes of which a dry run would have taken so many names away; set when the walk is over.
     pub gone: OnceLock<BTreeMap<Identity, u32>>,
+}
+
+/// What is done for directories that were renamed on the source.
+#[derive(Debug)]
+pub struct Renames {
+    /// What the last run met, if there is a record of it.
+    pub record: Option<Record>,
 }
 
 /// What the walk over the trees is for.
@@ -179,6 +189,12 @@ impl Context {
         matches!(self.purpose, Purpose::Compare(_))
     }
 
+    /// Whether what is to be removed is planned by a walk of its own: where directories are still renamed by the one that
+    /// copies, what only the target has is not known before that is over.
+    pub fn plans_apart(&self) -> bool {
+        self.planning.is_some() && self.renames.is_some()
+    }
+
     /// Whether a guard holds the removal of what lies there.
     pub fn is_held(&self, path: &TreePath) -> bool {
         self.held.get().is_some_and(|held| held.has(path))
@@ -220,6 +236,8 @@ impl Context {
             Item::Batch { directory, names } => mirror::batch(self, directory, names, watch, &mut effects),
             Item::Again { directory, names } => mirror::again(self, &directory, &names, watch, &mut effects),
             Item::Settle { directory, outcome } => settle::later(self, &directory, outcome, watch, &mut effects),
+            Item::Resettle(directory) => settle::once_more(self, &directory, watch, &mut effects),
+            Item::Plan { directory, round } => plan::after_walk(self, directory, round, watch, &mut effects),
             Item::Chunks { file, first, count } => chunk::chunks(self, file, first, count, watch, &mut effects),
             Item::Publish { file, fate } => chunk::publish(self, &file, fate, watch, &mut effects),
             Item::Link(group) => link::group(self, group, watch, &mut effects),

@@ -96,6 +96,10 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
         Item::Batch { directory, names } => batch(directory, &names, stuck, &mut effects),
         Item::Listed { directory, extent, settles } => listed(directory, extent, settles, stuck, &mut effects),
         Item::Settle { .. } => effects.end(Kind::Directory, Outcome::Failed),
+        Item::Resettle(_) => one_failed(Kind::Directory, &mut effects),
+        // What only the target has there stays.
+        Item::Plan { round: (_, 1), .. } => effects.end(Kind::Directory, Outcome::Failed),
+        Item::Plan { .. } => one_failed(stuck.kind, &mut effects),
         Item::Chunks { file, first, count } => chunks(&file, first, count, &mut effects),
         // Its temporary name stays until the next run sweeps it.
         Item::Publish { .. } => effects.end(Kind::File, Outcome::Failed),

@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use super::listing::{Listings, Part, TooMany, both_listings};
 use super::mirror::{names_unknown, note, outcome_of, report, sweep};
 use super::pair::Pair;
-use super::{Context, Effects, Watch, chosen, remove, share};
-use crate::counters::Number;
+use super::{Context, Effects, Watch, chosen, remove, settle};
+use crate::counters::{Number, Slot};
 use crate::fault::Failure;
 use crate::fs::attributes;
 use crate::tree::decide::Skip;
@@ -22,21 +22,51 @@ pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effec
         Item::Directory(item) => {
             walk(context, item, Part::WHOLE, watch, effects);
         }
-        Item::Round { directory, round, rounds } => walk(context, directory, Part { round, rounds }, watch, effects),
+        Item::Round { directory, round, rounds } => {
+            walk(context, directory, Part { round, rounds }, watch, effects);
+        }
         // Nothing else comes of this walk.
         _ => {}
     }
 }
 
-fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effects: &mut Effects) {
+/// The same after a walk that has renamed directories. What it sees stands in the books a second time.
+pub fn after_walk(
+    context: &Context,
+    item: DirectoryItem,
+    (round, rounds): (u32, u32),
+    watch: &Watch,
+    effects: &mut Effects,
+) {
+    let directory = item.clone();
+    let source = walk(context, item, Part { round, rounds }, watch, effects);
+    effects.count(Number::WalkedAgain, effects.counters.get(Slot::Ended(Kind::Directory, Outcome::Same)));
+    // It was settled when it still had what is to go.
+    if let Some(source) = source.filter(|_| !effects.planned.is_empty() && !directory.path.is_root()) {
+        settle::later_again(context, &source, directory, effects);
+    }
+}
+
+/// Looks at a directory. Returns what the source's is, if it could be opened.
+fn walk(
+    context: &Context,
+    item: DirectoryItem,
+    part: Part,
+    watch: &Watch,
+    effects: &mut Effects,
+) -> Option<Attributes> {
     watch.begin("open", &item.path, None);
     let is_whole = part.rounds == 1;
     let pair = match Pair::open(context, item.clone()) {
         Ok(pair) => pair,
-        Err(trouble) if is_whole => return report(&item, trouble, effects),
         Err(trouble) => {
-            note(&item, trouble, effects);
-            return names_unknown(outcome_of(trouble), effects);
+            if is_whole {
+                report(&item, trouble, effects);
+            } else {
+                note(&item, trouble, effects);
+                names_unknown(outcome_of(trouble), effects);
+            }
+            return None;
         }
     };
     watch.begin("list", &item.path, None);
@@ -47,7 +77,7 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
     effects.count(Number::Faults, aside.counters.number(Number::Faults));
     effects.trouble = aside.trouble;
     if effects.is_put_off() {
-        return;
+        return None;
     }
     match listings {
         Ok(listings) => {
@@ -67,8 +97,19 @@ fn walk(context: &Context, item: DirectoryItem, part: Part, watch: &Watch, effec
         }
         Err(TooMany { rounds }) => {
             effects.end(Kind::Directory, Outcome::Same);
-            share::rounds(&item, rounds, effects);
+            let rounds = (0..rounds).map(|round| item_of(context, item.clone(), Part { round, rounds }));
+            effects.items.extend(rounds);
         }
+    }
+    Some(pair.source_was)
+}
+
+/// A further item of this walk.
+fn item_of(context: &Context, directory: DirectoryItem, Part { round, rounds }: Part) -> Item {
+    match rounds {
+        _ if context.plans_apart() => Item::Plan { directory, round: (round, rounds) },
+        1 => Item::Directory(directory),
+        _ => Item::Round { directory, round, rounds },
     }
 }
 
@@ -119,14 +160,15 @@ fn sub_directory(
     if context.policy.one_file_system && source.device != pair.source_was.device {
         return effects.skip(Kind::Directory, Skip::MountPoint);
     }
-    effects.items.push(Item::Directory(DirectoryItem {
+    let directory = DirectoryItem {
         path: pair.path(name),
         source: source.identity,
         target: Some(target.identity),
         mount: pair.mount_of(name, source),
         made: false,
         parked: Parked::NEVER,
-    }));
+    };
+    effects.items.push(item_of(context, directory, Part::WHOLE));
 }
 
 /// Plans the removal of the names that only the target has in a directory that both trees have, after

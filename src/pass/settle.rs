@@ -43,8 +43,7 @@ pub fn before_changes(context: &Context, pair: &Pair<'_>, effects: &mut Effects)
 /// Settles a directory after its walk, or leaves it to the settle pass. `whole`: nothing of it is
 /// left for other items.
 pub fn now_or_later(context: &Context, pair: Pair<'_>, outcome: Outcome, whole: bool, effects: &mut Effects) {
-    let after_below =
-        closes_itself(context, &pair.source_was).then(|| u32::try_from(pair.item.path.depth()).unwrap_or(u32::MAX));
+    let after_below = after_below(context, &pair.source_was, &pair.item);
     let has_directories = effects.items.iter().any(|item| matches!(item, Item::Directory(_) | Item::Listed { .. }));
     let waits_for_below = after_below.is_some() && has_directories;
     if !whole || waits_for_below || pair.item.path.is_root() {
@@ -71,6 +70,11 @@ fn not_yet(pair: Pair<'_>, outcome: Outcome, after_below: Option<u32>, failure: 
     effects.deferred.push(Deferred { item: Item::Settle { directory: pair.item, outcome }.after(tries), after_below });
 }
 
+/// The depth of a directory that must wait for all that is below it.
+fn after_below(context: &Context, source: &Attributes, directory: &DirectoryItem) -> Option<u32> {
+    closes_itself(context, source).then(|| u32::try_from(directory.path.depth()).unwrap_or(u32::MAX))
+}
+
 /// Whether the final mode would keep us out of the directory.
 fn closes_itself(context: &Context, source: &Attributes) -> bool {
     let mode = wanted(&context.policy, source).mode;
@@ -95,6 +99,29 @@ pub fn later(context: &Context, item: &DirectoryItem, outcome: Outcome, watch: &
         }
         Err(trouble) => super::mirror::report(item, trouble, effects),
     }
+}
+
+/// Settles a directory once more, of which all else is told elsewhere. What is no longer there, or has changed, is
+/// its walk's to tell; what fails stands in the books once more.
+pub fn once_more(context: &Context, item: &DirectoryItem, watch: &Watch, effects: &mut Effects) {
+    watch.begin("settle", &item.path, None);
+    let settled = Pair::open(context, item.clone()).and_then(|pair| {
+        let source = attributes::of_fd(&pair.source)?;
+        Ok(make_right(context, &pair, &source, effects)?)
+    });
+    if let Err(Trouble::Failed(failure)) = settled {
+        effects.trouble = Some(failure);
+        effects.count(Number::Listed, 1);
+        effects.see(Kind::Directory);
+        effects.end(Kind::Directory, Outcome::Failed);
+        effects.fault(Fault::of_itself(item.path.clone(), failure));
+    }
+}
+
+/// A directory whose times something moves that is done in another item: it is settled once more in the settle pass.
+pub fn later_again(context: &Context, source: &Attributes, directory: DirectoryItem, effects: &mut Effects) {
+    let after_below = after_below(context, source, &directory);
+    effects.deferred.push(Deferred { item: Item::Resettle(directory), after_below });
 }
 
 /// Settles a directory where there is no pass: what may pass is tried again at once.

@@ -40,6 +40,10 @@ pub struct Line {
     link_of: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     link_of_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renamed_from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renamed_from_b64: Option<String>,
 }
 
 /// What an entry was.
@@ -82,7 +86,11 @@ impl Line {
     pub fn new(difference: &Difference, trigger: Trigger) -> Self {
         let (path, path_b64) = both_forms(&difference.path);
         let leader = difference.leader.as_ref().map(both_forms);
-        let (link_of, link_of_b64) = leader.map_or((None, None), |(text, base64)| (Some(text), base64));
+        let (other, other_b64) = leader.map_or((None, None), |(text, base64)| (Some(text), base64));
+        let is_renamed = difference.aspects.has(Aspect::Renamed);
+        let (link, renamed) = ((other, other_b64), (None, None));
+        let (link, renamed) = if is_renamed { (renamed, link) } else { (link, renamed) };
+        let ((link_of, link_of_b64), (renamed_from, renamed_from_b64)) = (link, renamed);
         Self {
             path,
             path_b64,
@@ -93,6 +101,8 @@ impl Line {
             target: difference.target.as_deref().map(Entry::from),
             link_of,
             link_of_b64,
+            renamed_from,
+            renamed_from_b64,
         }
     }
 
@@ -107,7 +117,9 @@ impl Line {
             Manner::Text => {
                 writeln!(out, "{:<WIDTH$} {}{}", self.what(), self.shown(), self.leader(" should be a link of "))
             }
-            Manner::Itemized => writeln!(out, "{} {}{}", self.itemize, self.shown(), self.leader(" => ")),
+            Manner::Itemized => {
+                writeln!(out, "{} {}{}{}", self.itemize, self.shown(), self.leader(" => "), self.old_name())
+            }
             Manner::Jsonl => writeln!(out, "{json}"),
             Manner::Paths => {
                 let path = self.path();
@@ -131,6 +143,11 @@ impl Line {
         let slash = if self.kind == Kind::Directory { "/" } else { "" };
         let path = self.path();
         if path.is_empty() { "./".to_owned() } else { format!("{}{slash}", escaped(&path)) }
+    }
+
+    fn old_name(&self) -> String {
+        let text = |old: &String| format!(" <= {}/", escaped(&raw(old, self.renamed_from_b64.as_ref())));
+        self.renamed_from.as_ref().map(text).unwrap_or_default()
     }
 
     fn leader(&self, words: &str) -> String {

@@ -65,6 +65,9 @@ pub struct Summary {
     pub verified: Option<Content>,
     /// Names that only the target has.
     pub target_only: u64,
+    /// `--detect-renames`: directories that were renamed on DST; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed: Option<u64>,
     /// Left-overs of dead runs that were removed.
     pub swept: u64,
     /// Operations that had no answer: their entries have failed.

@@ -135,6 +135,9 @@ fn figures(summary: &Summary) -> String {
     if summary.links.groups > 0 {
         lines.push(format!("links    {} of several names", plural(summary.links.groups, "inode", "inodes")));
     }
+    if let Some(renamed) = summary.renamed.filter(|&renamed| renamed > 0) {
+        lines.push(format!("renamed  {}, with all that they hold", plural(renamed, "directory", "directories")));
+    }
     lines.extend(summary.contents.as_ref().map(contents));
     lines.extend(summary.differences.as_ref().map(differences));
     if !compares(summary) && !summary.dry_run && summary.seconds.flush > 0.0 {

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::mounts;
 use super::resume::Resumed;
 use super::secure::{Places, Secured, Told};
-use super::{guard, habit, look, secure, suspects};
+use super::{guard, habit, known, look, renames, secure, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -117,6 +117,9 @@ impl Ready {
         policy.extras = policy.extras.and(self.abilities.extras).and(probe::extras_of_source(&trees.source));
         policy.target = self.abilities;
         let (list, listed) = self.files_from.map_or((None, None), |listed| (Some(listed.list), listed.extent));
+        let detects = config.detect_renames && config.writes() && list.is_none();
+        let pair = known::pair_at((&trees.source_path, &root, fs_types), &trees.target);
+        let renames = detects.then(|| renames::open(&config.state_dir, &pair, comm.rank() == Rank::ROOT));
         let health = Health::of(&trees, &config.source, &config.target);
         let context = Arc::new(Context {
             trees,
@@ -138,6 +141,7 @@ impl Ready {
             planning: config.planning(),
             held: OnceLock::new(),
             gone: OnceLock::new(),
+            renames,
         });
         Begun { context, root, listed, run_directory: self.run_directory, held: self.held, fs_types, told }
     }

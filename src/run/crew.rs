@@ -12,7 +12,7 @@ use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::engine::{
-    Archive, Author, Checkpointing, DurablePoints, Engine, Extent, List, ListSettings, Setup, StopSign,
+    Archive, Author, Checkpointing, DurablePoints, Engine, Extent, List, ListSettings, Setup, StopSign, author_of_met,
 };
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
@@ -186,7 +186,8 @@ impl<'c> Crew<'c> {
             let name = name.to_string_lossy();
             let is_spilled = [".items", ".notes"].iter().any(|ending| name.ends_with(ending));
             // Of an attempt that died before it had a number of its own in a checkpoint.
-            let is_stale = List::attempt_of(&name).is_some_and(|attempt| attempt >= self.history.attempt);
+            let attempt = List::attempt_of(&name).or_else(|| author_of_met(&name).map(|(attempt, _)| attempt));
+            let is_stale = attempt.is_some_and(|attempt| attempt >= self.history.attempt);
             if is_spilled || is_stale {
                 run.remove(&name).map_err(unusable)?;
             }

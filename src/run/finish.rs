@@ -12,7 +12,7 @@ use super::frame::Passed;
 use super::lock::{Ending, Points};
 use super::record::{Found, Recorder};
 use super::story::Story;
-use super::{Conclusion, end, known, lists, resume};
+use super::{Conclusion, end, known, lists, renames, resume};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{DurablePoints, Ended, Finished};
@@ -109,7 +109,10 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
     if crew.is_root() && is_over {
         resume::forget(&recorder.run_directory);
     }
-    known::remember(&crew, pair, context.list.is_none(), conclusion.summary.as_ref());
+    known::remember(&crew, &pair, context.list.is_none(), conclusion.summary.as_ref());
+    if crew.is_root() && context.renames.is_some() {
+        renames::keep(&crew, &recorder.run_directory, &pair, conclusion.summary.as_ref());
+    }
     conclusion
 }
 

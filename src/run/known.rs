@@ -11,10 +11,11 @@ use super::begin::Begun;
 use super::crew::Crew;
 use crate::config::Command;
 use crate::fault::Error;
+use crate::fs::Fd;
 use crate::fs::operator::{RunDirectory, path_of};
 use crate::report::{Summary, json, say};
 use crate::tree::path::escaped;
-use crate::tree::{Identity, Time};
+use crate::tree::{DirectoryItem, Identity, Time};
 
 /// Their place in the state directory, beside the runs.
 const ROOTS: &str = "roots";
@@ -93,9 +94,9 @@ impl Known {
 
 /// Rank 0, at the end of a run: the record of its pair, if the run wrote and came to its end. That it can not
 /// be kept is said and survived: the mirror is complete all the same.
-pub fn remember(crew: &Crew<'_>, pair: (KnownRoot, KnownRoot), is_whole: bool, summary: Option<&Summary>) {
+pub fn remember(crew: &Crew<'_>, pair: &(KnownRoot, KnownRoot), is_whole: bool, summary: Option<&Summary>) {
     let Some(summary) = summary.filter(|summary| matches!(summary.exit_code, 0 | 23 | 24 | 25)) else { return };
-    let (config, (source, target)) = (crew.config, pair);
+    let (config, (source, target)) = (crew.config, pair.clone());
     if !config.writes() || !matches!(config.command, Command::Sync { .. } | Command::Rm(_) | Command::Mtimes) {
         return;
     }
@@ -117,19 +118,32 @@ pub fn remember(crew: &Crew<'_>, pair: (KnownRoot, KnownRoot), is_whole: bool, s
 /// Both roots of a run as it sees them now.
 pub fn pair_of(begun: &Begun) -> (KnownRoot, KnownRoot) {
     let trees = &begun.context.trees;
-    let source = KnownRoot { path: trees.source_path.clone(), identity: begun.root.source, fs_type: begun.fs_types.0 };
-    let identity = begun.root.target.unwrap_or(Identity { inode: trees.target_key.1, birth: None });
-    let target = KnownRoot { path: path_of(&trees.target), identity, fs_type: begun.fs_types.1 };
-    (source, target)
+    pair_at((&trees.source_path, &begun.root, begun.fs_types), &trees.target)
 }
 
-fn directory(state: &Path) -> RunDirectory {
+/// The same before the run has begun.
+pub fn pair_at(
+    (source_path, root, fs_types): (&[u8], &DirectoryItem, (u64, u64)),
+    target: &Fd,
+) -> (KnownRoot, KnownRoot) {
+    let source = KnownRoot { path: source_path.to_vec(), identity: root.source, fs_type: fs_types.0 };
+    let identity = root.target.unwrap_or(Identity { inode: 0, birth: None });
+    (source, KnownRoot { path: path_of(target), identity, fs_type: fs_types.1 })
+}
+
+/// Where what is known of pairs of trees lies.
+pub fn directory(state: &Path) -> RunDirectory {
     RunDirectory::new(state, ROOTS)
 }
 
 fn name_of(source: &[u8], target: &[u8]) -> String {
+    format!("{}.json", stem_of(source, target))
+}
+
+/// What the names of all files about a pair begin with.
+pub fn stem_of(source: &[u8], target: &[u8]) -> String {
     // No path holds a NUL byte, so no two pairs are joined alike.
-    format!("{:016x}.json", xxhash_rust::xxh3::xxh3_64(&[source, target].join(&0)))
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&[source, target].join(&0)))
 }
 
 fn is_record(name: &str) -> bool {

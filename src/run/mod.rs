@@ -27,6 +27,7 @@ mod plan_file;
 mod preflight;
 mod prune;
 mod record;
+mod renames;
 mod resume;
 mod rm;
 mod rm_tree;

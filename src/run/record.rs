@@ -65,6 +65,7 @@ impl Recorder<'_> {
             parts.iter().map(|(counters, _)| Counters::from_slice(counters).unwrap_or_default()).collect();
         let mut all = total(&ranks);
         prune::close_books(&mut all, ended, judged.as_ref());
+        all.forget_second_walk();
         let is_plan = judged.as_ref().is_some_and(|judged| judged.is_plan);
         let exit_code = match end::exit_code(&all, ended, error.as_ref()) {
             // A plan that was written is all that was asked, whatever the guards say of it.
@@ -146,6 +147,7 @@ impl Recorder<'_> {
             engines: summary::engines(all),
             verified: self.crew.config.copying.hashing.filter(|_| writes).map(|_| summary::verified(all)),
             target_only: number(Number::TargetOnly),
+            renamed: self.crew.config.detect_renames.then(|| number(Number::Renamed)),
             swept: number(Number::Swept),
             parked: number(Number::Parked),
             retried: number(Number::Retried),

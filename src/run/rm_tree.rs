@@ -108,6 +108,7 @@ fn begun(
         frozen: None,
         doubt: None,
         gone: OnceLock::new(),
+        renames: None,
         suspects: Arc::default(),
         planning: None,
         held: OnceLock::new(),

@@ -18,6 +18,8 @@ use crate::tree::{Identity, Time};
 pub enum Stage {
     /// Both trees are walked.
     Walk,
+    /// What is to be removed is looked for, where the walk could not tell yet.
+    Plan,
     /// Inodes with several names have their turns, from 0. Not where some name waits for `Again`.
     Links(u32),
     /// What only the target has is removed.

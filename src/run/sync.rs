@@ -9,9 +9,10 @@ use super::story::Stage;
 use super::{Circumstances, Conclusion, prune, settle};
 use crate::comm::Comm;
 use crate::config::Config;
+use crate::counters::{Counters, Number, Slot};
 use crate::engine::{Ended, Engine};
 use crate::fault::{Error, Side};
-use crate::tree::Identity;
+use crate::tree::{Identity, Item, Kind};
 
 /// `pmirror sync`.
 pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -> Conclusion {
@@ -22,6 +23,10 @@ pub fn sync(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) 
 fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
     let mut ended = run.walk("mirror");
     run.clock.seconds.mirror = run.clock.lap();
+    if ended == Ended::Quiet && run.begun.context.plans_apart() {
+        ended = plan(run);
+        run.clock.seconds.plan = run.clock.lap();
+    }
 
     if ended == Ended::Quiet {
         if run.crew.config.dry_run {
@@ -45,6 +50,27 @@ fn passes(run: &mut Run<'_, '_>) -> Result<Passed, Error> {
         run.clock.seconds.settle = run.clock.lap();
     }
     Ok(Passed { ended, has_walked: true })
+}
+
+/// Walks both trees once more for what is to be removed: directories have the names that they keep only now.
+fn plan(run: &mut Run<'_, '_>) -> Ended {
+    match run.enter(Stage::Plan) {
+        Entry::Skipped => Ended::Quiet,
+        Entry::Resumed => run.resume("plan"),
+        Entry::Fresh => {
+            run.progress.enter("plan");
+            let mut seeds = Vec::new();
+            if run.crew.is_root() {
+                // Nothing lists the root.
+                let mut seen = Counters::default();
+                seen.count(Number::Listed, 1);
+                seen.add(Slot::Seen(Kind::Directory), 1);
+                run.engine.count(&seen);
+                seeds.push(Item::Plan { directory: run.begun.root.clone(), round: (0, 1) });
+            }
+            run.engine.run_pass(seeds, &mut |report| run.progress.observe(report))
+        }
+    }
 }
 
 /// In a dry run: all ranks learn which target inodes the walk would have taken names from.

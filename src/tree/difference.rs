@@ -66,11 +66,13 @@ pub enum Aspect {
     Xattr,
     /// Which names share one inode.
     Links,
+    /// The name of a directory, which is given the source's.
+    Renamed,
 }
 
 impl Aspect {
     /// All aspects, in the order of reports.
-    pub const ALL: [Aspect; 15] = [
+    pub const ALL: [Aspect; 16] = [
         Aspect::SourceOnly,
         Aspect::TargetOnly,
         Aspect::Type,
@@ -86,6 +88,7 @@ impl Aspect {
         Aspect::Acl,
         Aspect::Xattr,
         Aspect::Links,
+        Aspect::Renamed,
     ];
 
     /// The word for it in reports.
@@ -106,6 +109,7 @@ impl Aspect {
             Aspect::Acl => "acl",
             Aspect::Xattr => "xattr",
             Aspect::Links => "links",
+            Aspect::Renamed => "renamed",
         }
     }
 }
@@ -181,7 +185,7 @@ pub struct Difference {
     pub source: Option<Box<Attributes>>,
     /// The target entry, where it was looked at.
     pub target: Option<Box<Attributes>>,
-    /// With `Aspect::Links`: another name, of which this should be a link.
+    /// With `Aspect::Links`: another name, of which this should be a link. With `Aspect::Renamed`: the old one.
     pub leader: Option<TreePath>,
 }
 

@@ -119,6 +119,16 @@ pub enum Item {
         /// It stays, for this reason.
         stays: Option<Kept>,
     },
+    /// Set a directory's final metadata once more: it stands in the books already, and names were taken away from it
+    /// since, or will be.
+    Resettle(DirectoryItem),
+    /// Look for what only the target has in a directory and below it, after a walk that still renamed directories.
+    Plan {
+        /// The directory.
+        directory: DirectoryItem,
+        /// One look of several at a directory too large to be held at once: (this one, all).
+        round: (u32, u32),
+    },
 }
 
 impl Item {
@@ -135,11 +145,11 @@ impl Item {
     /// more than any list of names to a rank that has nothing.
     pub fn weight(&self) -> u64 {
         match self {
-            Item::Directory(_) | Item::Doom { round: (_, 1), .. } => 256,
-            Item::Round { .. } | Item::Doom { .. } => 65_536,
+            Item::Directory(_) | Item::Doom { round: (_, 1), .. } | Item::Plan { round: (_, 1), .. } => 256,
+            Item::Round { .. } | Item::Doom { .. } | Item::Plan { .. } => 65_536,
             Item::Batch { names, .. } | Item::Again { names, .. } => names.len() as u64,
             Item::Remove { names, .. } => names.names.len() as u64,
-            Item::Settle { .. } | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
+            Item::Settle { .. } | Item::Resettle(_) | Item::Publish { .. } | Item::RemoveDirectory { .. } => 1,
             Item::Chunks { count, .. } => 1_024 * u64::from(*count),
             // A path takes about 64 bytes; what lies below a listed directory is unknown.
             Item::Listed { extent, .. } => (extent.bytes() / 64).clamp(64, 1 << 40),
@@ -154,7 +164,9 @@ impl Item {
             Item::Directory(directory)
             | Item::Round { directory, .. }
             | Item::Listed { directory, .. }
-            | Item::Settle { directory, .. } => path(directory),
+            | Item::Settle { directory, .. }
+            | Item::Resettle(directory)
+            | Item::Plan { directory, .. } => path(directory),
             Item::Batch { directory, names } | Item::Again { directory, names } => {
                 path(directory) + names.bytes() + 2 * names.len()
             }
@@ -171,9 +183,9 @@ impl Item {
     /// never run. A directory's outcome comes with its settling.
     pub fn entries(&self) -> (Kind, u64) {
         match self {
-            Item::Directory(_) | Item::Settle { .. } => (Kind::Directory, 1),
+            Item::Directory(_) | Item::Settle { .. } | Item::Plan { round: (_, 1), .. } => (Kind::Directory, 1),
             Item::Listed { settles, .. } => (Kind::Directory, u64::from(*settles)),
-            Item::Round { .. } | Item::Batch { .. } => (Kind::Directory, 0),
+            Item::Round { .. } | Item::Batch { .. } | Item::Resettle(_) | Item::Plan { .. } => (Kind::Directory, 0),
             Item::Again { names, .. } => (names.first_kind().unwrap_or(Kind::Unknown), names.len() as u64),
             // What is removed stands in books of its own.
             Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => (Kind::Directory, 0),
@@ -192,6 +204,8 @@ impl Item {
             | Item::Batch { directory, .. }
             | Item::Listed { directory, .. }
             | Item::Settle { directory, .. }
+            | Item::Resettle(directory)
+            | Item::Plan { directory, .. }
             | Item::Again { directory, .. } => directory.parked.tries,
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries,
             Item::Link(group) => group.tries,
@@ -209,6 +223,8 @@ impl Item {
             | Item::Batch { directory, .. }
             | Item::Listed { directory, .. }
             | Item::Settle { directory, .. }
+            | Item::Resettle(directory)
+            | Item::Plan { directory, .. }
             | Item::Again { directory, .. } => directory.parked.tries = failed,
             Item::Chunks { file, .. } | Item::Publish { file, .. } => file.tries = failed,
             Item::Link(group) => group.tries = failed,

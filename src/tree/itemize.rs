@@ -19,6 +19,9 @@ pub fn letters(kind: Kind, aspects: Aspects, trigger: Trigger) -> String {
     if aspects.has(Aspect::TargetOnly) {
         return "*deleting  ".to_owned();
     }
+    if aspects.has(Aspect::Renamed) {
+        return format!("c{}.........", type_letter(kind));
+    }
     let is_new = aspects.has(Aspect::SourceOnly) || aspects.has(Aspect::Type);
     if is_new {
         let how = match kind {
@@ -100,6 +103,7 @@ mod tests {
         assert_eq!(of(Kind::File, &[Links, Mtime]), "hf..t......");
         assert_eq!(of(Kind::Symlink, &[SourceOnly, Links]), "hL+++++++++");
         assert_eq!(of(Kind::File, &[Content]), ">fc........");
+        assert_eq!(of(Kind::Directory, &[Renamed]), "cd.........");
     }
 
     #[test]

@@ -51,7 +51,11 @@ pub fn process(context: &Context, item: Item, watch: &Watch, effects: &mut Effec
         Item::Chunks { file, first, count } => chunk::chunks(context, file, first, count, watch, look.effects),
         Item::Publish { file, fate } => large::judge(&mut look, &file, fate),
         // Names are removed, and directories settled, only where something is written.
-        Item::Doom { .. } | Item::Remove { .. } | Item::RemoveDirectory { .. } => {}
+        Item::Doom { .. }
+        | Item::Remove { .. }
+        | Item::RemoveDirectory { .. }
+        | Item::Resettle(_)
+        | Item::Plan { .. } => {}
         Item::Settle { directory, .. } => {
             let note = "nothing is settled where nothing is written";
             look.effects.miss(Kind::Directory, directory.path, Outcome::Failed, Side::Target, note);

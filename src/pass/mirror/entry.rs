@@ -8,7 +8,7 @@ use super::Work;
 use super::alias::{self, Twin};
 use super::file;
 use super::place::Place;
-use super::{content, node, repair};
+use super::{content, node, renamed, repair};
 use crate::fault::{Failure, Side};
 use crate::fs::{attributes, list, names, open};
 use crate::pass::changes::{self, Subject};
@@ -351,7 +351,8 @@ fn sub_directory(
         work.effects.skip(entry.kind, Skip::MountPoint);
         return Ok(());
     }
-    let existing = target.filter(|target| target.kind == Kind::Directory);
+    let renamed = if target.is_none() { renamed::take_over(work, entry.name, source) } else { None };
+    let existing = target.or(renamed.as_ref()).filter(|target| target.kind == Kind::Directory);
     if existing.is_none() {
         make_directory(work, entry.name, target)?;
         let pair = work.pair;

@@ -7,6 +7,7 @@ pub(super) mod file;
 pub(super) mod listed;
 pub(super) mod node;
 pub(super) mod place;
+mod renamed;
 mod repair;
 pub(super) mod sweep;
 
@@ -19,7 +20,7 @@ use super::pair::{Pair, Trouble};
 use super::{Context, Effects, Watch, aside, plan, policy, settle, share};
 use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Remedy, Side};
-use crate::tree::{Aspects, DirectoryItem, Item, Kind, Names, Outcome, TreePath};
+use crate::tree::{Aspects, DirectoryItem, Item, Kind, Met, Names, Outcome, TreePath};
 
 /// Walks a directory, and settles it if nothing of it is left for others.
 pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects: &mut Effects) {
@@ -35,6 +36,10 @@ pub fn directory(context: &Context, item: DirectoryItem, watch: &Watch, effects:
     };
     if effects.is_put_off() {
         return;
+    }
+    if context.renames.is_some() {
+        let (source, target) = (pair.source_was.identity, pair.target_was.identity);
+        effects.met.extend(Met::new(pair.item.mount, source, &pair.item.path, target));
     }
     let outcome = listings.broken.unwrap_or_else(|| settle::before_changes(context, &pair, effects));
     let whole = names(context, &pair, listings, watch, effects);
@@ -198,7 +203,7 @@ fn names(context: &Context, pair: &Pair<'_>, listings: Listings, watch: &Watch, 
     if listings.broken.is_none() {
         sweep::left_overs(context, pair, &listings.target_only, effects);
         sweep::left_overs(context, pair, &listings.left_out, effects);
-        if context.planning.is_some() {
+        if context.planning.is_some() && !context.plans_apart() {
             plan::names(context, pair, &listings, effects);
         }
     }

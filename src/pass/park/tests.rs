@@ -99,6 +99,8 @@ fn any_item() -> impl Strategy<Value = Item> {
             Item::Listed { directory: directory_item("d", parked), extent: Extent { start: 1, end: 9 }, settles }
         }),
         Just(Item::Settle { directory: directory_item("d", 0), outcome: Outcome::Created }),
+        Just(Item::Resettle(directory_item("d", 0))),
+        (1u32..3).prop_map(|rounds| Item::Plan { directory: directory_item("d", 0), round: (0, rounds) }),
         (0u32..5, 1u32..5).prop_map(|(first, count)| Item::Chunks { file: chunked(), first, count }),
         Just(Item::Publish { file: chunked(), fate: ChunkFate::Right }),
         (0usize..5, 0usize..3, select(vec![Side::Source, Side::Target]))
