@@ -15,6 +15,7 @@ use crate::memory::{Shares, Told};
 use crate::pass::limits::Rates;
 use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
+use crate::settings::FileSystems;
 use crate::slurm::{self, Environment, JobEnd};
 use crate::started::Started;
 use crate::tree::decide::Policy;
@@ -91,6 +92,8 @@ pub struct Config {
     pub guards: Option<Guards>,
     /// What the patterns leave out is removed too.
     pub delete_excluded: bool,
+    /// File systems that `pmirror.toml` names, and what it says of them.
+    pub file_systems: FileSystems,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -213,9 +216,10 @@ impl Config {
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
-            cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
-                Err(Error::Usage("this command begins no run by itself".to_owned()))
-            }
+            cli::Command::Resume(_)
+            | cli::Command::Retry(_)
+            | cli::Command::Config(_)
+            | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
         Ok(Self { started, ..config })
     }
@@ -394,6 +398,7 @@ impl Config {
             checkpoint_interval: Some(checkpoint_interval).filter(|interval| !interval.is_zero()),
             guards: None,
             delete_excluded: false,
+            file_systems: FileSystems::default(),
         })
     }
 

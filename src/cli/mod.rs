@@ -4,6 +4,7 @@ pub mod again;
 pub mod choose;
 pub mod cmp;
 pub mod compare;
+pub mod config;
 mod content;
 pub mod delete;
 mod extras;
@@ -29,6 +30,11 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+
+    /// Go by this file in the place of the pmirror.toml that is found; none: by no file [default: the first of
+    /// ./pmirror.toml, ~/.config/pmirror/pmirror.toml and /etc/pmirror.toml].
+    #[arg(long, global = true, value_name = "FILE", env = "PMIRROR_CONFIG")]
+    pub config: Option<OsString>,
 }
 
 const AFTER_HELP: &str = "\
@@ -78,6 +84,8 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
+    /// Print what pmirror.toml and the environment ask for, or an example of such a file.
+    Config(config::ConfigFile),
     /// Print the man page or shell completions.
     Generate {
         /// Which.

@@ -28,6 +28,7 @@ mod record;
 mod resume;
 mod rm;
 mod rm_tree;
+mod roles;
 mod secure;
 mod settle;
 pub(crate) mod story;

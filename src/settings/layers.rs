@@ -1,0 +1,146 @@
+//! What holds: what is given by hand, the environment, the table of the command, `[defaults]`, in this order. What the
+//! file says is added to the command line as if it were given, so that it is checked, recorded and gone on with alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::{DEFAULTS, Refusal, Setting, Settings, known};
+use crate::fault::Error;
+use crate::started;
+
+/// Operands, and an option, that may name a file system.
+const NAMED: &[&str] = &["source", "target", "operands", "tree"];
+
+/// Options that hold deletions back: without deletions they mean nothing.
+const GUARDS: &[&str] = &["max_delete", "hold_threshold", "hold_depth"];
+
+/// What was given of a command's options.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// All that were given, be it as false.
+    decided: BTreeSet<String>,
+    /// Of them those that are not false.
+    on: BTreeSet<String>,
+    /// Values.
+    values: BTreeMap<String, OsString>,
+}
+
+impl Given {
+    /// What the command line and the environment give a command.
+    pub fn of(command: &str, matches: &ArgMatches) -> Self {
+        let mut given = Self::default();
+        let program = known::program();
+        for arg in program.find_subcommand(command).into_iter().flat_map(clap::Command::get_opts) {
+            let id = arg.get_id().as_str();
+            if !is_given(matches, id) {
+                continue;
+            }
+            given.decided.insert(id.to_owned());
+            // A flag that the environment says no to, and one that was not counted once, have no word.
+            if !started::words_of(arg, matches, None).is_empty() {
+                given.on.insert(id.to_owned());
+            }
+            let value = matches.try_get_raw(id).ok().flatten().and_then(|mut values| values.next());
+            given.values.extend(value.map(|value| (id.to_owned(), value.to_owned())));
+        }
+        given
+    }
+
+    /// Whether something else has decided what a setting is about.
+    fn overrules(&self, command: &str, setting: &Setting) -> bool {
+        let id = setting.id.as_str();
+        let is_pattern = known::PATTERNS.contains(&id);
+        self.decided.contains(id)
+            || is_pattern && known::PATTERNS.iter().any(|pattern| self.decided.contains(*pattern))
+            || setting.is_on() && self.on.iter().any(|on| known::exclude_each_other(command, id, on))
+            || self.makes_moot(command, id)
+    }
+
+    /// Whether an option would mean nothing, or be refused, with what was given by hand.
+    fn makes_moot(&self, command: &str, id: &str) -> bool {
+        let has = |id: &str| self.on.contains(id);
+        let is_pattern = known::PATTERNS.contains(&id) || id == "one_file_system";
+        match command {
+            "sync" => GUARDS.contains(&id) && !has("delete"),
+            "rm" => GUARDS.contains(&id) && has("tree") || is_pattern && has("apply"),
+            "cmp" => id == "sample" && self.values.get("level").is_some_and(|level| level != "hash"),
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, settings: &[&Setting]) {
+        self.decided.extend(settings.iter().map(|setting| setting.id.clone()));
+        self.on.extend(settings.iter().filter(|setting| setting.is_on()).map(|setting| setting.id.clone()));
+    }
+}
+
+/// Whether the command line or the environment gives it.
+pub fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    let sources = [Some(ValueSource::CommandLine), Some(ValueSource::EnvVariable)];
+    // Operands and options that this command does not have are not asked for.
+    matches.ids().any(|known| known == id) && sources.contains(&matches.value_source(id))
+}
+
+/// What of the file holds for a command, in the order of the file.
+pub fn in_force<'s>(settings: &'s Settings, command: &str, mut given: Given) -> Vec<&'s Setting> {
+    let mut found = Vec::new();
+    for table in [command, DEFAULTS] {
+        let is_for_it = |setting: &&Setting| {
+            known::knows(command, &setting.id)
+                && (table == command || known::takes_default(command, &setting.id))
+                && !given.overrules(command, setting)
+        };
+        let layer: Vec<&Setting> = settings.table(table).iter().filter(is_for_it).collect();
+        given.add(&layer);
+        found.extend(layer);
+    }
+    found.sort_by_key(|setting| setting.at);
+    found
+}
+
+/// The command line as it would be if all that holds had been given by hand.
+pub fn layered(settings: &Settings, matches: ArgMatches) -> Result<ArgMatches, Refusal> {
+    let Some((command, given)) = matches.subcommand().filter(|(name, _)| known::takes_settings(name)) else {
+        return Ok(matches);
+    };
+    let (name, options, operands) = started::words(&matches, None);
+    let added = in_force(settings, command, Given::of(command, given));
+    let mut is_new = added.iter().any(|setting| setting.is_on());
+    let mut words = vec![OsString::from("pmirror"), OsString::from(name)];
+    for option in options {
+        words.push(expanded_option(settings, option.0, &mut is_new)?);
+    }
+    words.extend(added.iter().flat_map(|setting| setting.words.iter().cloned()));
+    words.push("--".into());
+    let may_name = operands_may_name(command);
+    for operand in operands {
+        let path = if may_name { settings.file_systems.expand(&operand.0)? } else { None };
+        is_new |= path.is_some();
+        words.push(OsString::from_vec(path.unwrap_or(operand.0)));
+    }
+    if !is_new {
+        return Ok(matches);
+    }
+    Ok(known::program().try_get_matches_from(words)?)
+}
+
+fn operands_may_name(command: &str) -> bool {
+    let program = known::program();
+    let operands = program.find_subcommand(command).into_iter().flat_map(clap::Command::get_positionals);
+    operands.into_iter().any(|arg| NAMED.contains(&arg.get_id().as_str()))
+}
+
+/// `--tree=NAME:/path`.
+fn expanded_option(settings: &Settings, word: Vec<u8>, is_new: &mut bool) -> Result<OsString, Error> {
+    let value = |name: &&str| word.strip_prefix(format!("--{name}=").as_bytes());
+    let named = NAMED.iter().find_map(|name| Some((name, value(name)?)));
+    let Some((name, value)) = named else { return Ok(OsString::from_vec(word)) };
+    let path = settings.file_systems.expand(value)?;
+    *is_new |= path.is_some();
+    let word = path.map_or_else(|| word.clone(), |path| [format!("--{name}=").as_bytes(), &path].concat());
+    Ok(OsString::from_vec(word))
+}
