@@ -51,8 +51,14 @@ pub fn takes_default(command: &str, id: &str) -> bool {
     !OF_A_RUN.contains(&command) || id == WHERE_RUNS_ARE
 }
 
-fn options(command: &str) -> impl Iterator<Item = &'static Arg> {
+/// The options of a command.
+pub fn options(command: &str) -> impl Iterator<Item = &'static Arg> {
     PROGRAM.find_subcommand(command).into_iter().flat_map(clap::Command::get_opts)
+}
+
+/// The operands of a command.
+pub fn operands(command: &str) -> impl Iterator<Item = &'static Arg> {
+    PROGRAM.find_subcommand(command).into_iter().flat_map(clap::Command::get_positionals)
 }
 
 /// A table's options: those of its command, or of all commands.

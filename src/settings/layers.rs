@@ -33,8 +33,7 @@ impl Given {
     /// What the command line and the environment give a command.
     pub fn of(command: &str, matches: &ArgMatches) -> Self {
         let mut given = Self::default();
-        let program = known::program();
-        for arg in program.find_subcommand(command).into_iter().flat_map(clap::Command::get_opts) {
+        for arg in known::options(command) {
             let id = arg.get_id().as_str();
             if !is_given(matches, id) {
                 continue;
@@ -116,7 +115,7 @@ pub fn layered(settings: &Settings, matches: ArgMatches) -> Result<ArgMatches, R
     }
     words.extend(added.iter().flat_map(|setting| setting.words.iter().cloned()));
     words.push("--".into());
-    let may_name = operands_may_name(command);
+    let may_name = known::operands(command).any(|arg| NAMED.contains(&arg.get_id().as_str()));
     for operand in operands {
         let path = if may_name { settings.file_systems.expand(&operand.0)? } else { None };
         is_new |= path.is_some();
@@ -128,12 +127,6 @@ pub fn layered(settings: &Settings, matches: ArgMatches) -> Result<ArgMatches, R
     Ok(known::program().try_get_matches_from(words)?)
 }
 
-fn operands_may_name(command: &str) -> bool {
-    let program = known::program();
-    let operands = program.find_subcommand(command).into_iter().flat_map(clap::Command::get_positionals);
-    operands.into_iter().any(|arg| NAMED.contains(&arg.get_id().as_str()))
-}
-
 /// `--tree=NAME:/path`.
 fn expanded_option(settings: &Settings, word: Vec<u8>, is_new: &mut bool) -> Result<OsString, Error> {
     let value = |name: &&str| word.strip_prefix(format!("--{name}=").as_bytes());
@@ -143,4 +136,84 @@ fn expanded_option(settings: &Settings, word: Vec<u8>, is_new: &mut bool) -> Res
     *is_new |= path.is_some();
     let word = path.map_or_else(|| word.clone(), |path| [format!("--{name}=").as_bytes(), &path].concat());
     Ok(OsString::from_vec(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::read;
+
+    /// The options that hold, as words, for a command line with this file.
+    fn holds(file: &str, words: &[&str]) -> Vec<String> {
+        let settings = read(file.as_bytes(), "pmirror.toml", b"/dir").unwrap();
+        let given = known::program().try_get_matches_from([&["pmirror"], words].concat()).unwrap();
+        let layered = settings.layered(given).unwrap();
+        let (_, options, operands) = started::words(&layered, None);
+        options.into_iter().chain(operands).map(|word| String::from_utf8(word.0).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_commands_table_and_that_before_the_defaults() {
+        let file = "[defaults]\nthreads = 2\nprogress = 5\nchecksum = true\n[sync]\nthreads = 3\nchecksum = false\n";
+        assert_eq!(holds(file, &["sync", "a", "b"]), ["--progress=5", "--threads=3", "a", "b"]);
+        assert_eq!(holds(file, &["sync", "--threads=4", "a", "b"]), ["--threads=4", "--progress=5", "a", "b"]);
+        assert_eq!(holds(file, &["cmp", "a", "b"]), ["--threads=2", "--progress=5", "a", "b"]);
+    }
+
+    #[test]
+    fn what_excludes_an_option_that_was_given_does_not_hold() {
+        let file = "[defaults]\nquiet = true\n[sync]\nchecksum = true\n[cmp]\nprint0 = true\nsample = \"5%\"\n";
+        assert_eq!(holds(file, &["sync", "--size-only", "-v", "a", "b"]), ["--size-only", "--verbose", "a", "b"]);
+        assert_eq!(
+            holds(file, &["cmp", "-i", "--level=meta", "-v", "a", "b"])[..2],
+            ["--itemize-changes", "--level=meta"]
+        );
+        let other = "[defaults]\nsize-only = true\n[sync]\nchecksum = true\n";
+        assert_eq!(holds(other, &["sync", "a", "b"]), ["--checksum", "a", "b"]);
+    }
+
+    #[test]
+    fn patterns_are_one_list_in_the_order_of_the_file() {
+        let file =
+            "[defaults]\nexclude = \"z\"\n[sync]\ninclude = [\"a\", \"b\"]\nexclude = [\"c\"]\nexclude-from = \"f\"\n";
+        let all = ["--include=a", "--include=b", "--exclude=c", "--exclude-from=/dir/f", "x", "y"];
+        assert_eq!(holds(file, &["sync", "x", "y"]), all);
+        assert_eq!(holds(file, &["sync", "--include=k", "x", "y"]), ["--include=k", "x", "y"]);
+        assert_eq!(holds(file, &["rm", "--target-only", "x", "y"]), ["--target-only", "--exclude=z", "x", "y"]);
+    }
+
+    #[test]
+    fn guards_hold_where_something_is_deleted_and_are_no_error_elsewhere() {
+        let file = "[defaults]\nmax-delete = 7\nexclude = [\"k\"]\n";
+        assert_eq!(holds(file, &["sync", "a", "b"]), ["--exclude=k", "a", "b"]);
+        assert_eq!(holds(file, &["sync", "--delete", "a", "b"])[..2], ["--delete", "--max-delete=7"]);
+        assert_eq!(holds(file, &["rm", "--target-only", "a", "b"])[..2], ["--target-only", "--max-delete=7"]);
+        assert_eq!(holds(file, &["rm", "--tree=/a"]), ["--tree=/a", "--exclude=k"]);
+        assert_eq!(holds(file, &["rm", "--target-only", "--apply=p", "a", "b"])[..2], ["--target-only", "--apply=p"]);
+    }
+
+    #[test]
+    fn resume_and_retry_have_from_the_defaults_only_where_runs_are() {
+        let file = "[defaults]\nthreads = 2\nstate-dir = \"/runs\"\n[resume]\nprogress = 5\n";
+        assert_eq!(holds(file, &["resume", "run"]), ["--state-dir=/runs", "--progress=5", "run"]);
+        assert_eq!(holds(file, &["retry", "run"]), ["--state-dir=/runs", "run"]);
+    }
+
+    #[test]
+    fn values_of_all_kinds_stand_for_words() {
+        let file = "[sync]\nmodify-window = 0.5\nverbose = 2\nprogress = true\nclock-skew = 0x10\nsandbox = false\n\
+                    stop-at = 2030-05-01T06:00:00Z\nexclude-from = \"-\"\n";
+        let words = holds(file, &["sync", "a", "b"]);
+        let expected = ["--modify-window=0.5", "--verbose", "--verbose", "--progress=10", "--clock-skew=16"];
+        assert_eq!(words[..5], expected);
+        assert_eq!(words[5..7], ["--stop-at=2030-05-01T06:00:00Z", "--exclude-from=-"]);
+    }
+
+    #[test]
+    fn operands_and_a_tree_are_found_below_their_file_systems() {
+        let file = "[fs.panda]\npath = \"/panda\"\n";
+        assert_eq!(holds(file, &["sync", "panda:/x", "./panda:/x"]), ["/panda/x", "./panda:/x"]);
+        assert_eq!(holds(file, &["rm", "--tree", "panda:x"]), ["--tree=/panda/x"]);
+        assert_eq!(holds(file, &["resume", "panda:x"]), ["panda:x"]);
+    }
 }

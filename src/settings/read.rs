@@ -273,3 +273,91 @@ fn type_of(value: &Value<'_>) -> Result<u64, Complaint> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        read(text.as_bytes(), "f.toml", b"/").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_example_and_all_that_it_comments_out_are_read() {
+        let example = crate::settings::EXAMPLE;
+        assert!(read(example.as_bytes(), "f", b"/").is_ok());
+        let in_force: Vec<&str> = example.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+        // Comments begin with a blank, what is commented out does not.
+        let in_force: Vec<&str> = in_force.into_iter().filter(|line| !line.starts_with(' ')).collect();
+        let all = read(in_force.join("\n").as_bytes(), "f", b"/").unwrap();
+        assert_eq!(all.file_systems.all.len(), 2);
+        assert!(all.tables.len() >= 6, "{all:?}");
+    }
+
+    #[test]
+    fn an_unknown_word_is_an_error_with_its_place_and_the_nearest_right_word() {
+        assert_eq!(
+            complaint("[sync]\n\n  exlude = []\n"),
+            "f.toml:3:3: sync has no option exlude: did you mean exclude?"
+        );
+        assert_eq!(
+            complaint("[defaults]\ndry_run = true\n"),
+            "f.toml:2:1: no command has an option dry_run: did you mean dry-run?"
+        );
+        assert_eq!(complaint("[snyc]\n"), "f.toml:1:2: there is no table snyc: did you mean sync?");
+        assert_eq!(
+            complaint("[fs.a]\npath=\"/a\"\nwirte=true"),
+            "f.toml:3:1: a file system has no wirte: did you mean write?"
+        );
+        assert!(complaint("threads = 3").contains("write it below [defaults]"));
+        assert!(complaint("[generate]").contains("there is no table generate"));
+        assert!(complaint("[mtimes]\nchecksum = true").contains("mtimes has no option checksum"));
+        assert!(complaint("[fs.a]\npath=\"/a\"\ntype=\"luster\"").contains("did you mean lustre?"));
+    }
+
+    #[test]
+    fn what_removes_is_only_given_by_hand() {
+        for option in
+            ["delete = true", "delete-excluded = true", "apply = \"plan\"", "tree = \"/x\"", "target-only = true"]
+        {
+            for table in ["defaults", "sync", "rm"] {
+                assert!(complaint(&format!("[{table}]\n{option}")).contains("only given by hand"), "{table}: {option}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_or_beyond_its_bounds_is_named_with_its_place() {
+        for (text, expected) in [
+            ("[sync]\nchecksum = 1", "f.toml:2:12: checksum is a flag: write true or false"),
+            ("[sync]\nthreads = 0", "f.toml:2:11: invalid value '0' for '--threads <N>': 0 is not in 1..=1024"),
+            ("[sync]\nthreads = true", "f.toml:2:11: threads wants a number or a \"text in quotes\""),
+            ("[sync]\nthreads = [1]", "f.toml:2:11: threads has one value, and no list"),
+            ("[sync]\nexclude = [true]", "f.toml:2:12: exclude wants a number or a \"text in quotes\""),
+            ("[sync]\nexclude-from = \"a\\u0000\"", "f.toml:2:16: the value of exclude-from holds a NUL byte"),
+            ("[cmp]\nlevel = \"deep\"", "f.toml:2:9: invalid value 'deep' for '--level <LEVEL>'"),
+            ("[sync]\nverbose = -1", "f.toml:2:11: verbose is a number from 0 to 9"),
+            ("defaults = 3", "f.toml:1:1: write its options below [defaults]"),
+            (
+                "[sync]\nchecksum = true\nsize-only = true",
+                "f.toml:3:1: size-only can not be used with checksum, which line 2",
+            ),
+            ("fs = 3", "f.toml:1:1: a file system is a table"),
+            ("[fs]\na = 3", "f.toml:2:1: a file system is a table"),
+            ("[fs.\"a/b\"]", "f.toml:1:5: the name of a file system has"),
+            ("[fs.a]\nwrite = true", "f.toml:1:5: the file system a has no path"),
+            ("[fs.a]\npath = \"a\"", "f.toml:2:8: the path of a file system begins with a slash"),
+            ("[fs.a]\npath = \"/a/../b\"", "f.toml:2:8: the path of a file system begins with a slash"),
+            ("[fs.a]\npath = \"/a\"\nwrite = \"yes\"", "f.toml:3:9: this is true or false"),
+            ("[fs.a]\npath = \"/a\"\nsentinel = \"/b\"", "f.toml:3:12: a sentinel is a name below"),
+            ("[fs.a]\npath = \"/a\"\n[fs.b]\npath = \"/./a/\"", "f.toml:3:5: b has the same path as a"),
+            ("[sync\n", "f.toml:1:"),
+            ("a = 1\na = 2", "f.toml:2:1: "),
+        ] {
+            let said = complaint(text);
+            assert!(said.starts_with(expected), "{text:?}: {said}");
+        }
+        let said = read(b"[sync]\n# \xff", "f.toml", b"/").unwrap_err().to_string();
+        assert_eq!(said, "f.toml:2:3: this is no UTF-8 text");
+    }
+}
