@@ -3,7 +3,7 @@
 
 use super::agree::Roster;
 use super::begin::{Names, broken};
-use crate::config::Config;
+use crate::config::{Command, Config};
 use crate::fault::{Error, Failure, Side};
 use crate::fs::place::{Place, is_absent};
 use crate::fs::roots::{self, Root};
@@ -14,8 +14,8 @@ use crate::tree::path::escaped;
 /// A root as a rank sees it.
 struct Tree<'t> {
     side: Side,
-    /// As the operator named it.
-    name: &'t str,
+    /// For people.
+    name: String,
     /// The root; of one that is not there the directory in which it is to be made.
     directory: &'t Fd,
     /// Its absolute path.
@@ -39,17 +39,17 @@ enum Lies {
 
 /// Refuses a SRC that is not what the file says.
 pub fn check_source(config: &Config, roster: &Roster, names: &Names, source: &Root) -> Result<(), Error> {
-    check(config, roster, (Side::Source, &names.source), &source.fd)
+    let (path, host, named) = (operator::path_of(&source.fd), roster.host(), &config.file_systems);
+    let name = format!("SRC {}", names.source);
+    Tree { side: Side::Source, name, directory: &source.fd, path, exists: true, host, named }.check()
 }
 
 /// Refuses a DST, or a tree that is to be removed, that must not be written, or is not what the file says.
 pub fn check_target(config: &Config, roster: &Roster, names: &Names, target: &Root) -> Result<(), Error> {
-    check(config, roster, (Side::Target, &names.target), &target.fd)
-}
-
-fn check(config: &Config, roster: &Roster, (side, name): (Side, &str), directory: &Fd) -> Result<(), Error> {
-    let (path, host, named) = (operator::path_of(directory), roster.host(), &config.file_systems);
-    Tree { side, name, directory, path, exists: true, host, named }.check()
+    let (path, host, named) = (operator::path_of(&target.fd), roster.host(), &config.file_systems);
+    let what = if config.command == Command::RmTree { "the tree" } else { "DST" };
+    let name = format!("{what} {}", names.target);
+    Tree { side: Side::Target, name, directory: &target.fd, path, exists: true, host, named }.check()
 }
 
 /// The same for a DST that is still to be made.
@@ -58,8 +58,8 @@ pub fn check_new_target(config: &Config, roster: &Roster, names: &Names) -> Resu
     let Some((parent, path)) = roots::target_parent(&config.target).zip(roots::would_be(&config.target)) else {
         return Ok(());
     };
-    let (side, name, host, named) = (Side::Target, names.target.as_str(), roster.host(), &config.file_systems);
-    Tree { side, name, directory: &parent, path, exists: false, host, named }.check()
+    let (name, host, named) = (format!("DST {}", names.target), roster.host(), &config.file_systems);
+    Tree { side: Side::Target, name, directory: &parent, path, exists: false, host, named }.check()
 }
 
 impl Tree<'_> {
@@ -90,7 +90,7 @@ impl Tree<'_> {
     fn judge(&self, file_system: &FileSystem, place: &Place, lies: Lies) -> Result<(), Error> {
         let lost = |failure: Failure| broken(&shown(file_system), failure);
         self.judge_role(file_system, lies)?;
-        let (file, host, name, path) = (self.named.file(), self.host, shown(file_system), escaped(&file_system.path));
+        let (file, host, name) = (self.named.file(), self.host, shown(file_system));
         if file_system.mount && !place.is_mount_point().map_err(lost)? {
             return Err(Error::Refused(format!("{name} is not mounted on {host}: mount it")));
         }
@@ -101,9 +101,10 @@ impl Tree<'_> {
         let found = found.map_err(lost)?;
         if let Some(wanted) = file_system.fs_type.filter(|wanted| *wanted != found) {
             let (wanted, found) = (roots::fs_type_name(wanted), roots::fs_type_name(found));
-            let what = if lies == Lies::Around { self.shown() } else { name };
+            let what = if lies == Lies::Around { &self.name } else { &name };
+            let whose = format!("type = \"{wanted}\" of {name}");
             return Err(Error::Refused(format!(
-                "{what} is {found} on {host}, and {file} says type = \"{wanted}\" of {path}: is that mounted there?"
+                "{what} is {found} on {host}, and {file} says {whose}: is it mounted?"
             )));
         }
         match &file_system.sentinel {
@@ -120,7 +121,7 @@ impl Tree<'_> {
         if self.side == Side::Source || file_system.write {
             return Ok(());
         }
-        let (tree, file, name) = (self.shown(), self.named.file(), shown(file_system));
+        let (tree, file, name) = (&self.name, self.named.file(), shown(file_system));
         let lies = if lies == Lies::Around { "lies in" } else { "holds" };
         Err(Error::Refused(format!(
             "{tree} {lies} {name}, of which {file} does not say write = true: are SRC and DST exchanged?"
@@ -146,10 +147,6 @@ impl Tree<'_> {
         let why = nix::errno::Errno::from_raw(failure.errno).desc();
         let (name, host) = (shown(file_system), self.host);
         Err(Error::Refused(format!("{name} can not be opened on {host}: {why}; is it mounted there?")))
-    }
-
-    fn shown(&self) -> String {
-        format!("{} {}", roots::name_of(self.side), self.name)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::LazyLock;
 
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory};
 
 use crate::cli::Cli;
@@ -94,13 +95,27 @@ pub fn exclude_each_other(command: &str, one: &str, other: &str) -> bool {
     named(one).is_some_and(|arg| refuses(arg, other)) || named(other).is_some_and(|arg| refuses(arg, one))
 }
 
-/// What the command line says of an option alone.
-pub fn judge(command: &str, words: &[OsString]) -> Result<(), String> {
-    let Some(program) = PROGRAM.find_subcommand(command) else { return Ok(()) };
+/// What the command line says of an option.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It takes it.
+    Good,
+    /// Another option must be given with it.
+    Wanting,
+    /// It refuses it, for this reason.
+    Bad(String),
+}
+
+/// What the command line says of options, operands left aside.
+pub fn judge<'w>(command: &str, words: impl IntoIterator<Item = &'w OsString>) -> Judged {
+    let Some(program) = PROGRAM.find_subcommand(command) else { return Judged::Good };
     let lenient = |arg: Arg| if arg.is_positional() { arg.required(false) } else { arg };
-    let line = std::iter::once(OsString::from(command)).chain(words.iter().cloned());
-    let judged = program.clone().mut_args(lenient).try_get_matches_from(line);
-    judged.map(drop).map_err(|error| why(&error))
+    let line = std::iter::once(OsString::from(command)).chain(words.into_iter().cloned());
+    match program.clone().mut_args(lenient).try_get_matches_from(line) {
+        Ok(_) => Judged::Good,
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => Judged::Wanting,
+        Err(error) => Judged::Bad(why(&error)),
+    }
 }
 
 /// What clap says, without what belongs to a command line.

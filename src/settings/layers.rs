@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use super::known::Judged;
 use super::{DEFAULTS, Refusal, Setting, Settings, known};
 use crate::fault::Error;
 use crate::started;
@@ -27,6 +28,8 @@ pub struct Given {
     on: BTreeSet<String>,
     /// Values.
     values: BTreeMap<String, OsString>,
+    /// All that is on, as it stands on a command line.
+    words: Vec<OsString>,
 }
 
 impl Given {
@@ -40,9 +43,11 @@ impl Given {
             }
             given.decided.insert(id.to_owned());
             // A flag that the environment says no to, and one that was not counted once, have no word.
-            if !started::words_of(arg, matches, None).is_empty() {
+            let words = started::words_of(arg, matches, None);
+            if !words.is_empty() {
                 given.on.insert(id.to_owned());
             }
+            given.words.extend(words.into_iter().map(|(_, word)| OsString::from_vec(word.0)));
             let value = matches.try_get_raw(id).ok().flatten().and_then(|mut values| values.next());
             given.values.extend(value.map(|value| (id.to_owned(), value.to_owned())));
         }
@@ -57,6 +62,7 @@ impl Given {
             || is_pattern && known::PATTERNS.iter().any(|pattern| self.decided.contains(*pattern))
             || setting.is_on() && self.on.iter().any(|on| known::exclude_each_other(command, id, on))
             || self.makes_moot(command, id)
+            || setting.wants && known::judge(command, self.words.iter().chain(&setting.words)) == Judged::Wanting
     }
 
     /// Whether an option would mean nothing, or be refused, with what was given by hand.

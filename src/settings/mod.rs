@@ -47,6 +47,8 @@ pub struct Setting {
     id: String,
     /// What stands for it on a command line; nothing for a flag that is off.
     words: Vec<OsString>,
+    /// It means nothing without another option.
+    wants: bool,
     /// Where it stands.
     line: usize,
     at: usize,

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::{Arg, ArgAction};
 use toml::de::{DeTable, DeValue};
 
+use super::known::Judged;
 use super::nearest::hint;
 use super::{DEFAULTS, FileSystem, Setting, Settings, Table, known};
 use crate::fault::Error;
@@ -159,11 +160,13 @@ impl Reader<'_> {
                 return wrong(&span, format!("{whose} {option} {}: {hint}", escaped(key.as_bytes())));
             };
             let words = self.words(key, arg, value)?;
-            if let Err(why) = known::judge(command, &words) {
+            let judged = known::judge(command, &words);
+            if let Judged::Bad(why) = judged {
                 return wrong(&value.span(), why);
             }
+            let wants = judged == Judged::Wanting;
             let (id, at) = (arg.get_id().to_string(), span.start);
-            settings.push(Setting { option: key.to_owned(), id, words, line: place(self.text, at).0, at });
+            settings.push(Setting { option: key.to_owned(), id, words, wants, line: place(self.text, at).0, at });
         }
         Ok(Table { name: name.to_owned(), settings })
     }
