@@ -293,7 +293,7 @@ fn the_first_file_that_is_there_is_the_only_one() {
     }
     assert_eq!(seed(&[], None), 0, "there is none");
     let run = pair.sync().args(&["--config", "/no/such/file"]).run_unchecked();
-    run.refuses(1, &["--config /no/such/file: there is no such file"]);
+    run.refuses(1, &["/no/such/file, which --config or PMIRROR_CONFIG names, is not there"]);
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub fn find(named: Option<&OsStr>) -> Result<Settings, Error> {
         Some(named) if named == NONE => Ok(Settings::default()),
         Some(named) => match trusted::read(Path::new(named), BYTES_MAX, Place::Named) {
             Err(Distrust::Missing) => {
-                let text = format!("--config {}: there is no such file", escaped(named.as_encoded_bytes()));
+                let named = escaped(named.as_encoded_bytes());
+                let text = format!("{named}, which --config or PMIRROR_CONFIG names, is not there");
                 Err(Error::Usage(text))
             }
             content => settings(Path::new(named), content),
