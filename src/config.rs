@@ -16,6 +16,7 @@ use crate::memory::{Shares, Told};
 use crate::pass::limits::Rates;
 use crate::pass::{Grain, Planning, Purpose};
 use crate::report::differences::Manner;
+use crate::settings::FileSystems;
 use crate::slurm::{self, Environment, JobEnd};
 use crate::started::Started;
 use crate::tree::decide::Policy;
@@ -94,6 +95,8 @@ pub struct Config {
     pub delete_excluded: bool,
     /// A directory that was renamed on the source is renamed on the target.
     pub detect_renames: bool,
+    /// File systems that `pmirror.toml` names, and what it says of them.
+    pub file_systems: FileSystems,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -234,6 +237,7 @@ impl Config {
             | cli::Command::Retry(_)
             | cli::Command::Explain(_)
             | cli::Command::Status(_)
+            | cli::Command::Config(_)
             | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
         Ok(Self { started, ..config })
@@ -436,6 +440,7 @@ impl Config {
             guards: None,
             delete_excluded: false,
             detect_renames: false,
+            file_systems: FileSystems::default(),
         })
     }
 

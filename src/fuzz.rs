@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use bincode::{Decode, Encode};
+use clap::CommandFactory;
 
 use crate::engine::checkpoint::{self, Manifest, PartReader, Piece};
 use crate::engine::{FaultGroup, bag};
@@ -13,13 +14,17 @@ use crate::report::{differences, plan, remarks};
 use crate::run::holder::Holder;
 use crate::run::story::Story;
 use crate::run::{again, failed, known, suspects};
+use crate::settings;
 use crate::slurm::{self, Environment, Library};
 use crate::started::Started;
 use crate::tree::filter::{Bounds, Filter, add_rules_of_file};
 use crate::tree::listed::{self, Extent, Groups, Text};
 use crate::tree::remark::What;
 use crate::tree::{Item, Time, TreePath, layout};
-use crate::{cli, wire};
+use crate::{
+    cli::{self, Cli},
+    wire,
+};
 
 /// A decoder.
 #[derive(Clone, Copy)]
@@ -65,6 +70,7 @@ pub const DECODERS: &[Decoder] = &[
     Decoder { name: "remark_list", decode: remark_list, bytes_max: SMALL },
     Decoder { name: "lustre_layout", decode: lustre_layout, bytes_max: SMALL },
     Decoder { name: "option_values", decode: option_values, bytes_max: SMALL },
+    Decoder { name: "settings", decode: settings, bytes_max: MEDIUM },
     Decoder { name: "environment", decode: environment, bytes_max: SMALL },
 ];
 
@@ -322,6 +328,20 @@ pub fn lustre_layout(bytes: &[u8]) -> bool {
 /// Values of options.
 pub fn option_values(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(cli::is_taken_by_some)
+}
+
+/// `pmirror.toml`.
+pub fn settings(bytes: &[u8]) -> bool {
+    let Ok(settings) = settings::read(bytes, "pmirror.toml", b"/directory") else { return false };
+    for file_system in &settings.file_systems.all {
+        let named = [file_system.name.as_bytes(), b":/below"].concat();
+        let path = settings.file_systems.expand(&named).ok().flatten().unwrap_or_default();
+        assert!(path.starts_with(&file_system.path) && path.ends_with(b"/below"), "{path:?}");
+        assert!(file_system.path.starts_with(b"/"), "{file_system:?}");
+    }
+    // What is taken from the file is a command line that there is.
+    let given = Cli::command().try_get_matches_from(["pmirror", "sync", "/source", "/target"]);
+    given.is_ok_and(|given| settings.layered(given).is_ok())
 }
 
 /// Variables of the environment, one a line.

@@ -3,7 +3,7 @@
 //! Start reading at `run`: the story of one run. Arrows only run down:
 //! `main -> run -> engine -> {sched, comm, pass} -> {tree, fs, wire}`.
 //!
-//! - `cli`, `config`, `slurm`, `started`, `signals`: what is asked, by whom, and how we were started;
+//! - `cli`, `settings`, `config`, `slurm`, `started`, `signals`: what is asked, by whom, and how we were started;
 //! - `memory`: what a rank may use of it, and each of its parts;
 //! - `run`: the story of a run: agree, lock, walk, settle, sum up;
 //! - `preflight`: what is said before a run, pure: from measured facts to findings;
@@ -46,6 +46,7 @@ pub mod records;
 pub mod report;
 pub mod run;
 pub mod sched;
+pub mod settings;
 pub mod signals;
 pub mod slurm;
 pub mod started;

@@ -1,5 +1,6 @@
 //! pmirror: parse, run, print, exit code.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use pmirror::fault::Error;
 use pmirror::records;
 use pmirror::report::{print, say, tell, unless_gone};
 use pmirror::run::{self, Circumstances, Conclusion};
+use pmirror::settings::{self, FileSystems, Refusal, Settings, show};
 use pmirror::signals;
 use pmirror::slurm::{self, Environment, Launch, Library};
 use pmirror::started::Started;
@@ -24,11 +26,11 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let (cli, matches) = match parse() {
+    let (cli, matches, settings) = match parse() {
         Ok(parsed) => parsed,
-        Err(error) if slurm::speaks(&environment) => return answer(&error),
-        Err(error) => return ExitCode::from(if error.use_stderr() { 1 } else { 0 }),
+        Err(refusal) => return refused(&refusal, slurm::speaks(&environment)),
     };
+    let file_systems = &settings.file_systems;
     let started = || Started::of_process(&matches, &environment);
     match cli.command {
         Command::Generate { what } => generate(what),
@@ -36,10 +38,13 @@ fn main() -> ExitCode {
         Command::Explain(_) | Command::Status(_) if !slurm::speaks(&environment) => ExitCode::SUCCESS,
         Command::Explain(asked) => tell_result(records::explain(&asked, &environment)),
         Command::Status(asked) => tell_result(records::status(&asked, &environment)),
-        Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment),
-        Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment),
+        Command::Config(asked) => {
+            show::print(&asked, &settings).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+        }
+        Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment, file_systems),
+        Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment, file_systems),
         command => match Config::of(command, started(), &environment) {
-            Ok(config) => start(Asked::Run(config), &environment),
+            Ok(config) => start(Asked::Run(config), &environment, file_systems),
             Err(error) if slurm::speaks(&environment) => fail(&error),
             Err(error) => ExitCode::from(error.exit_code()),
         },
@@ -57,11 +62,33 @@ enum Asked {
     Resume(Resume, Started),
 }
 
-fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
+/// What a run finds: the environment, and the file systems that the operator named.
+type Around<'a> = (&'a Environment, &'a FileSystems);
+
+/// The command line, with what the environment and the operator's file add to it.
+fn parse() -> Result<(Cli, clap::ArgMatches, Settings), Refusal> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let matches = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
+    let given = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
+    let needs_no_file = match Cli::from_arg_matches(&given)?.command {
+        Command::Generate { .. } => true,
+        Command::Config(asked) => asked.example,
+        _ => false,
+    };
+    let named = given.get_one::<OsString>("config").map(OsString::as_os_str);
+    let settings = if needs_no_file { Settings::default() } else { settings::find::find(named)? };
+    let matches = settings.layered(given)?;
     let cli = Cli::from_arg_matches(&matches)?;
-    Ok((cli, matches))
+    Ok((cli, matches, settings))
+}
+
+/// Tells why there is nothing to run.
+fn refused(refusal: &Refusal, speaks: bool) -> ExitCode {
+    match refusal {
+        Refusal::Clap(error) if speaks => answer(error),
+        Refusal::Clap(error) => ExitCode::from(if error.use_stderr() { 1 } else { 0 }),
+        Refusal::Ours(error) if speaks => fail(error),
+        Refusal::Ours(error) => ExitCode::from(error.exit_code()),
+    }
 }
 
 /// What clap says of the words that it was given, which it quotes as they are: colours only where it has none to quote.
@@ -103,7 +130,7 @@ fn fail(error: &Error) -> ExitCode {
 }
 
 /// Starts the run as the launcher wants it.
-fn start(asked: Asked, environment: &Environment) -> ExitCode {
+fn start(asked: Asked, environment: &Environment, file_systems: &FileSystems) -> ExitCode {
     abort_on_bugs();
     set_limits();
     let library = mpi_library();
@@ -122,9 +149,9 @@ fn start(asked: Asked, environment: &Environment) -> ExitCode {
             if let Some(warning) = warning {
                 say(&warning);
             }
-            work(asked, environment, &mut Alone::default(), stop_sign)
+            work(asked, (environment, file_systems), &mut Alone::default(), stop_sign)
         }
-        Launch::Mpi { tasks } => with_mpi(asked, environment, tasks, &library),
+        Launch::Mpi { tasks } => with_mpi(asked, (environment, file_systems), tasks, &library),
     }
 }
 
@@ -139,7 +166,7 @@ fn mpi_library() -> String {
 }
 
 #[cfg(feature = "mpi")]
-fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library: &str) -> ExitCode {
+fn with_mpi(asked: Asked, around: Around<'_>, tasks: Option<u32>, library: &str) -> ExitCode {
     // Before MPI starts its threads.
     let stop_sign = match signals::watch() {
         Ok(stop_sign) => stop_sign,
@@ -153,11 +180,11 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
     if let Some(message) = slurm::refuse_lonely_world(mpi.ranks(), tasks, library) {
         return fail(&Error::Usage(message));
     }
-    work(asked, environment, &mut mpi, stop_sign)
+    work(asked, around, &mut mpi, stop_sign)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
+fn with_mpi(_: Asked, _: Around<'_>, _: Option<u32>, _: &str) -> ExitCode {
     fail(&Error::Usage(
         "this pmirror was built without MPI: build it with the feature \"mpi\", or start one rank without a launcher"
             .to_owned(),
@@ -165,7 +192,7 @@ fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
 }
 
 /// Runs, and tells how it went.
-fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, stop_sign: StopSign) -> ExitCode {
+fn work(asked: Asked, (environment, file_systems): Around<'_>, comm: &mut dyn Comm, stop_sign: StopSign) -> ExitCode {
     let is_root = comm.rank().0 == 0;
     let config = match asked {
         Asked::Run(config) => Ok(Some(config)),
@@ -173,7 +200,7 @@ fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, stop_sign:
         Asked::Resume(resume, started) => run::resume(&resume, &started, environment, comm).map(Some),
     };
     let config = match config {
-        Ok(Some(config)) => config,
+        Ok(Some(config)) => Config { file_systems: file_systems.clone(), ..config },
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) if is_root => return fail(&error),
         Err(error) => return ExitCode::from(error.exit_code()),

@@ -27,7 +27,7 @@ pub const RECORD: &str = "command.json";
 const RECORD_BYTES_MAX: u64 = 32 << 20;
 
 /// Options whose value is a path, and operands: a later run may have another working directory.
-const PATHS: &[&str] =
+pub(crate) const PATHS: &[&str] =
     &["source", "target", "operands", "tree", "plan", "apply", "files_from", "exclude_from", "state_dir"];
 
 /// Options that may change from one attempt of a run to the next.
@@ -229,7 +229,7 @@ impl Started {
 }
 
 /// The command, what it was given as options, and its operands.
-fn words(matches: &ArgMatches, directory: Option<&[u8]>) -> (String, Vec<Word>, Vec<Word>) {
+pub(crate) fn words(matches: &ArgMatches, directory: Option<&[u8]>) -> (String, Vec<Word>, Vec<Word>) {
     let program = Cli::command();
     let Some((name, matches)) = matches.subcommand() else { return Default::default() };
     let Some(command) = program.find_subcommand(name) else { return Default::default() };
@@ -250,7 +250,7 @@ fn words(matches: &ArgMatches, directory: Option<&[u8]>) -> (String, Vec<Word>, 
 }
 
 /// What was given of one option or operand, each with its place.
-fn words_of(arg: &Arg, matches: &ArgMatches, directory: Option<&[u8]>) -> Vec<(usize, Word)> {
+pub(crate) fn words_of(arg: &Arg, matches: &ArgMatches, directory: Option<&[u8]>) -> Vec<(usize, Word)> {
     let id = arg.get_id().as_str();
     let option = name_of(arg).into_bytes();
     let places: Vec<usize> = matches.indices_of(id).into_iter().flatten().collect();

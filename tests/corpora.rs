@@ -102,7 +102,7 @@ fn places(all: usize, at_most: usize) -> impl Iterator<Item = usize> {
 
 /// Cases of one kind for one file. The definition of the command line takes a millisecond to build.
 fn cases_of(decoder: &Decoder) -> usize {
-    if matches!(decoder.name, "command_record" | "patterns") { 60 } else { 400 }
+    if matches!(decoder.name, "command_record" | "patterns" | "settings") { 60 } else { 400 }
 }
 
 fn damage(decoder: &Decoder, name: &str, whole: &[u8]) -> (usize, usize) {

@@ -4,6 +4,7 @@ pub mod again;
 pub mod choose;
 pub mod cmp;
 pub mod compare;
+pub mod config;
 mod content;
 pub mod delete;
 pub mod explain;
@@ -35,6 +36,11 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+
+    /// Go by this file in the place of the pmirror.toml that is found; none: by no file [default: the first of
+    /// ./pmirror.toml, ~/.config/pmirror/pmirror.toml and /etc/pmirror.toml].
+    #[arg(long, global = true, value_name = "FILE", env = "PMIRROR_CONFIG")]
+    pub config: Option<OsString>,
 }
 
 const AFTER_HELP: &str = "\
@@ -99,6 +105,8 @@ pub enum Command {
     ///
     /// Reads the records of a run, on any node that sees the state directory; starts no ranks, and writes nothing.
     Status(status::Status),
+    /// Print what pmirror.toml and the environment ask for, or an example of such a file.
+    Config(config::ConfigFile),
     /// Print the man page, shell completions, or the command line as a page.
     Generate {
         /// Which.

@@ -29,6 +29,9 @@ const WRITE: OFlag =
 const CREATE: OFlag =
     OFlag::O_RDWR.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
+/// Looking which directory it is, and where.
+const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
 /// The directory `path` below `root`, resolved without following a link or leaving the root: with
 /// openat2(2) where the kernel has it, else name by name. A path of any length is opened in pieces.
 pub fn directory_below(root: &Fd, path: &TreePath) -> Result<Fd, Failure> {
@@ -107,7 +110,7 @@ fn name_by_name(start: &Fd, piece: &[u8], mounts: Mounts) -> Result<Fd, Failure>
 }
 
 /// Kernels that do not tell mounts (before 5.8) tell devices: bind mounts of one file system look alike.
-fn is_mount_point(parent: &Fd, child: &Fd) -> Result<bool, Failure> {
+pub(super) fn is_mount_point(parent: &Fd, child: &Fd) -> Result<bool, Failure> {
     match (attributes::mount_id(parent), attributes::mount_id(child)) {
         (Ok(outer), Ok(inner)) => Ok(outer != inner),
         _ => Ok(attributes::of_fd(parent)?.device != attributes::of_fd(child)?.device),
@@ -239,9 +242,18 @@ fn may(parent: &Fd, name: &CStr, access: AccessFlags) -> Result<(), Failure> {
     uninterrupted(|| faccessat(parent.as_fd(), name, access, flags)).map_err(|errno| parent.failure("openat", errno))
 }
 
-/// The directory that holds an open one.
+/// The directory that holds an open one, to look which it is. It need not be one that we may read.
 pub fn parent_directory(directory: &Fd) -> Result<Fd, Failure> {
-    opened(directory, c"..", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+    uninterrupted(|| openat(directory.as_fd(), c"..", LOOK, Mode::empty()))
+        .map(|fd| Fd::path_only(fd, directory.side()))
+        .map_err(|errno| directory.failure("openat", errno))
+}
+
+/// A directory as the operator named it, to look where it is, likewise.
+pub fn place(side: Side, path: &CStr) -> Result<Fd, Failure> {
+    uninterrupted(|| openat(CWD, path, LOOK, Mode::empty()))
+        .map(|fd| Fd::path_only(fd, side))
+        .map_err(|errno| Failure { side, operation: "open", errno: errno as i32 })
 }
 
 #[cfg(test)]

@@ -166,29 +166,47 @@ fn view(fd: &Fd, attributes: &Attributes, by_names: bool) -> Result<View, Failur
     Ok(View { fs_type: fs_type(fd)?, identity, names_hash })
 }
 
-pub(super) fn fs_type(fd: &Fd) -> Result<u64, Failure> {
+/// statfs(2)'s number of the type of the file system that an inode is in.
+pub fn fs_type(fd: &Fd) -> Result<u64, Failure> {
     let stat = fstatfs(fd.as_fd()).map_err(|errno| fd.failure("fstatfs", errno))?;
     #[allow(clippy::cast_sign_loss)] // A magic number, kept in a signed type by libc.
     Ok(stat.filesystem_type().0 as u64 & 0xffff_ffff)
 }
 
-/// The name of a file system type, for people (statfs(2) and linux/magic.h).
+/// Types of file systems by their numbers (statfs(2) and linux/magic.h); of several names of one, the first is told.
+const FS_TYPES: &[(u64, &str)] = &[
+    (0x0BD0_0BD0, "lustre"),
+    (0xEF53, "ext4"),
+    (0xEF53, "ext3"),
+    (0xEF53, "ext2"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683E, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x6969, "nfs"),
+    (0x6969, "nfs4"),
+    (0x6573_5546, "fuse"),
+    (0x794C_7630, "overlay"),
+    (0x2FC1_2FC1, "zfs"),
+    (0x4750_4653, "gpfs"),
+    (0x1983_0326, "beegfs"),
+];
+
+/// The name of a file system type, for people.
 pub fn fs_type_name(fs_type: u64) -> String {
-    let name = match fs_type {
-        0x0BD0_0BD0 => "lustre",
-        0xEF53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x9123_683E => "btrfs",
-        0x0102_1994 => "tmpfs",
-        0x6969 => "nfs",
-        0x6573_5546 => "fuse",
-        0x794C_7630 => "overlay",
-        0x2FC1_2FC1 => "zfs",
-        0x4750_4653 => "gpfs",
-        0x1983_0326 => "beegfs",
-        _ => return format!("0x{fs_type:08X}"),
-    };
-    name.to_owned()
+    let known = FS_TYPES.iter().find(|(number, _)| *number == fs_type);
+    known.map_or_else(|| format!("0x{fs_type:08X}"), |(_, name)| (*name).to_owned())
+}
+
+/// The type that people call so, or whose number it is: 0x0BD00BD0.
+pub fn fs_type_of(name: &str) -> Option<u64> {
+    let known = FS_TYPES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number);
+    let number = || u32::from_str_radix(name.strip_prefix("0x")?, 16).ok().map(u64::from);
+    known.or_else(number)
+}
+
+/// The types that have a name.
+pub fn fs_type_names() -> impl Iterator<Item = &'static str> + Clone {
+    FS_TYPES.iter().map(|(_, name)| *name)
 }
 
 /// Makes DST if only its last name is missing. It stays closed to others until it is settled.
@@ -356,6 +374,21 @@ pub(super) fn unescaped(text: &str) -> Vec<u8> {
 pub fn lies_in(directory: &Fd, root: (u64, u64)) -> Result<bool, Failure> {
     let found = attributes::of_fd(directory)?;
     Ok((found.device, found.identity.inode) == root || has_ancestor(directory, root)?)
+}
+
+/// Whether a directory is another, or lies in it, whatever mounts show them.
+pub fn holds(outer: &Fd, inner: &Fd) -> Result<bool, Failure> {
+    let found = attributes::of_fd(outer)?;
+    let both = inner_path(outer).zip(inner_path(inner));
+    let lies_in_it = both.is_some_and(|(outer, inner)| inner.lies_in(&outer));
+    Ok(lies_in_it || lies_in(inner, (found.device, found.identity.inode))?)
+}
+
+/// Where a directory that does not exist would be, if the one that is to hold it does.
+pub fn would_be(path: &CStr) -> Option<Vec<u8>> {
+    let (parent, name) = split(path)?;
+    let parent = operator::path_of(&open::operand(Side::Target, &parent).ok()?);
+    Some([parent.strip_suffix(b"/").unwrap_or(&parent), name.to_bytes()].join(&b'/'))
 }
 
 /// Whether a root holds nothing but our own directory.

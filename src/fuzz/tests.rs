@@ -356,6 +356,8 @@ fn text_samples() -> Samples {
         ("difference_list", "good", format!("{difference}\n")),
         ("difference_list", "bad-half", difference[..difference.len() / 2].to_owned()),
         ("remark_list", "good", "{\"what\":\"ctime_after_start\",\"path\":\"a\",\"ctime\":\"1.000000000\"}\n".to_owned()),
+        ("settings", "good", "[fs.a]\npath = \"/a\"\nwrite = true\ntype = \"nfs\"\nsentinel = \"b\"\n[defaults]\nthreads = 2\n[sync]\nexclude = [\"*.o\"]\nchecksum = true\n".to_owned()),
+        ("settings", "bad-option", "[sync]\ndelete = true\n".to_owned()),
         ("environment", "good", "SLURM_JOB_ID=7\nSLURM_NTASKS=4294967295\nSLURM_MEM_PER_CPU=4294967295\nSLURM_CPUS_PER_TASK=4294967295\nSLURM_JOB_END_TIME=9223372036854775807".to_owned()),
     ];
     let values = [

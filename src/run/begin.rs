@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::mounts;
 use super::resume::Resumed;
 use super::secure::{Places, Secured, Told};
-use super::{guard, habit, known, look, renames, secure, suspects};
+use super::{guard, habit, known, look, renames, roles, secure, suspects};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -165,7 +165,12 @@ impl Names {
 /// Refuses ranks that were not all started alike, or that are given too little memory.
 pub fn same_command(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(), Error> {
     let (config, roster) = (crew.config, &crew.roster);
-    let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest())))?;
+    let file = config.file_systems.digest;
+    let told = agree(comm, roster, Ok((env!("CARGO_PKG_VERSION").to_owned(), config.digest(), file)))?;
+    let files: Vec<u64> = told.iter().map(|&(.., file)| file).collect();
+    let remedy = "give all nodes the same, or name one that all see with --config";
+    same_everywhere(roster, &files, "does not go by the same pmirror.toml", remedy)
+        .map_err(|error| Error::Usage(error.to_string()))?;
     same_everywhere(roster, &told, "was not started with the same program and options", "start all ranks alike")
         .map_err(|error| Error::Usage(error.to_string()))?;
     agree(comm, roster, crew.memory.must_do()).map(|_| ())
@@ -277,6 +282,7 @@ fn open_source(config: &Config, comm: &mut dyn Comm, roster: &Roster, names: &Na
     open_alike(comm, roster, "SRC", &names.source, || {
         let root = Root::open(Side::Source, &config.source)?;
         roots::refuse_private_source(&root, &names.source)?;
+        roles::check_source(config, roster, names, &root)?;
         Ok(root)
     })
 }
@@ -326,11 +332,12 @@ fn open_target(
     if missing && config.command.makes_target() && !config.resume {
         let parent = roots::target_parent(&config.target);
         let nested = parent.map_or(Ok(()), |parent| refuse_new_in_source(source, &parent, names));
-        agree(comm, roster, nested)?;
+        agree(comm, roster, nested.and_then(|()| roles::check_new_target(config, roster, names)))?;
         from_root(comm, roster, || roots::make_target(&config.target))?;
     }
     let opened = Root::open(Side::Target, &config.target).and_then(|target| {
         roots::refuse_nested(source, &names.source, &target.fd, &names.target)?;
+        roles::check_target(config, roster, names, &target)?;
         Ok(target)
     });
     let (mine, opened) = split(opened);

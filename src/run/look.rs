@@ -10,6 +10,7 @@ use super::choose;
 use super::crew::Crew;
 use super::guard;
 use super::mounts;
+use super::roles;
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::fault::{Error, Side};
@@ -31,6 +32,7 @@ pub fn to_look(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<Ready, Error> {
         if config.dry_run {
             roots::refuse_private_source(&root, &names.source)?;
         }
+        roles::check_source(config, roster, &names, &root)?;
         Ok(root)
     })?;
     let (target, made) = open_target(config, comm, roster, &source, &names)?;
@@ -73,10 +75,12 @@ pub(super) fn open_target(
             if let Some(parent) = roots::target_parent(&config.target) {
                 refuse_new_in_source(source, &parent, names)?;
             }
+            roles::check_new_target(config, roster, names)?;
             return Root::not_made(&config.target);
         }
         let target = Root::open_to_look(Side::Target, &config.target)?;
         roots::refuse_nested(source, &names.source, &target.fd, &names.target)?;
+        roles::check_target(config, roster, names, &target)?;
         Ok(target)
     })?;
     Ok((target, missing))

@@ -31,6 +31,7 @@ mod renames;
 mod resume;
 mod rm;
 mod rm_tree;
+mod roles;
 mod secure;
 mod settle;
 pub(crate) mod story;

@@ -11,7 +11,7 @@ use super::crew::Crew;
 use super::prune::Judged;
 use super::record::{Found, Recorder};
 use super::secure::{Places, Secured};
-use super::{Circumstances, Conclusion, choose, finish, guard, lists, look, secure};
+use super::{Circumstances, Conclusion, choose, finish, guard, lists, look, roles, secure};
 use crate::comm::Comm;
 use crate::config::Config;
 use crate::counters::{Counters, Number, Slot};
@@ -55,6 +55,7 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     let opened = TreeRoot::open(&config.target).and_then(|tree| {
         tree.refuse_precious(&config.target)?;
         guard::refuse_known_source(config, &tree.root)?;
+        roles::check_target(config, roster, &begin::Names::of(config), &tree.root)?;
         Ok(tree)
     });
     let (mine, opened) = match opened {
