@@ -119,7 +119,9 @@ fn the_page_has_every_option_that_rsync_tells_of() {
     let help = needs::run_ok(Command::new("rsync").arg("--help"));
     let (_, options) = help.split_once("\nOptions\n").expect("rsync --help has a list of options");
     let has: BTreeSet<String> = rows().into_iter().flat_map(|row| row.options).collect();
-    let words = options.lines().filter(|line| line.starts_with('-')).flat_map(|line| {
+    let lines = options.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    assert!(lines.clone().count() > 100, "{options}");
+    let words = lines.flat_map(|line| {
         let column: String = line.chars().take(25).collect();
         let words = column.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-'));
         words.map(|word| word.split('=').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
