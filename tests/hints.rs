@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use support::*;
 
@@ -118,7 +119,9 @@ fn the_page_has_every_option_that_rsync_tells_of() {
     let help = needs::run_ok(Command::new("rsync").arg("--help"));
     let (_, options) = help.split_once("\nOptions\n").expect("rsync --help has a list of options");
     let has: BTreeSet<String> = rows().into_iter().flat_map(|row| row.options).collect();
-    let words = options.lines().filter(|line| line.starts_with('-')).flat_map(|line| {
+    let lines = options.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    assert!(lines.clone().count() > 100, "{options}");
+    let words = lines.flat_map(|line| {
         let column: String = line.chars().take(25).collect();
         let words = column.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-'));
         words.map(|word| word.split('=').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
@@ -143,6 +146,28 @@ fn a_tip_holds_no_word_of_the_users() {
     let (code, stderr) = said(&pair, &["sync", "--backup=\u{1b}[2J", "--info=\u{1b}]0;x\u{7}"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("tip: ") && !stderr.contains('\u{1b}') && !stderr.contains('\u{7}'), "{stderr:?}");
+}
+
+#[test]
+fn a_root_that_can_not_be_used_is_told_with_the_remedy() {
+    let pair = pair();
+    pair.beside().file("file", "content");
+    let (source, target, file) = (pair.source_path(), pair.target_path(), pair.beside().path("file"));
+    let sync = |source: &Path, target: &Path| pair.sync().sync(source, target).run_unchecked();
+    sync(&pair.beside().path("nothing"), &target).refuses(3, &["SRC", "is its file system mounted here?"]);
+    sync(&file, &target).refuses(3, &["SRC", "pmirror mirrors directories"]);
+    sync(&source, &target.join("a/b")).refuses(3, &["DST", "mkdir -p"]);
+    sync(&source, &source).refuses(3, &["name another for one of them"]);
+    sync(&source, &source.join("directory")).refuses(3, &["name one beside SRC"]);
+    sync(&source.join("directory"), &source).refuses(3, &["name one beside DST"]);
+}
+
+#[test]
+fn a_source_that_others_may_not_read_is_told_with_who_may() {
+    let pair = pair();
+    pair.source().root().mode(0o700).owner(1, 1);
+    let run = pair.sync().as_user(NOBODY).run_unchecked();
+    run.refuses(3, &["SRC", "EACCES", "run pmirror as its owner or as root"]);
 }
 
 /// What rsync without a slash has made: the source, as a directory of the target.

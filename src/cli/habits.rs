@@ -12,6 +12,10 @@ pub const SEVERAL_SOURCES: &str = "one SRC and one DST: run it once for each sou
 pub const NUMBER_ALONE: &str = "two operands, SRC and DST. Ranks are counted in front: mpirun -n 4 pmirror sync SRC DST, and \
                                 values of --progress and --verify are joined to them: --progress=10";
 
+/// `--verify xxh3 SRC DST`.
+pub const VALUE_ALONE: &str = "two operands, SRC and DST. Values of --verify and --progress are joined to them: --verify=xxh3, \
+                               --progress=10";
+
 const NO_NETWORK: &str = "leave it out: pmirror speaks to no other host. Mount both file systems, and share the work among \
                           nodes with srun or mpirun";
 const NO_COMPRESSION: &str = "leave it out: nothing goes over a network of its own, so there is nothing to compress";
@@ -218,9 +222,13 @@ pub fn option(command: &str, word: &str) -> Option<&'static str> {
     }
 }
 
-/// What to say to an option of `sync` where a run is gone on with.
-pub fn option_of_the_run(command: &str) -> Option<&'static str> {
-    matches!(command, "resume" | "retry").then_some(OF_RUNS)
+/// What to say to an option of `sync` that another command does not have.
+pub fn option_of_sync(command: &str) -> Option<&'static str> {
+    match command {
+        "resume" | "retry" => Some(OF_RUNS),
+        "rm" | "cmp" | "mtimes" => Some("pmirror sync has it, this command has not: leave it out"),
+        _ => None,
+    }
 }
 
 /// What to say to a command that there is not.

@@ -55,7 +55,7 @@ fn tip(error: &Error, words: &[OsString]) -> Option<&'static str> {
         ErrorKind::UnknownArgument if first.starts_with('-') => Some(habits::SAY_WHAT_FIRST),
         ErrorKind::UnknownArgument if !word.starts_with('-') => operands(first, words),
         ErrorKind::UnknownArgument => {
-            habits::option(first, word).or_else(|| habits::option_of_the_run(first).filter(|_| sync_has(word)))
+            habits::option(first, word).or_else(|| habits::option_of_sync(first).filter(|_| sync_has(word)))
         }
         ErrorKind::TooManyValues => Some("leave away the = and what stands behind it: this option takes no value"),
         ErrorKind::MissingRequiredArgument if word.starts_with('<') => habits::missing(first),
@@ -80,8 +80,10 @@ fn looks_like_a_path(word: &str) -> bool {
 /// One operand too many.
 fn operands(first: &str, words: &[OsString]) -> Option<&'static str> {
     let is_number = |word: &OsString| word.as_bytes().iter().all(u8::is_ascii_digit) && !word.is_empty();
+    let wants_equals = |word: &OsString| word == "--verify" || word == "--progress";
     match first {
         "sync" | "cmp" | "mtimes" if words.iter().any(is_number) => Some(habits::NUMBER_ALONE),
+        "sync" | "cmp" | "mtimes" if words.iter().any(wants_equals) => Some(habits::VALUE_ALONE),
         "sync" | "cmp" | "mtimes" => Some(habits::SEVERAL_SOURCES),
         "resume" | "retry" => Some("one RUN at a time"),
         _ => None,
@@ -129,6 +131,7 @@ mod tests {
         assert!(said("sync -aP a b").contains("unexpected argument '-P' found tip: leave it out"));
         assert!(said("cmp -c a b").contains("--level hash"));
         assert!(said("resume --exclude x run").contains("the options are those that the run was started with"));
+        assert!(said("mtimes --delete a b").contains("pmirror sync has it"));
         assert!(said("rm -rf a").contains("pmirror rm --tree PATH"));
     }
 
@@ -152,6 +155,7 @@ mod tests {
     fn operands_are_two() {
         assert!(said("sync a b c").contains("one SRC and one DST"));
         assert!(said("sync -n 4 a b").contains("mpirun -n 4 pmirror"));
+        assert!(said("sync --verify xxh3 a b").contains("--verify=xxh3"));
         assert!(said("sync --progress 10 a b").contains("--progress=10"));
         assert!(said("sync a").contains("pmirror sync SRC DST"));
         assert!(said("resume").contains("pmirror-runs"));

@@ -27,8 +27,7 @@ pub fn told(config: &Config, source: &Fd, target: &Fd) -> Option<String> {
     if names.iter().any(|name| !lacks(source, name)) {
         return None;
     }
-    let [source, target, name] =
-        [config.source.to_bytes(), config.target.to_bytes(), name.to_bytes()].map(|bytes| escaped(bytes));
+    let [source, target, name] = [config.source.to_bytes(), config.target.to_bytes(), name.to_bytes()].map(escaped);
     Some(format!(
         "DST {target} holds a directory {name}, and nothing that SRC {source} has: was it copied by rsync or cp? pmirror makes \
          DST itself the mirror, whatever slash it ends in. To go on with that copy name {}/{name} as DST",
