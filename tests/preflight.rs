@@ -125,7 +125,7 @@ fn of_a_dst_that_is_missing_the_parent_is_tried_and_dst_is_not_made() {
     assert_eq!(mtime(&before), was);
     assert_eq!(std::fs::read_dir(pair.top_path()).unwrap().count(), 3, "the source, the state and the canary");
     let run = preflight(&pair, pair.top_path().join("no/such")).run_unchecked().exits(3);
-    assert_eq!(checks(&told(&run), "no-go"), ["same_view"]);
+    assert_eq!(checks(&told(&run), "no-go"), ["target"]);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_rank_that_lacks_a_mount_is_a_no_go_and_is_named() {
         let run = where_a_rank_lacks(&pair, &pair.beside().path(point)).exits(3);
         let told = told(&run);
         run.context(|| {
-            let expected = if point == "source/sub" { "mounts_in_source" } else { "same_view" };
+            let expected = if point == "source/sub" { "mounts_in_source" } else { point };
             assert_eq!(checks(&told, "no-go"), [expected]);
             assert!(check(&told, expected)["what"].as_str().unwrap().contains("rank 1 on "), "{told}");
             assert_remedies(&told);
@@ -351,4 +351,20 @@ fn people_get_a_line_for_each_check_and_the_remedy_below() {
         assert!(text.contains("-> until the run is over chmod 0700"), "{text}");
         assert!(text.ends_with("\ngo, with 1 warning (exit 0)\n"), "{text}");
     });
+}
+
+/// The run is told to stop when it measures: for longer than any test takes.
+#[test]
+fn a_preflight_that_is_stopped_leaves_nothing_behind() {
+    const STOP: &str = r#"begun=$1; shift; "$@" & run=$!
+        until ls "$begun"/preflight-files-* >/dev/null 2>&1 || ! kill -0 $run; do sleep 0.02; done
+        kill -TERM $run; wait $run"#;
+    let pair = Pair::new();
+    some_files(&pair);
+    let before = pair.target_now();
+    let private = pair.target_path().join(".pmirror");
+    let command = timed(&pair, pair.target_path(), "500").args(&["--json", "--walk"]);
+    let run = command.wrapped_by(&["sh", "-c", STOP, "sh", private.to_str().unwrap()]).run_unchecked().exits(20);
+    assert!(checks(&told(&run), "warning").contains(&"stopped".to_string()));
+    leaves_nothing(&pair, before, &pair.target_path());
 }

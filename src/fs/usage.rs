@@ -84,6 +84,6 @@ pub fn quota(directory: &Fd) -> Tried<Option<Quota>> {
     match uninterrupted(|| sys::quota_of_user(directory.as_fd(), us.as_raw())) {
         Ok(quota) => Ok(Some(quota)),
         Err(nix::errno::Errno::ESRCH) => Ok(Some(Quota::default())),
-        Err(errno) => Err(format!("{} ({errno})", errno.desc())),
+        Err(errno) => Err(format!("{} ({errno:?})", errno.desc())),
     }
 }

@@ -23,7 +23,13 @@ pub fn same_view(ranks: u64, nodes: u64, target_is_proven: bool) -> Finding {
     Finding::warning("same_view", what, "only a file that one rank writes there would prove it")
 }
 
-/// They do not, or a root can not be opened.
+/// A root can not be opened, or not by all ranks alike. `check`: which.
+pub fn unusable(check: &'static str, error: String) -> Finding {
+    let remedy = "name a directory that is the same on all nodes, apart from the other one, and open to the user";
+    Finding::no_go(check, error, remedy)
+}
+
+/// What rank 0 wrote in DST is not seen by all.
 pub fn unlike_view(error: String) -> Finding {
     Finding::no_go(
         "same_view",
@@ -63,6 +69,11 @@ pub fn lock(held_by: Option<&str>, has_doubt: bool) -> Finding {
 /// Nothing can be written in DST.
 pub fn unwritable(error: String) -> Finding {
     Finding::no_go("write", error, "let the user that runs pmirror write there, and make room")
+}
+
+/// A signal came, or the time was up.
+pub fn stopped() -> Finding {
+    Finding::warning("stopped", "it was stopped before all was measured", "run it again, with more time")
 }
 
 /// File systems that are mounted in a tree. `name`: SRC or DST.

@@ -126,7 +126,7 @@ pub fn quota(quota: &Result<Option<Quota>, String>, volumes: &Volumes, census: O
     let limits = [left.bytes.map(|n| format!("{} ", amount(n))), left.inodes.map(|n| format!("{} inodes ", count(n)))];
     let shown = limits.iter().flatten().cloned().collect::<Vec<_>>().join("and ");
     if shown.is_empty() {
-        return Finding::good(check, "your quota on DST has no limit");
+        return Finding::good(check, "no quota limits you on DST, as far as the file system tells");
     }
     let what = format!("your quota on DST leaves {}", shown.trim_end());
     let (bytes, inodes) = match census {

@@ -108,6 +108,11 @@ impl<'c> Crew<'c> {
         self.rank == Rank::ROOT
     }
 
+    /// What asks the run to stop early.
+    pub fn stop_sign(&self) -> &StopSign {
+        &self.stop_sign
+    }
+
     /// This rank.
     pub fn rank(&self) -> Rank {
         self.rank

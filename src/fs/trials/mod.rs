@@ -65,7 +65,7 @@ fn fresh(private: &Private) -> Result<Fd, Failure> {
 /// A failed call in words.
 pub fn text(failure: Failure) -> String {
     let errno = Errno::from_raw(failure.errno);
-    format!("{} ({errno})", errno.desc())
+    format!("{} ({errno:?})", errno.desc())
 }
 
 /// The largest number up to `most` that works, if any does: what works for one works for all below it.

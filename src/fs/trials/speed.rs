@@ -7,8 +7,8 @@ use nix::errno::Errno;
 
 use super::sample::Sample;
 use super::text;
-use crate::fault::{Failure, Side};
-use crate::fs::data::{Copying, Ends, Engine};
+use crate::fault::Failure;
+use crate::fs::data::{Copying, Ends};
 use crate::fs::private::Private;
 use crate::fs::{Fd, attributes, data, names, open};
 use crate::preflight::facts::{Rate, Speed};
@@ -42,6 +42,8 @@ pub struct Course<'c> {
     pub time: Duration,
     /// What one worker may write at most.
     pub room_bytes: u64,
+    /// Whether it is to end early.
+    pub must_stop: &'c (dyn Fn() -> bool + Sync),
 }
 
 /// Two fifths of the time for small files, two for a stream, one for reading.
@@ -95,7 +97,7 @@ impl Course<'_> {
         let directory = open::child_directory(private.directory(), &own)?;
         let content = vec![7; SMALL_BYTES];
         let (started, mut done, mut result) = (Instant::now(), 0.0, Ok(()));
-        while started.elapsed() < time && result.is_ok() {
+        while self.goes_on(started, time) && result.is_ok() {
             result = small_file(&directory, &content);
             done += 1.0;
         }
@@ -125,7 +127,7 @@ impl Course<'_> {
         // What compresses well would look too quick.
         let content: Vec<u8> = (0..WRITE_BYTES as u64 / 8).flat_map(|n| scattered(n).to_le_bytes()).collect();
         let (started, mut done, mut offset, mut unflushed) = (Instant::now(), 0.0, 0, 0);
-        while started.elapsed() < time {
+        while self.goes_on(started, time) {
             data::write_at(file, &content, offset)?;
             done += WRITE_BYTES as f64;
             unflushed += WRITE_BYTES as u64;
@@ -170,19 +172,34 @@ impl Course<'_> {
         let turn = (0..files.len()).skip(worker).step_by(step);
         for index in turn {
             let Some((path, name)) = files.get((self.first + index) % files.len()) else { break };
-            if started.elapsed() >= time {
+            if !self.goes_on(started, time) {
                 break;
             }
             match open_file(self.source, path, name) {
                 Ok(file) => {
                     opened += 1;
-                    bytes += read_file(&file, &mut buffer, started, time);
+                    bytes += self.read_file(&file, &mut buffer, started, time);
                 }
                 Err(failure) if failure.errno == Errno::EACCES as i32 => unreadable += 1,
                 Err(_) => {}
             }
         }
         (opened, bytes, unreadable)
+    }
+
+    fn read_file(&self, file: &Fd, buffer: &mut [u8], started: Instant, time: Duration) -> u64 {
+        let mut offset = 0;
+        while offset < READ_BYTES_MAX && self.goes_on(started, time) {
+            match data::read_at(file, buffer, offset) {
+                Ok(0) | Err(_) => break,
+                Ok(got) => offset += got as u64,
+            }
+        }
+        offset
+    }
+
+    fn goes_on(&self, started: Instant, time: Duration) -> bool {
+        started.elapsed() < time && !(self.must_stop)()
     }
 }
 
@@ -210,17 +227,6 @@ fn open_file(root: &Fd, path: &crate::tree::TreePath, name: &CStr) -> Result<Fd,
     if attributes::of_fd(&file)?.kind == Kind::File { Ok(file) } else { Err(file.failure("openat", Errno::ESTALE)) }
 }
 
-fn read_file(file: &Fd, buffer: &mut [u8], started: Instant, time: Duration) -> u64 {
-    let mut offset = 0;
-    while offset < READ_BYTES_MAX && started.elapsed() < time {
-        match data::read_at(file, buffer, offset) {
-            Ok(0) | Err(_) => break,
-            Ok(got) => offset += got as u64,
-        }
-    }
-    offset
-}
-
 /// What brings the content of a file of the source to the target; `None`: there is no file to try it with.
 pub fn engine(directory: &Fd, sample: &Sample, source: &Fd) -> Option<&'static str> {
     let size_max = 1 << 20;
@@ -233,12 +239,13 @@ pub fn engine(directory: &Fd, sample: &Sample, source: &Fd) -> Option<&'static s
     let name = c"preflight-copy";
     let target = open::new_file(directory, name).ok()?;
     let ends = Ends { source: &source.0, source_was: &source.1, target: &target };
-    let copied = data::copy(&ends, &Copying::default(), &mut |_| {});
+    let how = Copying::default();
+    // As a run does it: all blocks shared, if that can be, else what the pair takes.
+    let copied = match data::clone_whole(&ends, &how, &mut |_| {}) {
+        Ok(None) => data::copy(&ends, &how, &mut |_| {}),
+        Ok(Some(copied)) => Ok(copied),
+        Err(failure) => Err(failure),
+    };
     let removed = names::remove(directory, name);
-    let engine = copied.ok().filter(|_| removed.is_ok() && source.0.side() == Side::Source)?.engine();
-    Some(match engine {
-        Engine::Reflink => "reflink",
-        Engine::CopyFileRange => "copy_file_range",
-        Engine::ReadWrite => "read_write",
-    })
+    copied.ok().filter(|_| removed.is_ok()).map(|copied| copied.engine().word())
 }

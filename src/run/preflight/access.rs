@@ -115,5 +115,5 @@ fn take_lock(crew: &Crew<'_>, places: &Places) -> Result<(Private, Lock, u64), E
 
 fn unwritable(failure: Failure) -> Error {
     let errno = Errno::from_raw(failure.errno);
-    Error::Fatal(format!("nothing can be written: {}: {} ({errno})", failure.operation, errno.desc()))
+    Error::Fatal(format!("nothing can be written: {}: {} ({errno:?})", failure.operation, errno.desc()))
 }

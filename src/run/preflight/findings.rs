@@ -113,6 +113,7 @@ pub fn fill(crew: &Crew<'_>, how: Preflight, facts: Facts, about: About, report:
     report.findings.extend(speed::readable(hosts, &measured.nodes, is_root));
     report.findings.extend(speed::nodes(hosts, &measured.nodes, !how.measures.is_zero()));
     report.rates = if how.measures.is_zero() { Default::default() } else { speed::by_node(hosts, &measured.nodes) };
+    report.findings.extend(measured.stop.map(|_| about::stopped()));
     if let (Some(census), Some(walked)) = (counted, &walked) {
         report.estimate = speed::estimate(census, &report.rates);
         report.findings.extend([

@@ -13,9 +13,11 @@ use self::places::Places;
 use super::agree::from_root;
 use super::begin::{Names, same_command};
 use super::crew::Crew;
-use super::{Circumstances, Conclusion};
+use super::{Circumstances, Conclusion, end};
 use crate::comm::Comm;
 use crate::config::{self, Config};
+use crate::counters::Counters;
+use crate::engine::Ended;
 use crate::fault::Error;
 use crate::preflight::{Verdict, places as about};
 use crate::report;
@@ -73,14 +75,15 @@ fn look(
     };
     let mut facts = Facts { access, measured, walked: None, volumes: places.volumes(crew) };
     let about = places.told(crew, &facts);
-    let stopped = if how.walk && places.has_state {
+    let stop = facts.measured.stop;
+    let stopped = if how.walk && places.has_state && stop.is_none() {
         let walked = walk::walk(crew, comm, places, facts.abilities())?;
         let code = walked.exit_code;
         facts.walked = Some(walked);
         code
     } else {
         places.leave_no_record(crew);
-        None
+        stop.map(|stop| end::exit_code(&Counters::default(), Ended::Stopped(stop), None))
     };
     if crew.is_root() {
         findings::fill(crew, how, facts, about, report);

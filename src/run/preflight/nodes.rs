@@ -16,6 +16,8 @@ use crate::preflight::clocks::{Meeting, Offset};
 use crate::preflight::facts::{Node, Quota, Trials, Tried};
 use crate::run::agree::{agree, from_root};
 use crate::run::crew::Crew;
+use crate::run::deadline;
+use crate::sched::Stop;
 
 /// So long a rank looks for files of SRC to read.
 const SAMPLE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub struct Measured {
     pub clocks: Vec<(String, Offset)>,
     /// What our quota leaves.
     pub quota: Tried<Option<Quota>>,
+    /// It was stopped early.
+    pub stop: Option<Stop>,
 }
 
 /// Measures. All ranks take part.
@@ -62,18 +66,21 @@ pub fn measure(
     if !how.measures.is_zero() {
         // All begin together.
         comm.gather(Vec::new());
-        mine.speed = speed::measure(&course(crew, how, places, private.as_ref(), &sample));
+        let sign = crew.stop_sign();
+        let must_stop = || sign.wanted(jiff::Timestamp::now()).is_some();
+        mine.speed = speed::measure(&course(crew, how, places, (private.as_ref(), &sample), &must_stop));
     }
     let nodes = agree(comm, &crew.roster, Ok(mine))?;
-    Ok(Measured { trials, nodes, clocks, quota: usage::quota(&places.bench) })
+    let stop = deadline::wanted_already(comm, crew.stop_sign());
+    Ok(Measured { trials, nodes, clocks, quota: usage::quota(&places.bench), stop })
 }
 
 fn course<'c>(
     crew: &Crew<'_>,
     how: Preflight,
     places: &'c Places,
-    private: Option<&'c Private>,
-    sample: &'c Sample,
+    (private, sample): (Option<&'c Private>, &'c Sample),
+    must_stop: &'c (dyn Fn() -> bool + Sync),
 ) -> Course<'c> {
     let workers = crew.threads;
     let all = u64::from(workers) * u64::from(crew.ranks());
@@ -84,7 +91,7 @@ fn course<'c>(
     // A tenth of what is free, for all of them.
     let room_bytes = free / 10 / all.max(1);
     let source = &places.source.fd;
-    Course { private, source, sample, first, rank, workers, time: how.measures, room_bytes }
+    Course { private, source, sample, first, rank, workers, time: how.measures, room_bytes, must_stop }
 }
 
 /// Reads the clocks before and after each of some meetings of all ranks.

@@ -61,18 +61,19 @@ impl Places {
     /// Opens all of them on every rank. All ranks must see the same.
     pub fn find(crew: &Crew<'_>, comm: &mut dyn Comm, names: &Names) -> Result<Self, Unfit> {
         let (config, roster) = (crew.config, &crew.roster);
-        let unlike = as_found(about::unlike_view);
+        let no_source = as_found(|error| about::unusable("source", error));
+        let no_target = as_found(|error| about::unusable("target", error));
         let filter = choose::filter(config, comm, roster).map_err(Unfit::Error)?;
         let source = open_alike(comm, roster, "SRC", &names.source, || {
             let root = Root::open(Side::Source, &config.source)?;
             roots::refuse_private_source(&root, &names.source)?;
             Ok(root)
         });
-        let source = source.map_err(&unlike)?;
-        let (target, is_missing) = look::open_target(config, comm, roster, &source, names).map_err(&unlike)?;
+        let source = source.map_err(no_source)?;
+        let (target, is_missing) = look::open_target(config, comm, roster, &source, names).map_err(&no_target)?;
         let bench = bench(crew, &target, is_missing);
-        agree(comm, roster, bench.as_ref().map(|_| ()).map_err(Clone::clone)).map_err(&unlike)?;
-        let bench = bench.map_err(&unlike)?;
+        agree(comm, roster, bench.as_ref().map(|_| ()).map_err(Clone::clone)).map_err(&no_target)?;
+        let bench = bench.map_err(&no_target)?;
         let there = (!is_missing).then_some(&target);
         let mounts = mounts::of_both(comm, roster, (&source, there), &filter, None);
         let mounts = mounts.map_err(as_found(about::unlike_mounts))?;
