@@ -13,6 +13,7 @@
 //! - `pass`: what to do with one item;
 //! - `tree`: names, attributes, decisions, pure;
 //! - `fs`: every system call;
+//! - `records`: what is read of the records of runs, by `explain` and `status`;
 //! - `wire`, `counters`, `headway`, `fault`, `report`: messages, books, what was got done, what goes wrong, what is told.
 //!
 //! | word | meaning |

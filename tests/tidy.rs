@@ -45,7 +45,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("counters", &["main", "run", "engine", "comm", "pass", "fs", "sched", "report", "cli"]),
     ("fault", &["main", "run", "engine", "comm", "pass", "fs", "sched", "report", "cli"]),
     ("engine", &["main", "run", "cli"]),
-    ("report", &["main", "run", "engine"]),
+    ("report", &["main", "run", "engine", "records"]),
+    ("records", &["main", "comm", "pass", "sched"]),
+    ("run", &["main", "records"]),
 ];
 
 /// Modules that decide and never act: no file, no network, no clock.
