@@ -459,3 +459,49 @@ fn in_the_sandbox_directories_are_renamed_too() {
     assert_eq!(renamed(&run), (2, 0));
     pair.assert_mirrored();
 }
+
+/// The most memory that this process ever had, in MiB.
+fn most_mebibytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+#[ignore = "some minutes, and 4 GB of disk; alone, as it measures its own process"]
+fn ten_million_directories_are_recorded_and_found_in_64_mib() {
+    use pmirror::fs::met::{Record, build, framed};
+    use pmirror::fs::operator::RunDirectory;
+    use pmirror::tree::met::Origin;
+    use pmirror::tree::{Identity, Met, Time, TreePath};
+    use std::io::Write;
+    const DIRECTORIES: u64 = 10_000_000;
+    let pair = Pair::new();
+    let (run, roots) = (RunDirectory::new(&pair.state_path(), "run"), RunDirectory::new(&pair.state_path(), "roots"));
+    run.make().unwrap();
+    roots.make().unwrap();
+    let met = |number: u64| {
+        let born = Time { seconds: 1_700_000_000 + i64::try_from(number / 1000).unwrap(), nanoseconds: 5 };
+        let path = format!("user_{}/project_{}/run_{}/results/{number}", number % 97, number % 1009, number / 50);
+        let origin = Origin { mount: 0, inode: number, born };
+        Met { origin, path: TreePath::from(path.as_bytes()), inode: number + 7, born }
+    };
+    let mut part = std::io::BufWriter::new(run.create("part").unwrap());
+    (0..DIRECTORIES).for_each(|number| part.write_all(&framed(&met(number))).unwrap());
+    part.flush().unwrap();
+    let begun = std::time::Instant::now();
+    let identity = Identity { inode: 2, birth: None };
+    build((&run, &["part".to_owned()]), (&roots, "record"), [(identity, 1), (identity, 1)]).unwrap();
+    let built = begun.elapsed();
+    let record = Record::open(&roots, "record").unwrap();
+    assert_eq!(record.directories(), DIRECTORIES);
+    let (begun, looks) = (std::time::Instant::now(), 10_000);
+    for number in (0..DIRECTORIES).step_by((DIRECTORIES / looks) as usize) {
+        assert_eq!(record.find(&met(number).origin), Some(met(number)));
+    }
+    let look = begun.elapsed() / u32::try_from(looks).unwrap();
+    let bytes = std::fs::metadata(pair.state_path().join("roots/record")).unwrap().len();
+    let most = most_mebibytes();
+    println!("{DIRECTORIES} directories: built in {built:.1?}, {bytes} bytes, {look:?} a look, {most} MiB at most");
+    assert!(most < 64, "{most} MiB");
+}
