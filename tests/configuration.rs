@@ -284,6 +284,8 @@ fn the_first_file_that_is_there_is_the_only_one() {
         seed["value"][0].as_str().unwrap().parse::<usize>().unwrap()
     };
     let named = path(&pair.beside().path("named"));
+    let behind = Pmirror::new().words(&["config", "--show", "cmp", "--config", &named]).run_unchecked().exits(0);
+    assert!(String::from_utf8_lossy(&behind.stdout).contains(&format!("{named}:2")));
     assert_eq!(seed(&["--config", &named], Some("variable")), "named".len());
     assert_eq!(seed(&[], Some("variable")), "variable".len());
     assert_eq!(seed(&["--config=none"], Some("variable")), 0, "none is none");
