@@ -69,13 +69,13 @@ type Around<'a> = (&'a Environment, &'a FileSystems);
 fn parse() -> Result<(Cli, clap::ArgMatches, Settings), Refusal> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let given = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
-    let needs_no_file = match Cli::from_arg_matches(&given)?.command {
-        Command::Generate { .. } => true,
-        Command::Config(asked) => asked.example,
-        _ => false,
+    let named = || given.get_one::<OsString>("config").cloned();
+    let settings = match Cli::from_arg_matches(&given)?.command {
+        Command::Generate { .. } => Settings::default(),
+        Command::Config(asked) if asked.example => Settings::default(),
+        Command::Config(asked) => settings::find::find(show::file_in(&asked).or_else(named).as_deref())?,
+        _ => settings::find::find(named().as_deref())?,
     };
-    let named = given.get_one::<OsString>("config").map(OsString::as_os_str);
-    let settings = if needs_no_file { Settings::default() } else { settings::find::find(named)? };
     let matches = settings.layered(given)?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, matches, settings))

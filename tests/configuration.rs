@@ -284,6 +284,8 @@ fn the_first_file_that_is_there_is_the_only_one() {
         seed["value"][0].as_str().unwrap().parse::<usize>().unwrap()
     };
     let named = path(&pair.beside().path("named"));
+    let behind = Pmirror::new().words(&["config", "--show", "cmp", "--config", &named]).run_unchecked().exits(0);
+    assert!(String::from_utf8_lossy(&behind.stdout).contains(&format!("{named}:2")));
     assert_eq!(seed(&["--config", &named], Some("variable")), "named".len());
     assert_eq!(seed(&[], Some("variable")), "variable".len());
     assert_eq!(seed(&["--config=none"], Some("variable")), 0, "none is none");
@@ -329,6 +331,7 @@ fn a_user_goes_by_no_file_of_another_user() {
     let pair = filled();
     pair.give_to(NOBODY);
     let file = write(&pair, "f.toml", "[sync]\nexclude = [\"*.o\"]\n");
+    pair.beside().dir(".config/pmirror");
     let sync = pair.sync().as_user(NOBODY).arg("--config").arg(&file);
     let entry = pair.beside().entry("f.toml");
     for (owner, mode, word) in
@@ -339,9 +342,16 @@ fn a_user_goes_by_no_file_of_another_user() {
     }
     entry.owner(0, 0).mode(0o600);
     sync.run_unchecked().refuses(1, &["can not be read", "Permission denied", "--config none"]);
+    entry.rename(".config/pmirror/pmirror.toml");
+    let at_home = pair.sync().as_user(NOBODY).env("HOME", pair.top_path());
+    at_home.run_unchecked().refuses(1, &[".config/pmirror/pmirror.toml can not be read", "Permission denied"]);
+    // In a directory that he may not enter there is nothing of his.
+    pair.beside().entry(".config").mode(0o700);
+    at_home.run().exits(0).counts("file", &[("created", 4)]);
+    pair.beside().entry(".config/pmirror/pmirror.toml").rename("../../f.toml");
     for (owner, mode) in [(65_534, 0o664), (0, 0o644)] {
         entry.owner(owner, 65_534).mode(mode);
-        sync.run().exits(0);
+        sync.run().exits(0).counts("file", &[("same", 2), ("skipped", 2)]);
     }
 }
 

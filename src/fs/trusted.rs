@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use rustix::fs::CWD;
 
 use super::fd::uninterrupted;
@@ -59,7 +59,8 @@ pub fn read(path: &Path, bytes_max: u64, place: Place) -> Result<Vec<u8>, Distru
     let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name());
     let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     let name = name.ok_or_else(|| Distrust::Refused("it is no file".to_owned()))?;
-    let directory = open_directory(above)?;
+    let directory = open_directory(above).map_err(|errno| beyond_reach(errno, place))?;
+    uninterrupted(|| fstatat(directory.as_fd(), name, AtFlags::empty())).map_err(|errno| beyond_reach(errno, place))?;
     // Without waiting for a writer, should it be a FIFO.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = File::from(uninterrupted(|| openat(directory.as_fd(), name, flags, Mode::empty()))?);
@@ -79,6 +80,12 @@ pub fn read(path: &Path, bytes_max: u64, place: Place) -> Result<Vec<u8>, Distru
         return Err(Distrust::Refused(format!("it has more than {bytes_max} bytes")));
     }
     Ok(content)
+}
+
+/// A directory that we may not enter, such as the home of another, holds no file of ours. One that is there and that
+/// we may not read is another matter.
+fn beyond_reach(errno: Errno, place: Place) -> Distrust {
+    if errno == Errno::EACCES && place == Place::Found { Distrust::Missing } else { errno.into() }
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {

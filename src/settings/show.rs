@@ -114,12 +114,26 @@ fn place(settings: &Settings, line: usize) -> String {
     format!("{}:{line}", settings.file_systems.file())
 }
 
-/// The values that a command would go by, if it were given these words.
-fn of_command(settings: &Settings, command: &str, words: &[OsString]) -> Result<Part, Error> {
+/// The file that the words of a command name.
+pub fn file_in(asked: &ConfigFile) -> Option<OsString> {
+    let (command, words) = asked.words.split_first()?;
+    let (_, matches) = parsed(command.to_str().filter(|word| known::takes_settings(word))?, words).ok()?;
+    let is_named = matches.value_source("config") == Some(ValueSource::CommandLine);
+    matches.get_one::<OsString>("config").filter(|_| is_named).cloned()
+}
+
+/// What a command is given with these words, be it without its operands.
+fn parsed(command: &str, words: &[OsString]) -> Result<(clap::Command, ArgMatches), Error> {
     let lenient = |arg: Arg| if arg.is_positional() { arg.required(false) } else { arg };
     let program = Cli::command().mut_subcommand(command, |command| command.mut_args(lenient));
     let line = ["pmirror", command].map(OsString::from).into_iter().chain(words.iter().cloned());
     let matches = program.clone().try_get_matches_from(line).map_err(|error| Error::Usage(error.to_string()))?;
+    Ok((program, matches))
+}
+
+/// The values that a command would go by, if it were given these words.
+fn of_command(settings: &Settings, command: &str, words: &[OsString]) -> Result<Part, Error> {
+    let (program, matches) = parsed(command, words)?;
     let Some((_, matches)) = matches.subcommand() else { return Err(Error::Usage(format!("no command {command}"))) };
     let added = in_force(settings, command, Given::of(command, matches));
     let args = program.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
