@@ -91,6 +91,8 @@ pub struct Config {
     pub guards: Option<Guards>,
     /// What the patterns leave out is removed too.
     pub delete_excluded: bool,
+    /// What would be removed is renamed into the trash.
+    pub trash: bool,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -227,6 +229,10 @@ impl Config {
             let text = "--delete goes by what directories hold, --files-from by a list: name one of both";
             return Err(Error::Usage(text.to_owned()));
         }
+        if !sync.delete.delete && sync.delete.guards.trash {
+            let text = "--trash says what becomes of what is deleted, and nothing is without --delete: add --delete";
+            return Err(Error::Usage(text.to_owned()));
+        }
         if !sync.delete.delete && sync.delete.guards.is_any() {
             let text = "--max-delete and --hold-threshold hold deletions back, and nothing is deleted without --delete";
             return Err(Error::Usage(text.to_owned()));
@@ -249,6 +255,7 @@ impl Config {
         config.show(&sync.show);
         config.guards = sync.delete.delete.then(|| sync.delete.guards.guards());
         config.delete_excluded = sync.delete.guards.delete_excluded;
+        config.trash = sync.delete.guards.trash;
         config.grain.chunk_bytes = sync.content.chunk_size;
         config.limits = sync.limits.rates();
         config.copying = held_back(sync.content.copying(), &config.limits);
@@ -259,6 +266,14 @@ impl Config {
     /// Checks `pmirror rm`.
     pub fn of_rm(rm: cli::rm::Rm, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         let (command, operands) = match rm.form()? {
+            Form::Tree(_) if rm.guards.trash => {
+                let text = "rm --tree has no trash, as it has no DST: rename the tree yourself, or leave out --trash";
+                return Err(Error::Usage(text.to_owned()));
+            }
+            Form::TargetOnly(..) if rm.plan.plan.is_some() && rm.guards.trash => {
+                let text = "--plan removes nothing: --trash belongs to the command that does, with --apply";
+                return Err(Error::Usage(text.to_owned()));
+            }
             Form::Tree(_) if rm.guards.is_any() => {
                 let text = "rm --tree removes all that it was told to: --max-delete and --hold-threshold are for --target-only";
                 return Err(Error::Usage(text.to_owned()));
@@ -277,13 +292,14 @@ impl Config {
         };
         let policy = Policy { one_file_system: rm.one_file_system, target: probe::assumed(), ..Policy::EVERYTHING };
         let guards = (command != Command::RmTree).then(|| rm.guards.guards());
-        let delete_excluded = rm.guards.delete_excluded;
+        let (delete_excluded, trash) = (rm.guards.delete_excluded, rm.guards.trash);
         let mut config = Self::common(command, operands, policy, rm.run, environment, arguments)?;
         config.choose.patterns = rm.patterns;
         cli::choose::check(&config.choose)?;
         config.show(&rm.show);
         config.guards = guards;
         config.delete_excluded = delete_excluded;
+        config.trash = trash;
         config.limits = rm.limits.rates();
         Ok(config)
     }
@@ -394,6 +410,7 @@ impl Config {
             checkpoint_interval: Some(checkpoint_interval).filter(|interval| !interval.is_zero()),
             guards: None,
             delete_excluded: false,
+            trash: false,
         })
     }
 
@@ -434,7 +451,7 @@ impl Config {
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.sandbox);
+        let shown = (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.trash, self.sandbox);
         let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown, &self.started.retry);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())

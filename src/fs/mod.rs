@@ -21,6 +21,7 @@ pub mod probe;
 pub mod project;
 pub mod roots;
 mod sys;
+pub mod trash;
 pub mod tree_root;
 pub mod usage;
 pub mod view;

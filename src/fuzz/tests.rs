@@ -18,7 +18,7 @@ use crate::started::Word;
 use crate::tree::item::{Claim, LinkGroup, LinkKey, Turn};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{
-    Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity, Kept,
+    Census,    Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity, Kept,
     Kind, LinkNote, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
 };
 
@@ -101,6 +101,12 @@ fn claim() -> Claim {
     Claim { names: 2, key: key(), kind: Kind::File }
 }
 
+fn along() -> Census {
+    let mut along = Census::NONE;
+    along.add(Kind::File, 70_000);
+    along
+}
+
 fn all_items() -> Vec<Item> {
     let extent = Extent { start: 3, end: 90 };
     let link = LinkGroup {
@@ -125,7 +131,7 @@ fn all_items() -> Vec<Item> {
         Item::Again { directory: directory(), names: some_names() },
         Item::Doom { path: path("x"), proof: Proof::Asked, round: (0, 1), parked: Parked::NEVER },
         Item::Remove { doomed: doomed(), names: doomed_names() },
-        Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty) },
+        Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty), along: along() },
     ]
 }
 
@@ -145,7 +151,7 @@ fn all_notes() -> Vec<Note> {
         tally.enter(70, ChunkFate::Right, 200);
         tally
     };
-    let part = RemovalNews::Part { doomed: doomed(), parts: Parts::ONLY, directories: 3, stays: None };
+    let part = RemovalNews::Part { doomed: doomed(), parts: Parts::ONLY, directories: 3, stays: None, along: along() };
     let mut told = removal::Tally::default();
     told.enter(&part);
     let mut notes: Vec<Note> = all_link_notes().into_iter().map(Note::Link).collect();
@@ -153,7 +159,7 @@ fn all_notes() -> Vec<Note> {
         Note::Chunk { file: copied(), news: ChunkNews::Begun },
         Note::Chunk { file: compared(), news: ChunkNews::Ended { chunk: 3, fate: ChunkFate::Failed } },
         Note::Removal { path: path("d/gone"), news: part },
-        Note::Removal { path: path("d"), news: RemovalNews::Child { stays: Some(Kept::Changed) } },
+        Note::Removal { path: path("d"), news: RemovalNews::Child { stays: Some(Kept::Changed), along: along() } },
         Note::Carried(Carried::Turn(all_link_notes().swap_remove(0))),
         Note::Carried(Carried::Chunked(copied(), tally())),
         Note::Carried(Carried::Removal(path("d/gone"), Some(doomed()), told)),

@@ -10,7 +10,7 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
+    Attributes, Census, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
 };
 
 /// What came of an item.
@@ -154,10 +154,21 @@ impl Effects {
         self.counters.add(Slot::Removal(kind, fate), 1);
     }
 
+    /// The same for several.
+    pub fn remove_all(&mut self, entries: &Census, fate: Fate) {
+        entries.each().for_each(|(kind, n)| self.counters.add(Slot::Removal(kind, fate), n));
+    }
+
     /// An entry that was to be removed stays.
     pub fn keep(&mut self, kind: Kind, kept: Kept) {
         self.remove(kind, Fate::Kept);
         self.counters.add(Slot::Stays(kept), 1);
+    }
+
+    /// The same for several.
+    pub fn keep_all(&mut self, entries: &Census, kept: Kept) {
+        self.remove_all(entries, Fate::Kept);
+        entries.each().for_each(|(_, n)| self.counters.add(Slot::Stays(kept), n));
     }
 
     /// Something went wrong with an entry whose fate is recorded elsewhere.

@@ -136,6 +136,8 @@ impl Ready {
             itemizes: config.itemizes,
             suspects: Arc::new(suspects),
             planning: config.planning(),
+            trashes: config.trash,
+            trash: OnceLock::new(),
             held: OnceLock::new(),
             gone: OnceLock::new(),
         });

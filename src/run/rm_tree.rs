@@ -108,6 +108,8 @@ fn begun(
         gone: OnceLock::new(),
         suspects: Arc::default(),
         planning: None,
+        trashes: false,
+        trash: OnceLock::new(),
         held: OnceLock::new(),
     });
     let identity = root.attributes.identity;

@@ -66,11 +66,13 @@ pub enum Aspect {
     Xattr,
     /// Which names share one inode.
     Links,
+    /// Only the target has the name, and it goes to the trash.
+    Trashed,
 }
 
 impl Aspect {
     /// All aspects, in the order of reports.
-    pub const ALL: [Aspect; 15] = [
+    pub const ALL: [Aspect; 16] = [
         Aspect::SourceOnly,
         Aspect::TargetOnly,
         Aspect::Type,
@@ -86,6 +88,7 @@ impl Aspect {
         Aspect::Acl,
         Aspect::Xattr,
         Aspect::Links,
+        Aspect::Trashed,
     ];
 
     /// The word for it in reports.
@@ -106,6 +109,7 @@ impl Aspect {
             Aspect::Acl => "acl",
             Aspect::Xattr => "xattr",
             Aspect::Links => "links",
+            Aspect::Trashed => "trashed",
         }
     }
 }

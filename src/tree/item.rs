@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
+use super::census::Census;
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
 use super::listed::Extent;
 use super::names::Names;
@@ -118,6 +119,8 @@ pub enum Item {
         doomed: Doomed,
         /// It stays, for this reason.
         stays: Option<Kept>,
+        /// What shares its fate, as it is renamed as a whole.
+        along: Census,
     },
 }
 

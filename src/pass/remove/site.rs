@@ -17,6 +17,8 @@ use crate::tree::{Identity, Kept, Kind, Proof, TreePath};
 pub enum Obstacle {
     /// It stays.
     Stays(Kept),
+    /// It stays, as it can not be renamed into the trash.
+    Unmovable(Failure),
     /// A system call failed.
     Failed(Failure),
 }

@@ -1,0 +1,50 @@
+//! How many entries of each type there are.
+
+use bincode::{Decode, Encode};
+
+use super::attributes::Kind;
+
+const KINDS: usize = Kind::ALL.len();
+
+/// How many entries of each type there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Census([u64; KINDS]);
+
+impl Census {
+    /// None.
+    pub const NONE: Census = Census([0; KINDS]);
+
+    /// Adds so many of a type.
+    pub fn add(&mut self, kind: Kind, n: u64) {
+        if let Some(count) = self.0.get_mut(kind as usize) {
+            // Of a message that was forged: the books do not balance then, which is told in order.
+            *count = count.saturating_add(n);
+        }
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Census) {
+        other.each().for_each(|(kind, n)| self.add(kind, n));
+    }
+
+    /// The types of which there are any.
+    pub fn each(&self) -> impl Iterator<Item = (Kind, u64)> {
+        Kind::ALL.into_iter().zip(self.0).filter(|&(_, n)| n > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_its_own_place() {
+        let mut census = Census::NONE;
+        Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| census.add(kind, n));
+        let doubled = Kind::ALL.into_iter().zip(1..).map(|(kind, n)| (kind, 2 * n)).collect::<Vec<_>>();
+        let other = census;
+        census.merge(&other);
+        assert_eq!(census.each().collect::<Vec<_>>(), doubled);
+        assert_eq!(Census::NONE.each().count(), 0);
+    }
+}
