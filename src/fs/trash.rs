@@ -19,7 +19,6 @@ pub const NAME: &CStr = c"trash";
 const TREE: &CStr = c"tree";
 const RECORD: &CStr = c"record.json";
 const DIRECTORIES: &CStr = c"d";
-const ENTRIES: u8 = b'e';
 
 /// Entries of one name from one directory, in one attempt: more than one comes only of a call that failed and was done.
 const SLOTS_MAX: u32 = 64;

@@ -5,8 +5,8 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
-use super::remove::{self, Told};
 use super::Effects;
+use super::remove::{self, Told};
 use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Remedy, Side};
 use crate::tree::guard::Held;
@@ -14,8 +14,8 @@ use crate::tree::listed::Extent;
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts};
 use crate::tree::{
-    Census, ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note, Outcome,
-    RemovalNews, TreePath,
+    Census, ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note,
+    Outcome, RemovalNews, TreePath,
 };
 
 /// What is said of a parked entry in the fault list.

@@ -34,6 +34,7 @@ pub(crate) mod story;
 pub(crate) mod suspects;
 mod sync;
 mod total;
+mod trash;
 
 pub use again::{locate, resume, retry};
 

@@ -201,8 +201,7 @@ pub enum Fate {
 
 impl Fate {
     /// All fates, in the order of the summary.
-    pub const ALL: [Fate; 6] =
-        [Fate::Removed, Fate::Trashed, Fate::Held, Fate::Kept, Fate::Failed, Fate::Unfinished];
+    pub const ALL: [Fate; 6] = [Fate::Removed, Fate::Trashed, Fate::Held, Fate::Kept, Fate::Failed, Fate::Unfinished];
 
     /// The word for it in the summary.
     pub fn word(self) -> &'static str {
@@ -382,7 +381,13 @@ mod tests {
     }
 
     fn part(rounds: u32, is_first: bool, more: u32, directories: u32) -> RemovalNews {
-        RemovalNews::Part { doomed: doomed(), parts: Parts { rounds, is_first, more }, directories, stays: None, along: Census::NONE }
+        RemovalNews::Part {
+            doomed: doomed(),
+            parts: Parts { rounds, is_first, more },
+            directories,
+            stays: None,
+            along: Census::NONE,
+        }
     }
 
     #[test]

@@ -262,7 +262,8 @@ fn names_of_an_inode_come_together_without_the_one_that_hangs() {
 #[test]
 fn the_directory_above_one_that_can_not_be_removed_hears_of_it() {
     let doomed = Doomed { path: TreePath::from(&b"a/b"[..]), ..doomed() };
-    let effects = park(Item::RemoveDirectory { doomed, stays: None, along: Census::NONE }, &stuck_at(0), Rules::default());
+    let effects =
+        park(Item::RemoveDirectory { doomed, stays: None, along: Census::NONE }, &stuck_at(0), Rules::default());
     let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: Census::NONE };
     assert_eq!(effects.notes, [Note::Removal { path: TreePath::from(&b"a"[..]), news }]);
 }

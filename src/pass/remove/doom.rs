@@ -14,7 +14,9 @@ use crate::pass::{Context, Effects, Watch};
 use crate::tree::guard::{Loss, subtree_of};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
-use crate::tree::{Attributes, Census, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath};
+use crate::tree::{
+    Attributes, Census, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath,
+};
 
 /// No inode has this number.
 pub const NO_INODE: Identity = Identity { inode: 0, birth: None };

@@ -86,11 +86,8 @@ fn changed(
     for ((name, listed), was) in list.names.iter().zip(&list.was) {
         watch.next_name("remove", name, listed.kind);
         context.limits.entry(watch);
-        let looked = if listed.kind == Some(Kind::Directory) {
-            Ok(())
-        } else {
-            is_as_planned(&site.directory, name, *was)
-        };
+        let looked =
+            if listed.kind == Some(Kind::Directory) { Ok(()) } else { is_as_planned(&site.directory, name, *was) };
         // What is gone does not go along, and harms nobody.
         if let Err(obstacle) = looked.or_else(|obstacle| if is_gone(obstacle) { Ok(()) } else { Err(obstacle) }) {
             tell_of_obstacle(&doomed.path.join(name), obstacle, effects);
