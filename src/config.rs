@@ -215,9 +215,10 @@ impl Config {
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
-            cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
-                Err(Error::Usage("this command begins no run by itself".to_owned()))
-            }
+            cli::Command::Resume(_)
+            | cli::Command::Retry(_)
+            | cli::Command::Undelete(_)
+            | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
         Ok(Self { started, ..config })
     }

@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
+use pmirror::cli::trash::Undelete;
 use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Generate { what } => generate(what),
         Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment),
+        Command::Undelete(undelete) => start(Asked::Undelete(undelete), &environment),
         Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment),
         command => match Config::of(command, started(), &environment) {
             Ok(config) => start(Asked::Run(config), &environment),
@@ -50,6 +52,8 @@ enum Asked {
     Retry(Retry, Started),
     /// What a stopped run has left; likewise.
     Resume(Resume, Started),
+    /// What a run has in the trash.
+    Undelete(Undelete),
 }
 
 fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
@@ -150,6 +154,7 @@ fn work(asked: Asked, environment: &Environment, comm: &mut dyn Comm, stop_sign:
         Asked::Run(config) => Ok(Some(config)),
         Asked::Retry(retry, started) => run::retry(&retry, &started, environment, comm),
         Asked::Resume(resume, started) => run::resume(&resume, &started, environment, comm).map(Some),
+        Asked::Undelete(undelete) => return ExitCode::from(run::undelete(&undelete, environment, comm, &stop_sign)),
     };
     let config = match config {
         Ok(Some(config)) => config,

@@ -12,6 +12,7 @@ pub mod mtimes;
 pub mod rm;
 mod size;
 pub mod time;
+pub mod trash;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -78,6 +79,11 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
+    /// Put what a run with --trash took out of DST back at its old names.
+    ///
+    /// Nothing is written over: what has its name again stays in the trash, and so does what is not asked for. It is
+    /// renamed, not copied, so owners, permissions and times are what they were.
+    Undelete(trash::Undelete),
     /// Print the man page or shell completions.
     Generate {
         /// Which.

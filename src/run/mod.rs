@@ -35,8 +35,10 @@ pub(crate) mod suspects;
 mod sync;
 mod total;
 mod trash;
+mod undelete;
 
 pub use again::{locate, resume, retry};
+pub use undelete::undelete;
 
 use crate::comm::Comm;
 use crate::config::{Command, Config};

@@ -143,6 +143,11 @@ pub fn run_name(run_id: &str) -> CString {
     CString::new(run_id).unwrap_or_default()
 }
 
+/// Whether it can be the name of a run: one name of a directory.
+pub fn is_run_name(run_id: &str) -> bool {
+    crate::tree::names::is_name(run_id.as_bytes()) && !run_id.starts_with('.')
+}
+
 /// A run that has renamed nothing leaves no trash. What can not be removed is for `purge-trash`.
 pub fn take_away_empty(private: &Private, run_id: Option<&str>) {
     if let Some(run_id) = run_id {
