@@ -114,6 +114,11 @@ pub enum Command {
     RmTree,
     /// `pmirror mtimes`.
     Mtimes,
+    /// `pmirror purge-trash`: SRC and DST are the DST.
+    PurgeTrash {
+        /// Of runs that renamed so long ago; `None`: of all.
+        older_than: Option<Duration>,
+    },
 }
 
 /// The options that `pmirror rm --target-only` has alone.
@@ -174,6 +179,7 @@ impl Command {
             Command::Cmp(_) => "cmp",
             Command::Rm(_) | Command::RmTree => "rm",
             Command::Mtimes => "mtimes",
+            Command::PurgeTrash { .. } => "purge-trash",
         }
     }
 
@@ -192,7 +198,7 @@ impl Command {
         match self {
             Command::Sync { .. } => Purpose::Mirror,
             Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
-            Command::Rm(_) | Command::RmTree => Purpose::Remove,
+            Command::Rm(_) | Command::RmTree | Command::PurgeTrash { .. } => Purpose::Remove,
             Command::Mtimes => Purpose::Directories,
         }
     }
@@ -214,6 +220,7 @@ impl Config {
             cli::Command::Sync(sync) => Self::of_sync(sync, environment, arguments),
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
+            cli::Command::PurgeTrash(purge) => Self::of_purge(purge, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
             cli::Command::Resume(_)
             | cli::Command::Retry(_)
@@ -314,6 +321,21 @@ impl Config {
         cli::choose::check(&config.choose)?;
         config.show(&mtimes.show);
         config.limits = mtimes.limits.rates();
+        Ok(config)
+    }
+
+    /// Checks `pmirror purge-trash`.
+    pub fn of_purge(
+        purge: cli::trash::PurgeTrash,
+        environment: &Environment,
+        arguments: Vec<String>,
+    ) -> Result<Self, Error> {
+        let command = Command::PurgeTrash { older_than: purge.older_than };
+        let operands = (purge.target.clone(), purge.target);
+        let mut config = Self::common(command, operands, Policy::EVERYTHING, purge.run, environment, arguments)?;
+        config.dry_run = purge.show.dry_run;
+        config.itemizes = purge.show.itemize_changes;
+        config.limits = purge.limits.rates();
         Ok(config)
     }
 
@@ -431,7 +453,7 @@ impl Config {
     /// Whether a run that is stopped can be gone on with. Of a tree that is removed nothing need be known but what
     /// is left of it, and a plan is written at once or not at all.
     pub fn can_go_on(&self) -> bool {
-        !matches!(self.command, Command::RmTree | Command::Rm(Rm::Plan(_)))
+        !matches!(self.command, Command::RmTree | Command::PurgeTrash { .. } | Command::Rm(Rm::Plan(_)))
     }
 
     /// Whether anything may be written into DST.

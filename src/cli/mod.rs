@@ -84,6 +84,11 @@ pub enum Command {
     /// Nothing is written over: what has its name again stays in the trash, and so does what is not asked for. It is
     /// renamed, not copied, so owners, permissions and times are what they were.
     Undelete(trash::Undelete),
+    /// Remove the trash of old runs from DST, with all ranks.
+    ///
+    /// What runs with --trash took out of DST lies in DST/.pmirror/trash until it is removed so; nothing outside of
+    /// that is touched. -n lists whose trash there is, and what would go.
+    PurgeTrash(trash::PurgeTrash),
     /// Print the man page or shell completions.
     Generate {
         /// Which.

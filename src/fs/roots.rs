@@ -86,7 +86,8 @@ impl Root {
         Self::open_as(side, path, true)
     }
 
-    pub(super) fn of_fd(fd: Fd) -> Result<Self, Failure> {
+    /// An open directory as a root.
+    pub fn of_fd(fd: Fd) -> Result<Self, Failure> {
         let attributes = attributes::of_fd(&fd)?;
         let view = view(&fd, &attributes, true)?;
         Ok(Self { fd, attributes, view })

@@ -255,7 +255,7 @@ impl Trash {
 pub fn tidy(private: &Private, only: Option<&CStr>) -> Result<(), Failure> {
     let Some(trash) = Trash::open(private)? else { return Ok(()) };
     let runs = only.map_or_else(|| trash.names(), |run| Ok(vec![run.to_owned()]))?;
-    for name in &runs {
+    for name in runs.iter().filter(|name| !name.to_bytes().starts_with(b".")) {
         let Some(run) = trash.of_run(name)? else { continue };
         for attempt in run.names()? {
             let place = run.place(&attempt)?;
@@ -269,9 +269,17 @@ pub fn tidy(private: &Private, only: Option<&CStr>) -> Result<(), Failure> {
         }
         let _ = names::remove_directory(&trash.directory, name);
     }
-    drop(trash);
-    let _ = names::remove_directory(private.directory(), NAME);
-    Ok(())
+    remove_empty(private)
+}
+
+/// Removes the trash if nothing is in it.
+pub fn remove_empty(private: &Private) -> Result<(), Failure> {
+    match names::remove_directory(private.directory(), NAME) {
+        Err(failure) if matches!(Errno::from_raw(failure.errno), Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOENT) => {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 #[cfg(test)]

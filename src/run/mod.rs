@@ -24,6 +24,7 @@ mod mounts;
 mod mtimes;
 mod plan_file;
 mod prune;
+mod purge;
 mod record;
 mod resume;
 mod rm;
@@ -109,6 +110,7 @@ pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),
         Command::Rm(how) => rm::target_only(config, how, comm, circumstances),
         Command::RmTree => rm_tree::tree(config, comm, circumstances),
+        Command::PurgeTrash { older_than } => purge::purge(config, *older_than, comm, circumstances),
         Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
     }
 }
