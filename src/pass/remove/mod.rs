@@ -127,6 +127,9 @@ fn names_at(
     watch: &Watch,
     effects: &mut Effects,
 ) {
+    if let Err(obstacle) = site.prepare_for_change(context) {
+        return all_stay(context, doomed, &list, obstacle, effects);
+    }
     let started = Instant::now();
     let mut so_far = Progress { stays: list.stays, ..Progress::default() };
     let was = list.was.iter().map(Some).chain(std::iter::repeat(None));
@@ -337,6 +340,7 @@ fn remove_directory(context: &Context, doomed: &Doomed) -> Result<(), Obstacle> 
     if attributes::of_name(&site.directory, &name).map_err(of_removal)?.identity != doomed.target {
         return Err(Obstacle::Stays(Kept::Changed));
     }
+    site.prepare_for_change(context)?;
     match (context.trashes, context.dry_run) {
         (true, _) => trash::put(context, &site, &parent, &name, Kind::Directory),
         (false, true) => Ok(()),
