@@ -320,9 +320,11 @@ fn a_run_that_is_stopped_while_it_renames_goes_on_with_the_same_plan() {
     for n in 0..40 {
         pair.target().file(format!("both/{}/more {n}", n % 3), "x");
     }
+    // Not in the root: rename(2) holds both directories, and the run ends with a change in the root.
+    pair.target().file("both/2/stuck/file", "x");
     let before = pair.target_now();
     let (flag, target) = (pair.beside().path("stop"), FaultFs::mount(pair.target_path()));
-    let hangs = target.rule(Rule::on("rename").named("gone").hang());
+    let hangs = target.rule(Rule::on("rename").named("stuck").hang());
     let rm = Pmirror::new().rm(pair.source_path(), target.path()).state_dir(pair.state_path()).run_id(RUN);
     let rm = rm.args(&ALL).args(&["--trash", "--threads", "1"]);
     let stop =
@@ -338,19 +340,19 @@ fn a_run_that_is_stopped_while_it_renames_goes_on_with_the_same_plan() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        wait(&|| target.take_log().iter().any(|line| line.starts_with("rename gone")));
+        wait(&|| target.take_log().iter().any(|line| line.starts_with("rename stuck")));
         std::fs::write(&flag, "").unwrap();
         wait(&|| summary.exists());
         target.lift(hangs);
         run.join().unwrap().exits(75)
     });
     stopped.assert_books_balance();
-    assert!(stopped.removals("unfinished") >= 6, "{}", stopped.summary());
+    assert!(stopped.removals("unfinished") >= 2, "{}", stopped.summary());
     assert_nothing_lost(&before, &pair);
     let resumed = rm.resumed(RUN).run_unchecked().exits(0);
     resumed.assert_books_balance();
     // Of the rename that hung nobody knows whether it is done yet.
-    assert_eq!(resumed.removals("trashed") + resumed.kept("gone"), ENTRIES + 40);
+    assert_eq!(resumed.removals("trashed") + resumed.kept("gone"), ENTRIES + 42);
     assert_eq!(tree(&pair).entries.len(), pair.source_now().entries.len());
     undelete(&pair, &[], 0);
     assert_is_back_but(&before, &pair, &[]);
