@@ -12,6 +12,7 @@ use crate::fs::{in_flight, path_list};
 use crate::report::{differences, plan, remarks};
 use crate::run::holder::Holder;
 use crate::run::story::Story;
+use crate::run::trash::Record;
 use crate::run::{again, failed, known, suspects};
 use crate::slurm::{self, Environment, Library};
 use crate::started::Started;
@@ -55,6 +56,7 @@ pub const DECODERS: &[Decoder] = &[
     Decoder { name: "command_record", decode: command_record, bytes_max: MEDIUM },
     Decoder { name: "known_record", decode: known_record, bytes_max: SMALL },
     Decoder { name: "lock", decode: lock, bytes_max: SMALL },
+    Decoder { name: "trash_record", decode: trash_record, bytes_max: SMALL },
     Decoder { name: "in_flight", decode: in_flight, bytes_max: SMALL },
     Decoder { name: "suspects", decode: suspects, bytes_max: SMALL },
     Decoder { name: "summary", decode: summary, bytes_max: SMALL },
@@ -241,6 +243,14 @@ pub fn command_record(bytes: &[u8]) -> bool {
 /// What an earlier run knew of the trees.
 pub fn known_record(bytes: &[u8]) -> bool {
     known::of_json(bytes).is_ok_and(|known| known.is_ok())
+}
+
+/// What the trash of a run says of it.
+pub fn trash_record(bytes: &[u8]) -> bool {
+    let Some(record) = Record::of_json(bytes) else { return false };
+    let again = serde_json::to_vec(&record).unwrap_or_default();
+    assert_same(&Some(&record), &Record::of_json(&again).as_ref());
+    record.when().is_some()
 }
 
 /// The lock in `DST/.pmirror/`.

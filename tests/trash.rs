@@ -249,6 +249,19 @@ fn what_can_not_be_renamed_stays_and_is_never_removed() {
 }
 
 #[test]
+fn a_trash_that_is_full_removes_nothing() {
+    let pair = pair();
+    let before = pair.target_now();
+    let target = FaultFs::mount(pair.target_path());
+    target.rule(Rule::on("mkdir").named("{d,e}").error(Errno::ENOSPC));
+    let rm = Pmirror::new().rm(pair.source_path(), target.path()).state_dir(pair.state_path());
+    let full = run(&pair, &rm.args(&ALL).arg("--trash"), 23);
+    assert_eq!((full.removals("trashed"), full.removals("failed")), (0, ENTRIES));
+    let now = tree(&pair);
+    assert_eq!(before.entries.keys().collect::<Vec<_>>(), now.entries.keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn where_nothing_can_be_renamed_nothing_is_left_of_the_trash() {
     let pair = pair();
     let target = FaultFs::mount(pair.target_path());

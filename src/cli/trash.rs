@@ -58,7 +58,7 @@ pub struct PurgeTrash {
     #[arg(value_name = "DST")]
     pub target: OsString,
 
-    /// The trash of runs that ended their renaming so long ago, such as 7d or 36h.
+    /// The trash of runs that began to rename so long ago, such as 7d or 36h.
     #[arg(long, value_name = "AGE", value_parser = time::duration, required_unless_present = "all")]
     pub older_than: Option<Duration>,
 

@@ -32,7 +32,7 @@ impl Removals {
             return None;
         }
         let (doomed, tally) = self.directories.remove(path)?;
-        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays(), along: tally.along() })
+        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays(), along: tally.along().clone() })
     }
 
     /// Takes in news. Returns the directory's own removal when all in it has had its turn.
@@ -60,9 +60,9 @@ mod tests {
         let mut along = Census::NONE;
         along.add(Kind::File, 3);
         let (doomed_too, parts, directories) = (doomed.clone(), Parts::ONLY, 2);
-        let part = RemovalNews::Part { doomed: doomed_too, parts, directories, stays: None, along };
+        let part = RemovalNews::Part { doomed: doomed_too, parts, directories, stays: None, along: along.clone() };
         let mut removals = Removals::default();
-        assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None, along }), None);
+        assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None, along: along.clone() }), None);
         assert_eq!(removals.hear(path.clone(), part), None);
         let stays = Some(Kept::NotEmpty);
         let last = removals.hear(path, RemovalNews::Child { stays, along: Census::NONE });

@@ -356,8 +356,8 @@ pub fn refuse_private_source(source: &Root, path: &str) -> Result<(), Error> {
     match attributes::of_name(&source.fd, private::NAME) {
         Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(()),
         Ok(_) => Err(Error::Refused(format!(
-            "SRC {path} holds {}, so it is, or was, the target of a run that has not ended. If that run is dead, \
-             mirror to SRC once more, or remove SRC/{0}",
+            "SRC {path} holds {}, so it is, or was, the target of a run that has not ended, or has a trash. If that run \
+             is dead, mirror to SRC once more; a trash goes with pmirror purge-trash; else remove SRC/{0}",
             private::NAME.to_string_lossy()
         ))),
         Err(failure) => Err(Error::Refused(refusal(Side::Source, c".pmirror", failure))),

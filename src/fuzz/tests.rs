@@ -330,6 +330,8 @@ fn text_samples() -> Samples {
         r#"{"path":"z","kind":"file","differs":["links"],"itemize":"hf","link_of":"a\\xff","link_of_b64":"Yf8="}"#;
     let record = r#"{"version":"0.1.0","arguments":["pmirror"],"command":"sync","options":["--delete",{"b64":"/w=="}],"operands":["/a","/b"],"directory":"/","environment":{}}"#;
     let known = r#"{"version":1,"source":{"path":"/a","inode":2,"birth":[-7,9],"fs_type":61267},"target":{"path":"\\xff","path_b64":"/w==","inode":3,"fs_type":1},"command":"sync","run_id":"r","ended":"2026-01-02T03:04:05Z","total":{"entries":3,"bytes":4}}"#;
+    let trash_record =
+        r#"{"pmirror_trash":1,"run_id":"r","command":"rm","made":"2026-11-21T23:09:49Z","source":"a","target":"b"}"#;
     let lock = r#"{"durable":"","attempt":1,"run_id":"r","host":"h","job":"","pid":2,"boot":"b","pid_namespace":"pid:[1]","pid_started":"3","dead":[4],"doubted":["x",null],"in_place":true,"makes_none":false,"released":false}"#;
     let text: Vec<(&str, &str, String)> = vec![
         ("path_list", "good-lines", "# comment\nb\n/a/x\r\n./a//\n;\nlast".to_owned()),
@@ -349,6 +351,8 @@ fn text_samples() -> Samples {
         ("known_record", "bad-version", known.replace("\"version\":1", "\"version\":2")),
         ("known_record", "bad-base64", known.replace("/w==", "/w=")),
         ("lock", "good", lock.to_owned()),
+        ("trash_record", "good", trash_record.to_owned()),
+        ("trash_record", "bad-version", trash_record.replace("\":1", "\":2")),
         ("lock", "bad-empty", String::new()),
         ("suspects", "good", r#"{"watched":["a"],"set_aside":[{"b64":"/w=="},"b/c"]}"#.to_owned()),
         ("summary", "good", r#"{"exit_code":23,"faults":[{"outcome":"failed","count":2}]}"#.to_owned()),

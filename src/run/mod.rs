@@ -35,7 +35,7 @@ pub(crate) mod story;
 pub(crate) mod suspects;
 mod sync;
 mod total;
-mod trash;
+pub(crate) mod trash;
 mod undelete;
 
 pub use again::{locate, resume, retry};

@@ -230,7 +230,7 @@ fn conclude(
     let planned = agree(comm, &crew.roster, Ok(counters.planned())).unwrap_or_default().iter().sum();
     if crew.is_root() && !begun.context.dry_run && planned > 0 {
         // Where a run has the lock by now, its end takes an empty trash away, or the next purge does.
-        let _ = locked(crew, target, |private| trash::remove_empty(private));
+        let _ = locked(crew, target, trash::remove_empty);
     }
     let flushed = agree(comm, &crew.roster, finish::flush(crew, &begun.context));
     let error = error.or(flushed.err());

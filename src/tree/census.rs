@@ -6,17 +6,17 @@ use super::attributes::Kind;
 
 const KINDS: usize = Kind::ALL.len();
 
-/// How many entries of each type there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Census([u64; KINDS]);
+/// How many entries of each type there are. Small where there are none, as very many notes have one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Census(Option<Box<[u64; KINDS]>>);
 
 impl Census {
     /// None.
-    pub const NONE: Census = Census([0; KINDS]);
+    pub const NONE: Census = Census(None);
 
     /// Adds so many of a type.
     pub fn add(&mut self, kind: Kind, n: u64) {
-        if let Some(count) = self.0.get_mut(kind as usize) {
+        if let Some(count) = self.0.get_or_insert_default().get_mut(kind as usize) {
             // Of a message that was forged: the books do not balance then, which is told in order.
             *count = count.saturating_add(n);
         }
@@ -29,7 +29,8 @@ impl Census {
 
     /// The types of which there are any.
     pub fn each(&self) -> impl Iterator<Item = (Kind, u64)> {
-        Kind::ALL.into_iter().zip(self.0).filter(|&(_, n)| n > 0)
+        let counts = self.0.iter().flat_map(|counts| Kind::ALL.into_iter().zip(counts.iter().copied()));
+        counts.filter(|&(_, n)| n > 0)
     }
 }
 
@@ -42,7 +43,7 @@ mod tests {
         let mut census = Census::NONE;
         Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| census.add(kind, n));
         let doubled = Kind::ALL.into_iter().zip(1..).map(|(kind, n)| (kind, 2 * n)).collect::<Vec<_>>();
-        let other = census;
+        let other = census.clone();
         census.merge(&other);
         assert_eq!(census.each().collect::<Vec<_>>(), doubled);
         assert_eq!(Census::NONE.each().count(), 0);

@@ -360,8 +360,8 @@ impl Tally {
     }
 
     /// What shares its fate.
-    pub fn along(&self) -> Census {
-        self.along
+    pub fn along(&self) -> &Census {
+        &self.along
     }
 }
 

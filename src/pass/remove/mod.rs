@@ -180,7 +180,7 @@ fn once_more(doomed: &Doomed, list: &mut DoomedNames, again: DoomedAgain, effect
 }
 
 /// What came of a part of a directory's names, for its owner.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Told {
     /// Directories among them.
     pub directories: u32,
