@@ -83,7 +83,7 @@ fn assert_is_back_but(before: &Snapshot, pair: &Pair, touched: &[&str]) {
     assert_same_but(before, &now, &["mtime"]);
     for (path, seen) in before.entries.iter().filter(|(path, _)| !path.is_empty()) {
         let after = now.at(path);
-        assert_eq!((seen.identity(), seen.digest.clone()), (after.identity(), after.digest.clone()));
+        assert_eq!((seen.identity(), seen.digest), (after.identity(), after.digest));
         let is_touched =
             ["both", "both/0", "both/1", "both/2"].iter().chain(touched).any(|name| name.as_bytes() == path);
         assert!(is_touched || seen.mtime() == after.mtime(), "{}", escaped(path));
@@ -98,10 +98,9 @@ fn assert_is_back(before: &Snapshot, pair: &Pair) {
 
 /// Every inode that was there is somewhere on the target.
 fn assert_nothing_lost(before: &Snapshot, pair: &Pair) {
-    let now: BTreeSet<_> =
-        pair.target_now().entries.values().map(|seen| (seen.identity(), seen.digest.clone())).collect();
+    let now: BTreeSet<_> = pair.target_now().entries.values().map(|seen| (seen.identity(), seen.digest)).collect();
     for (path, seen) in &before.entries {
-        assert!(now.contains(&(seen.identity(), seen.digest.clone())), "lost: {}", escaped(path));
+        assert!(now.contains(&(seen.identity(), seen.digest)), "lost: {}", escaped(path));
     }
 }
 
