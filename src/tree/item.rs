@@ -3,8 +3,8 @@
 use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
-use super::census::Census;
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
+use super::kind_counts::KindCounts;
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
@@ -120,7 +120,7 @@ pub enum Item {
         /// It stays, for this reason.
         stays: Option<Kept>,
         /// What shares its fate, as it is renamed as a whole.
-        along: Census,
+        along: KindCounts,
     },
 }
 

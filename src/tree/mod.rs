@@ -1,7 +1,6 @@
 //! What trees are made of, and what is decided about them: pure, without input or output.
 
 pub mod attributes;
-pub mod census;
 pub mod chunk;
 pub mod decide;
 pub mod difference;
@@ -12,6 +11,7 @@ pub mod guard;
 pub mod item;
 pub mod itemize;
 pub mod join;
+pub mod kind_counts;
 pub mod layout;
 pub mod listed;
 pub mod names;
@@ -29,13 +29,13 @@ pub mod suspects;
 pub mod time;
 
 pub use attributes::{Attributes, Identity, Kind};
-pub use census::Census;
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
 pub use difference::{Aspect, Aspects, Difference};
 pub use doubt::Doubt;
 pub use extras::Extras;
 pub use item::{Carried, DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
+pub use kind_counts::KindCounts;
 pub use names::Names;
 pub use outcome::Outcome;
 pub use parked::Parked;

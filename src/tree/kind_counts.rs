@@ -8,11 +8,11 @@ const KINDS: usize = Kind::ALL.len();
 
 /// How many entries of each type there are. Small where there are none, as very many notes have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Census(Option<Box<[u64; KINDS]>>);
+pub struct KindCounts(Option<Box<[u64; KINDS]>>);
 
-impl Census {
+impl KindCounts {
     /// None.
-    pub const NONE: Census = Census(None);
+    pub const NONE: KindCounts = KindCounts(None);
 
     /// Adds so many of a type.
     pub fn add(&mut self, kind: Kind, n: u64) {
@@ -23,7 +23,7 @@ impl Census {
     }
 
     /// Adds all of another.
-    pub fn merge(&mut self, other: &Census) {
+    pub fn merge(&mut self, other: &KindCounts) {
         other.each().for_each(|(kind, n)| self.add(kind, n));
     }
 
@@ -40,12 +40,12 @@ mod tests {
 
     #[test]
     fn each_type_has_its_own_place() {
-        let mut census = Census::NONE;
-        Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| census.add(kind, n));
+        let mut kind_counts = KindCounts::NONE;
+        Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| kind_counts.add(kind, n));
         let doubled = Kind::ALL.into_iter().zip(1..).map(|(kind, n)| (kind, 2 * n)).collect::<Vec<_>>();
-        let other = census.clone();
-        census.merge(&other);
-        assert_eq!(census.each().collect::<Vec<_>>(), doubled);
-        assert_eq!(Census::NONE.each().count(), 0);
+        let other = kind_counts.clone();
+        kind_counts.merge(&other);
+        assert_eq!(kind_counts.each().collect::<Vec<_>>(), doubled);
+        assert_eq!(KindCounts::NONE.each().count(), 0);
     }
 }
