@@ -97,6 +97,8 @@ pub struct Config {
     pub detect_renames: bool,
     /// File systems that `pmirror.toml` names, and what it says of them.
     pub file_systems: FileSystems,
+    /// What would be removed is renamed into the trash.
+    pub trash: bool,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -120,6 +122,11 @@ pub enum Command {
     Mtimes,
     /// `pmirror preflight`.
     Preflight(Preflight),
+    /// `pmirror purge-trash`: SRC and DST are the DST.
+    PurgeTrash {
+        /// Of runs that renamed so long ago; `None`: of all.
+        older_than: Option<Duration>,
+    },
 }
 
 /// The options that `pmirror preflight` has alone.
@@ -190,6 +197,7 @@ impl Command {
             Command::Rm(_) | Command::RmTree => "rm",
             Command::Mtimes => "mtimes",
             Command::Preflight(_) => "preflight",
+            Command::PurgeTrash { .. } => "purge-trash",
         }
     }
 
@@ -208,7 +216,7 @@ impl Command {
         match self {
             Command::Sync { .. } => Purpose::Mirror,
             Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
-            Command::Rm(_) | Command::RmTree => Purpose::Remove,
+            Command::Rm(_) | Command::RmTree | Command::PurgeTrash { .. } => Purpose::Remove,
             Command::Mtimes => Purpose::Directories,
             Command::Preflight(_) => Purpose::Census,
         }
@@ -231,12 +239,14 @@ impl Config {
             cli::Command::Sync(sync) => Self::of_sync(sync, environment, arguments),
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
+            cli::Command::PurgeTrash(purge) => Self::of_purge(purge, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
             cli::Command::Preflight(preflight) => Self::of_preflight(preflight, environment, arguments),
             cli::Command::Resume(_)
             | cli::Command::Retry(_)
             | cli::Command::Explain(_)
             | cli::Command::Status(_)
+            | cli::Command::Undelete(_)
             | cli::Command::Config(_)
             | cli::Command::Generate { .. } => Err(Error::Usage("this command begins no run by itself".to_owned())),
         }?;
@@ -248,6 +258,10 @@ impl Config {
         cli::choose::check(&sync.choose)?;
         if sync.delete.delete && sync.choose.files_from.is_some() {
             let text = "--delete goes by what directories hold, --files-from by a list: name one of both";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        if !sync.delete.delete && sync.delete.guards.trash {
+            let text = "--trash says what becomes of what is deleted, and nothing is without --delete: add --delete";
             return Err(Error::Usage(text.to_owned()));
         }
         if !sync.delete.delete && sync.delete.guards.is_any() {
@@ -277,6 +291,7 @@ impl Config {
         config.show(&sync.show);
         config.guards = sync.delete.delete.then(|| sync.delete.guards.guards());
         config.delete_excluded = sync.delete.guards.delete_excluded;
+        config.trash = sync.delete.guards.trash;
         config.grain.chunk_bytes = sync.content.chunk_size;
         config.limits = sync.limits.rates();
         config.copying = held_back(sync.content.copying(), &config.limits);
@@ -288,6 +303,14 @@ impl Config {
     /// Checks `pmirror rm`.
     pub fn of_rm(rm: cli::rm::Rm, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
         let (command, operands) = match rm.form()? {
+            Form::Tree(_) if rm.guards.trash => {
+                let text = "rm --tree has no trash, as it has no DST: rename the tree yourself, or leave out --trash";
+                return Err(Error::Usage(text.to_owned()));
+            }
+            Form::TargetOnly(..) if rm.plan.plan.is_some() && rm.guards.trash => {
+                let text = "--plan removes nothing: --trash belongs to the command that does, with --apply";
+                return Err(Error::Usage(text.to_owned()));
+            }
             Form::Tree(_) if rm.guards.is_any() => {
                 let text = "rm --tree removes all that it was told to: --max-delete and --hold-threshold are for --target-only; leave them out";
                 return Err(Error::Usage(text.to_owned()));
@@ -306,13 +329,14 @@ impl Config {
         };
         let policy = Policy { one_file_system: rm.one_file_system, target: probe::assumed(), ..Policy::EVERYTHING };
         let guards = (command != Command::RmTree).then(|| rm.guards.guards());
-        let delete_excluded = rm.guards.delete_excluded;
+        let (delete_excluded, trash) = (rm.guards.delete_excluded, rm.guards.trash);
         let mut config = Self::common(command, operands, policy, rm.run, environment, arguments)?;
         config.choose.patterns = rm.patterns;
         cli::choose::check(&config.choose)?;
         config.show(&rm.show);
         config.guards = guards;
         config.delete_excluded = delete_excluded;
+        config.trash = trash;
         config.limits = rm.limits.rates();
         Ok(config)
     }
@@ -326,6 +350,21 @@ impl Config {
         cli::choose::check(&config.choose)?;
         config.show(&mtimes.show);
         config.limits = mtimes.limits.rates();
+        Ok(config)
+    }
+
+    /// Checks `pmirror purge-trash`.
+    pub fn of_purge(
+        purge: cli::trash::PurgeTrash,
+        environment: &Environment,
+        arguments: Vec<String>,
+    ) -> Result<Self, Error> {
+        let command = Command::PurgeTrash { older_than: purge.older_than };
+        let operands = (purge.target.clone(), purge.target);
+        let mut config = Self::common(command, operands, Policy::EVERYTHING, purge.run, environment, arguments)?;
+        config.dry_run = purge.show.dry_run;
+        config.itemizes = purge.show.itemize_changes;
+        config.limits = purge.limits.rates();
         Ok(config)
     }
 
@@ -441,6 +480,7 @@ impl Config {
             delete_excluded: false,
             detect_renames: false,
             file_systems: FileSystems::default(),
+            trash: false,
         })
     }
 
@@ -460,7 +500,8 @@ impl Config {
     /// Whether a run that is stopped can be gone on with. Of a tree that is removed nothing need be known but what
     /// is left of it, and a plan is written at once or not at all.
     pub fn can_go_on(&self) -> bool {
-        !matches!(self.command, Command::RmTree | Command::Rm(Rm::Plan(_)) | Command::Preflight(_))
+        let is_at_once = matches!(self.command, Command::RmTree | Command::PurgeTrash { .. } | Command::Preflight(_));
+        !is_at_once && !matches!(self.command, Command::Rm(Rm::Plan(_)))
     }
 
     /// Whether anything may be written into DST.
@@ -481,8 +522,8 @@ impl Config {
 
     /// A number that is equal on ranks that were given the same to do.
     pub fn digest(&self) -> u64 {
-        let shown =
-            (self.dry_run, self.itemizes, &self.guards, self.delete_excluded, self.sandbox, self.detect_renames);
+        let removed = (&self.guards, self.delete_excluded, self.trash);
+        let shown = (self.dry_run, self.itemizes, removed, self.sandbox, self.detect_renames);
         let how = (&self.policy, &self.copying, &self.choose, &self.limits, shown, &self.started.retry);
         let told = format!("{:?} {:?} {:?} {how:?}", self.command, self.source, self.target);
         xxhash_rust::xxh3::xxh3_64(told.as_bytes())

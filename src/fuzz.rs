@@ -13,6 +13,7 @@ use crate::fs::{in_flight, met, path_list};
 use crate::report::{differences, plan, remarks};
 use crate::run::holder::Holder;
 use crate::run::story::Story;
+use crate::run::trash::Record;
 use crate::run::{again, failed, known, suspects};
 use crate::settings;
 use crate::slurm::{self, Environment, Library};
@@ -62,6 +63,7 @@ pub const DECODERS: &[Decoder] = &[
     Decoder { name: "directory_part", decode: directory_part, bytes_max: SMALL },
     Decoder { name: "directory_record", decode: directory_record, bytes_max: MEDIUM },
     Decoder { name: "lock", decode: lock, bytes_max: SMALL },
+    Decoder { name: "trash_record", decode: trash_record, bytes_max: SMALL },
     Decoder { name: "in_flight", decode: in_flight, bytes_max: SMALL },
     Decoder { name: "suspects", decode: suspects, bytes_max: SMALL },
     Decoder { name: "summary", decode: summary, bytes_max: SMALL },
@@ -270,6 +272,14 @@ pub fn directory_record(bytes: &[u8]) -> bool {
         // It may stand where nobody looks for it; found is what was asked for.
         record.find(&met.origin).is_none_or(|found| found.origin == met.origin)
     })
+}
+
+/// What the trash of a run says of it.
+pub fn trash_record(bytes: &[u8]) -> bool {
+    let Some(record) = Record::of_json(bytes) else { return false };
+    let again = serde_json::to_vec(&record).unwrap_or_default();
+    assert_same(&Some(&record), &Record::of_json(&again).as_ref());
+    record.when().is_some()
 }
 
 /// The lock in `DST/.pmirror/`.

@@ -28,7 +28,7 @@ impl Headway {
         Self {
             steps: all - unfinished,
             bytes: numbers(&[Number::BytesRead, Number::BytesWritten, Number::BytesCompared]),
-            changed: ended(&to_target) + removals(&[Fate::Removed]),
+            changed: ended(&to_target) + removals(&[Fate::Removed, Fate::Trashed]),
         }
     }
 

@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
+use pmirror::cli::trash::Undelete;
 use pmirror::cli::{Cli, Command, Generate, hints, markdown};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             show::print(&asked, &settings).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
         }
         Command::Retry(retry) => start(Asked::Retry(retry, started()), &environment, file_systems),
+        Command::Undelete(undelete) => start(Asked::Undelete(undelete), &environment, file_systems),
         Command::Resume(resume) => start(Asked::Resume(resume, started()), &environment, file_systems),
         command => match Config::of(command, started(), &environment) {
             Ok(config) => start(Asked::Run(config), &environment, file_systems),
@@ -60,6 +62,8 @@ enum Asked {
     Retry(Retry, Started),
     /// What a stopped run has left; likewise.
     Resume(Resume, Started),
+    /// What a run has in the trash.
+    Undelete(Undelete),
 }
 
 /// What a run finds: the environment, and the file systems that the operator named.
@@ -198,6 +202,7 @@ fn work(asked: Asked, (environment, file_systems): Around<'_>, comm: &mut dyn Co
         Asked::Run(config) => Ok(Some(config)),
         Asked::Retry(retry, started) => run::retry(&retry, &started, environment, comm),
         Asked::Resume(resume, started) => run::resume(&resume, &started, environment, comm).map(Some),
+        Asked::Undelete(undelete) => return ExitCode::from(run::undelete(&undelete, environment, comm, &stop_sign)),
     };
     let config = match config {
         Ok(Some(config)) => Config { file_systems: file_systems.clone(), ..config },

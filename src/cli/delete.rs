@@ -22,6 +22,11 @@ pub struct Guards {
     #[arg(long)]
     pub delete_excluded: bool,
 
+    /// Remove nothing: rename what SRC does not have into DST/.pmirror/trash/RUN, a directory as a whole. `pmirror
+    /// undelete` puts it back, `pmirror purge-trash` removes it. What can not be renamed stays.
+    #[arg(long)]
+    pub trash: bool,
+
     /// The subtrees are the directories at this depth below DST [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub hold_depth: Option<u32>,

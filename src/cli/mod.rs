@@ -19,6 +19,7 @@ pub mod rm;
 mod size;
 pub mod status;
 pub mod time;
+pub mod trash;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -105,6 +106,16 @@ pub enum Command {
     ///
     /// Reads the records of a run, on any node that sees the state directory; starts no ranks, and writes nothing.
     Status(status::Status),
+    /// Put what a run with --trash took out of DST back at its old names.
+    ///
+    /// Nothing is written over: what has its name again stays in the trash, and so does what is not asked for. It is
+    /// renamed, not copied, so owners, permissions and times are what they were.
+    Undelete(trash::Undelete),
+    /// Remove the trash of old runs from DST, with all ranks.
+    ///
+    /// What runs with --trash took out of DST lies in DST/.pmirror/trash until it is removed so; nothing outside of
+    /// that is touched. -n lists whose trash there is, and what would go.
+    PurgeTrash(trash::PurgeTrash),
     /// Print what pmirror.toml and the environment ask for, or an example of such a file.
     Config(config::ConfigFile),
     /// Print the man page, shell completions, or the command line as a page.

@@ -136,6 +136,15 @@ impl Bag {
         loot
     }
 
+    /// Looks at each item.
+    pub fn visit(&self, mut visit: impl FnMut(&Item)) -> Result<(), Error> {
+        for (name, _) in self.files() {
+            read_file(&self.spill.directory, &name).map_err(|why| lost(&name, &why))?.iter().for_each(&mut visit);
+        }
+        self.items.iter().for_each(visit);
+        Ok(())
+    }
+
     /// Takes everything out of it.
     pub fn drain(&mut self) -> Vec<Item> {
         let mut all = Vec::new();

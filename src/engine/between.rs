@@ -125,6 +125,11 @@ impl Engine<'_> {
         self.shared.lock().plan.pop()
     }
 
+    /// Looks at each item of the plan.
+    pub fn visit_plan(&self, visit: impl FnMut(&Item)) -> Result<(), Error> {
+        self.shared.lock().plan.visit(visit)
+    }
+
     /// Counts what was not counted in an item.
     pub fn count(&mut self, counters: &Counters) {
         self.shared.lock().desk.counters.merge(counters);

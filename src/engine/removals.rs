@@ -32,7 +32,7 @@ impl Removals {
             return None;
         }
         let (doomed, tally) = self.directories.remove(path)?;
-        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays() })
+        Some(Item::RemoveDirectory { doomed: doomed?, stays: tally.stays(), along: tally.along().clone() })
     }
 
     /// Takes in news. Returns the directory's own removal when all in it has had its turn.
@@ -50,20 +50,24 @@ impl Removals {
 mod tests {
     use super::*;
     use crate::tree::removal::Parts;
-    use crate::tree::{Identity, Kept, Proof};
+    use crate::tree::{Identity, Kept, Kind, KindCounts, Proof};
 
     #[test]
     fn a_directory_is_removed_after_the_directories_in_it_whatever_is_told_first() {
         let target = Identity { inode: 7, birth: None };
         let path = TreePath::from(&b"a"[..]);
         let doomed = Doomed { path: path.clone(), target, proof: Proof::Asked, tries: 0 };
-        let part = RemovalNews::Part { doomed: doomed.clone(), parts: Parts::ONLY, directories: 2, stays: None };
+        let mut along = KindCounts::NONE;
+        along.add(Kind::File, 3);
+        let (doomed_too, parts, directories) = (doomed.clone(), Parts::ONLY, 2);
+        let part = RemovalNews::Part { doomed: doomed_too, parts, directories, stays: None, along: along.clone() };
         let mut removals = Removals::default();
-        assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None }), None);
+        assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None, along: along.clone() }), None);
         assert_eq!(removals.hear(path.clone(), part), None);
         let stays = Some(Kept::NotEmpty);
-        let last = removals.hear(path, RemovalNews::Child { stays });
-        assert_eq!(last, Some(Item::RemoveDirectory { doomed, stays }));
+        let last = removals.hear(path, RemovalNews::Child { stays, along: KindCounts::NONE });
+        along.merge(&along.clone());
+        assert_eq!(last, Some(Item::RemoveDirectory { doomed, stays, along }));
         assert!(removals.directories.is_empty());
     }
 }

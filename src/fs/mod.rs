@@ -25,6 +25,7 @@ pub mod project;
 pub mod remedy;
 pub mod roots;
 mod sys;
+pub mod trash;
 pub mod tree_root;
 pub mod trials;
 pub mod trusted;

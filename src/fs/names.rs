@@ -59,15 +59,34 @@ pub fn rename_new(directory: &Fd, from: &CStr, to: &CStr) -> Result<(), Failure>
         .map_err(|errno| directory.failure("renameat2", errno))
 }
 
-/// Renames into another directory, where nothing has the name. Lustre has no renameat2(2) with flags; there an empty
-/// directory that has got the name a moment ago is replaced (rename(2)).
-pub fn rename_into(from: &Fd, name: &CStr, to: &Fd, new: &CStr) -> Result<(), Failure> {
+/// Renames into another directory, over what is there: for names that are known to be free.
+pub fn move_to(from: &Fd, name: &CStr, to: &Fd, new: &CStr) -> Result<(), Failure> {
+    uninterrupted(|| renameat(from.as_fd(), name, to.as_fd(), new)).map_err(|errno| from.failure("renameat", errno))
+}
+
+/// Renames into another directory, but EEXIST when something is there: seen and renamed in one step.
+pub fn move_to_new(from: &Fd, name: &CStr, to: &Fd, new: &CStr, is_directory: bool) -> Result<(), Failure> {
     let flags = RenameFlags::RENAME_NOREPLACE;
     match uninterrupted(|| renameat2(from.as_fd(), name, to.as_fd(), new, flags)) {
-        Err(Errno::EINVAL | Errno::ENOSYS) => uninterrupted(|| renameat(from.as_fd(), name, to.as_fd(), new)),
-        result => result,
+        // Lustre knows no flag of it.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => move_in_steps(from, name, to, new, is_directory),
+        result => result.map_err(|errno| from.failure("renameat2", errno)),
     }
-    .map_err(|errno| to.failure("renameat", errno))
+}
+
+/// The same where the kernel can not do it in one step. A directory takes the place of an empty one that we made: of
+/// one that somebody filled meanwhile rename(2) says ENOTEMPTY. Anything else gets a second name first.
+fn move_in_steps(from: &Fd, name: &CStr, to: &Fd, new: &CStr, is_directory: bool) -> Result<(), Failure> {
+    if is_directory {
+        make_directory(to, new)?;
+        return move_to(from, name, to, new).inspect_err(|_| {
+            // Empty, or it is not ours any more.
+            let _ = remove_directory(to, new);
+        });
+    }
+    uninterrupted(|| linkat(from.as_fd(), name, to.as_fd(), new, AtFlags::empty()))
+        .map_err(|errno| from.failure("linkat", errno))?;
+    remove(from, name)
 }
 
 /// Gives an open inode a further name. By the descriptor, which needs CAP_DAC_READ_SEARCH; without
@@ -97,4 +116,40 @@ pub fn remove(directory: &Fd, name: &CStr) -> Result<(), Failure> {
 pub fn remove_directory(parent: &Fd, name: &CStr) -> Result<(), Failure> {
     uninterrupted(|| unlinkat(parent.as_fd(), name, UnlinkatFlags::RemoveDir))
         .map_err(|errno| parent.failure("rmdir", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Side;
+    use crate::fs::{attributes, open};
+
+    #[test]
+    fn nothing_is_moved_over_what_is_there_in_one_step_or_in_several() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = CString::new(directory.path().as_os_str().as_encoded_bytes()).unwrap();
+        let root = open::operand(Side::Target, &path).unwrap();
+        for (turn, mover) in [move_to_new, move_in_steps].into_iter().enumerate() {
+            let [trash, back] = ["trash", "back"].map(|name| {
+                let name = CString::new(format!("{name}{turn}")).unwrap();
+                make_directory(&root, &name).unwrap();
+                open::child_directory(&root, &name).unwrap()
+            });
+            make_directory(&trash, c"directory").unwrap();
+            make_symlink(&trash, c"link", c"nowhere").unwrap();
+            for (name, is_directory) in [(c"directory", true), (c"link", false)] {
+                let was = attributes::of_name(&trash, name).unwrap().identity;
+                mover(&trash, name, &back, name, is_directory).unwrap();
+                assert_eq!(attributes::of_name(&back, name).unwrap().identity, was);
+                assert!(attributes::of_name(&trash, name).is_err());
+                make_special(&trash, name, Kind::Fifo, 0).unwrap();
+                let refused = mover(&trash, name, &back, name, false).unwrap_err();
+                assert_eq!(refused.errno, Errno::EEXIST as i32);
+                remove(&trash, name).unwrap();
+                make_directory(&trash, name).unwrap();
+                assert_eq!(mover(&trash, name, &back, name, true).unwrap_err().errno, Errno::EEXIST as i32);
+                assert_eq!(attributes::of_name(&back, name).unwrap().identity, was);
+            }
+        }
+    }
 }

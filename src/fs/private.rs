@@ -1,5 +1,5 @@
-//! `DST/.pmirror/`: the nonce that proves that all ranks see one target, and the lock. Nothing else
-//! lies there, and it goes when the run ends.
+//! `DST/.pmirror/`: the nonce that proves that all ranks see one target, the lock, and the trash (`trash`). Nothing
+//! else lies there, and it goes when a run ends that leaves nothing in the trash.
 
 use std::ffi::{CStr, CString};
 
@@ -41,6 +41,16 @@ impl Private {
             attributes::set_mode(&directory, 0o700)?;
         }
         Ok(Self { directory })
+    }
+
+    /// Opens it where it must be ours: ENOENT if it is not there, EPERM if it is another's.
+    pub fn open_own(target_root: &Fd, uid: u32) -> Result<Self, Failure> {
+        let private = Self::open(target_root)?;
+        let found = attributes::of_fd(&private.directory)?;
+        if found.uid != uid || found.mode & 0o077 != 0 {
+            return Err(private.directory.failure("openat", Errno::EPERM));
+        }
+        Ok(private)
     }
 
     /// Opens it on a rank that did not make it.
@@ -110,7 +120,7 @@ impl Private {
         super::list::list(&lister, |name, kind, _| match kind {
             Some(Kind::Directory) if name.to_bytes().starts_with(PREFLIGHT) => directories.push(name.to_owned()),
             Some(Kind::Directory) => {}
-            _ if name != kept => found.push(name.to_owned()),
+            _ if name != kept && name != super::trash::NAME => found.push(name.to_owned()),
             _ => {}
         })?;
         found.iter().try_for_each(|name| self.remove(name))?;
@@ -121,7 +131,7 @@ impl Private {
         })
     }
 
-    /// A probe file, for `fs::probe`.
+    /// The directory, for `probe` and `trash`.
     pub(super) fn directory(&self) -> &Fd {
         &self.directory
     }

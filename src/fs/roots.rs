@@ -86,7 +86,8 @@ impl Root {
         Self::open_as(side, path, true)
     }
 
-    pub(super) fn of_fd(fd: Fd) -> Result<Self, Failure> {
+    /// An open directory as a root.
+    pub fn of_fd(fd: Fd) -> Result<Self, Failure> {
         let attributes = attributes::of_fd(&fd)?;
         let view = view(&fd, &attributes, true)?;
         Ok(Self { fd, attributes, view })
@@ -404,8 +405,8 @@ pub fn refuse_private_source(source: &Root, path: &str) -> Result<(), Error> {
     match attributes::of_name(&source.fd, private::NAME) {
         Err(failure) if failure.errno == Errno::ENOENT as i32 => Ok(()),
         Ok(_) => Err(Error::Refused(format!(
-            "SRC {path} holds {}, so it is, or was, the target of a run that has not ended. If that run is dead, \
-             mirror to SRC once more, or remove SRC/{0}",
+            "SRC {path} holds {}, so it is, or was, the target of a run that has not ended, or has a trash. If that run \
+             is dead, mirror to SRC once more; a trash goes with pmirror purge-trash; else remove SRC/{0}",
             private::NAME.to_string_lossy()
         ))),
         Err(failure) => Err(Error::Refused(refusal(Side::Source, c".pmirror", failure))),

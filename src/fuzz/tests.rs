@@ -19,7 +19,7 @@ use crate::tree::item::{Claim, LinkGroup, LinkKey, Turn};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{
     Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity, Kept,
-    Kind, LinkNote, Met, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
+    Kind, KindCounts, LinkNote, Met, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
 };
 
 /// The samples of a decoder, each with its name: `good-` is decoded, `bad-` is not.
@@ -101,6 +101,12 @@ fn claim() -> Claim {
     Claim { names: 2, key: key(), kind: Kind::File }
 }
 
+fn along() -> KindCounts {
+    let mut along = KindCounts::NONE;
+    along.add(Kind::File, 70_000);
+    along
+}
+
 fn all_items() -> Vec<Item> {
     let extent = Extent { start: 3, end: 90 };
     let link = LinkGroup {
@@ -125,7 +131,7 @@ fn all_items() -> Vec<Item> {
         Item::Again { directory: directory(), names: some_names() },
         Item::Doom { path: path("x"), proof: Proof::Asked, round: (0, 1), parked: Parked::NEVER },
         Item::Remove { doomed: doomed(), names: doomed_names() },
-        Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty) },
+        Item::RemoveDirectory { doomed: doomed(), stays: Some(Kept::NotEmpty), along: along() },
         Item::Resettle(directory()),
         Item::Plan { directory: directory(), round: (1, 2) },
     ]
@@ -147,7 +153,7 @@ fn all_notes() -> Vec<Note> {
         tally.enter(70, ChunkFate::Right, 200);
         tally
     };
-    let part = RemovalNews::Part { doomed: doomed(), parts: Parts::ONLY, directories: 3, stays: None };
+    let part = RemovalNews::Part { doomed: doomed(), parts: Parts::ONLY, directories: 3, stays: None, along: along() };
     let mut told = removal::Tally::default();
     told.enter(&part);
     let mut notes: Vec<Note> = all_link_notes().into_iter().map(Note::Link).collect();
@@ -155,7 +161,7 @@ fn all_notes() -> Vec<Note> {
         Note::Chunk { file: copied(), news: ChunkNews::Begun },
         Note::Chunk { file: compared(), news: ChunkNews::Ended { chunk: 3, fate: ChunkFate::Failed } },
         Note::Removal { path: path("d/gone"), news: part },
-        Note::Removal { path: path("d"), news: RemovalNews::Child { stays: Some(Kept::Changed) } },
+        Note::Removal { path: path("d"), news: RemovalNews::Child { stays: Some(Kept::Changed), along: along() } },
         Note::Carried(Carried::Turn(all_link_notes().swap_remove(0))),
         Note::Carried(Carried::Chunked(copied(), tally())),
         Note::Carried(Carried::Removal(path("d/gone"), Some(doomed()), told)),
@@ -326,6 +332,8 @@ fn text_samples() -> Samples {
         r#"{"path":"z","kind":"file","differs":["links"],"itemize":"hf","link_of":"a\\xff","link_of_b64":"Yf8="}"#;
     let record = r#"{"version":"0.1.0","arguments":["pmirror"],"command":"sync","options":["--delete",{"b64":"/w=="}],"operands":["/a","/b"],"directory":"/","environment":{}}"#;
     let known = r#"{"version":1,"source":{"path":"/a","inode":2,"birth":[-7,9],"fs_type":61267},"target":{"path":"\\xff","path_b64":"/w==","inode":3,"fs_type":1},"command":"sync","run_id":"r","ended":"2026-01-02T03:04:05Z","total":{"entries":3,"bytes":4}}"#;
+    let trash_record =
+        r#"{"pmirror_trash":1,"run_id":"r","command":"rm","made":"2026-11-21T23:09:49Z","source":"a","target":"b"}"#;
     let lock = r#"{"durable":"","attempt":1,"run_id":"r","host":"h","job":"","pid":2,"boot":"b","pid_namespace":"pid:[1]","pid_started":"3","dead":[4],"doubted":["x",null],"in_place":true,"makes_none":false,"released":false}"#;
     let text: Vec<(&str, &str, String)> = vec![
         ("path_list", "good-lines", "# comment\nb\n/a/x\r\n./a//\n;\nlast".to_owned()),
@@ -345,6 +353,8 @@ fn text_samples() -> Samples {
         ("known_record", "bad-version", known.replace("\"version\":1", "\"version\":2")),
         ("known_record", "bad-base64", known.replace("/w==", "/w=")),
         ("lock", "good", lock.to_owned()),
+        ("trash_record", "good", trash_record.to_owned()),
+        ("trash_record", "bad-version", trash_record.replace("\":1", "\":2")),
         ("lock", "bad-empty", String::new()),
         ("suspects", "good", r#"{"watched":["a"],"set_aside":[{"b64":"/w=="},"b/c"]}"#.to_owned()),
         ("summary", "good", r#"{"exit_code":23,"faults":[{"outcome":"failed","count":2}]}"#.to_owned()),

@@ -11,7 +11,8 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Met, Names, Note, Outcome, TreePath,
+    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, KindCounts, Met, Names, Note, Outcome,
+    TreePath,
 };
 
 /// What came of an item.
@@ -168,10 +169,21 @@ impl Effects {
         self.counters.add(Slot::Removal(kind, fate), 1);
     }
 
+    /// The same for several.
+    pub fn remove_all(&mut self, entries: &KindCounts, fate: Fate) {
+        entries.each().for_each(|(kind, n)| self.counters.add(Slot::Removal(kind, fate), n));
+    }
+
     /// An entry that was to be removed stays.
     pub fn keep(&mut self, kind: Kind, kept: Kept) {
         self.remove(kind, Fate::Kept);
         self.counters.add(Slot::Stays(kept), 1);
+    }
+
+    /// The same for several.
+    pub fn keep_all(&mut self, entries: &KindCounts, kept: Kept) {
+        self.remove_all(entries, Fate::Kept);
+        entries.each().for_each(|(_, n)| self.counters.add(Slot::Stays(kept), n));
     }
 
     /// Something went wrong with an entry whose fate is recorded elsewhere.

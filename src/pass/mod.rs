@@ -133,6 +133,10 @@ pub struct Context {
     pub renames: Option<Renames>,
     /// Set if names that only the target has are to be removed: the walk plans that.
     pub planning: Option<Planning>,
+    /// What would be removed is renamed into the trash.
+    pub trashes: bool,
+    /// The trash; set before anything is renamed into it.
+    pub trash: OnceLock<remove::Trash>,
     /// The subtrees in which nothing is removed; set when the plan has been judged.
     pub held: OnceLock<Held>,
     /// Target inodes of which a dry run would have taken so many names away; set when the walk is over.
@@ -221,7 +225,9 @@ impl Context {
                 remove::doom(self, &remove::Victim { path, proof, round, parked }, watch, &mut effects);
             }
             Item::Remove { doomed, names } => remove::names(self, doomed, names, watch, &mut effects),
-            Item::RemoveDirectory { doomed, stays } => remove::directory(self, &doomed, stays, watch, &mut effects),
+            Item::RemoveDirectory { doomed, stays, along } => {
+                remove::directory(self, &doomed, stays, along, watch, &mut effects);
+            }
             item if self.purpose == Purpose::Census => census::process(self, item, watch, &mut effects),
             item if self.compares() => compare::process(self, item, watch, &mut effects),
             item if self.purpose == Purpose::Remove => plan::process(self, item, watch, &mut effects),

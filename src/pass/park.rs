@@ -5,7 +5,8 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
-use super::{Effects, remove};
+use super::Effects;
+use super::remove::{self, Told};
 use crate::counters::{Number, Slot};
 use crate::fault::{Fault, Remedy, Side};
 use crate::tree::guard::Held;
@@ -13,8 +14,8 @@ use crate::tree::listed::Extent;
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts};
 use crate::tree::{
-    ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note, Outcome,
-    RemovalNews, TreePath,
+    ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, KindCounts, LinkGroup, Names,
+    Note, Outcome, RemovalNews, TreePath,
 };
 
 /// What is said of a parked entry in the fault list.
@@ -111,10 +112,11 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
             doom(victim, stuck, rules, &mut effects);
         }
         Item::Remove { doomed, names } => removal(doomed, names, stuck, rules, &mut effects),
-        Item::RemoveDirectory { doomed, .. } => {
+        Item::RemoveDirectory { doomed, along, .. } => {
             effects.remove(Kind::Directory, Fate::Failed);
+            effects.remove_all(&along, Fate::Failed);
             if let Some(path) = doomed.waiting_parent() {
-                let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed) };
+                let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: KindCounts::NONE };
                 effects.notes.push(Note::Removal { path, news });
             }
         }
@@ -261,7 +263,7 @@ fn doom(victim: remove::Victim, stuck: &Stuck, rules: Rules<'_>, effects: &mut E
     }
     let (doomed, stays) = (Doomed { path, target: remove::NO_INODE, proof, tries: 0 }, Some(Kept::HoldsFailed));
     let item = if rounds == 1 {
-        Item::RemoveDirectory { doomed, stays }
+        Item::RemoveDirectory { doomed, stays, along: KindCounts::NONE }
     } else {
         let parts = Parts { rounds, is_first: true, more: 0 };
         Item::Remove { doomed, names: DoomedNames { names: Names::new(), was: Vec::new(), parts, stays } }
@@ -303,7 +305,8 @@ fn none_removed(doomed: &Doomed, list: &DoomedNames, rules: Rules<'_>, effects: 
             kind => effects.remove(kind, Fate::Failed),
         }
     }
-    remove::tell(doomed, list, directories, Some(Kept::HoldsFailed), effects);
+    let told = Told { directories, stays: Some(Kept::HoldsFailed), along: KindCounts::NONE };
+    remove::tell(doomed, list, told, effects);
 }
 
 #[cfg(test)]

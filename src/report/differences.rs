@@ -69,7 +69,7 @@ impl From<&Attributes> for Entry {
 }
 
 /// A path as text, and as base64 where that is not all of it.
-pub(super) fn both_forms(path: &TreePath) -> (String, Option<String>) {
+pub fn both_forms(path: &TreePath) -> (String, Option<String>) {
     match std::str::from_utf8(path.as_bytes()) {
         Ok(text) => (text.to_owned(), None),
         Err(_) => (escaped(path.as_bytes()), Some(STANDARD.encode(path.as_bytes()))),

@@ -22,6 +22,7 @@ use crate::tree::path::harmless;
 pub use progress::Progress;
 pub use share::Total;
 pub use summary::Summary;
+pub use text::plural;
 
 /// Says something that is no result: to stderr, one line.
 pub fn say(message: &str) {

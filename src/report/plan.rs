@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::differences::{both_forms, raw};
 use crate::tree::names::{Listed, is_name};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
-use crate::tree::{Doomed, Identity, Item, Kept, Kind, Names, Proof, Time, TreePath};
+use crate::tree::{Doomed, Identity, Item, Kept, Kind, KindCounts, Names, Proof, Time, TreePath};
 
 /// The format that this program writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
@@ -168,7 +168,7 @@ pub fn write_item(item: &Item, lines: &mut impl Write, paths: &mut impl Write) -
     let nothing = DoomedNames { names: Names::new(), was: Vec::new(), parts: Parts::ONLY, stays: None };
     let (doomed, names, closed) = match item {
         Item::Remove { doomed, names } => (doomed, names, false),
-        Item::RemoveDirectory { doomed, stays } => (doomed, &DoomedNames { stays: *stays, ..nothing }, true),
+        Item::RemoveDirectory { doomed, stays, .. } => (doomed, &DoomedNames { stays: *stays, ..nothing }, true),
         _ => return Ok(()),
     };
     let Proof::Absent(absent) = &doomed.proof else { return Ok(()) };
@@ -316,7 +316,10 @@ fn item(group: Group, names: DoomedNames) -> Result<Item, String> {
     let doomed = Doomed { path, target: identity_of(group.inode), proof, tries: 0 };
     Ok(match group.closed {
         true if !doomed.goes() => return Err("a directory that both trees have is not removed".to_owned()),
-        true => Item::RemoveDirectory { doomed, stays: Some(names.stays.unwrap_or(Kept::HoldsFailed)) },
+        true => {
+            let stays = Some(names.stays.unwrap_or(Kept::HoldsFailed));
+            Item::RemoveDirectory { doomed, stays, along: KindCounts::NONE }
+        }
         false => Item::Remove { doomed, names },
     })
 }
@@ -359,7 +362,11 @@ mod tests {
         let names = DoomedNames { names, was: vec![was, was], parts: Parts::ONLY, stays: Some(Kept::Protected) };
         vec![
             Item::Remove { doomed: at(b"a", 4), names },
-            Item::RemoveDirectory { doomed: at(b"a/\xff\n", 8), stays: Some(Kept::HoldsFailed) },
+            Item::RemoveDirectory {
+                doomed: at(b"a/\xff\n", 8),
+                stays: Some(Kept::HoldsFailed),
+                along: KindCounts::NONE,
+            },
         ]
     }
 

@@ -8,7 +8,7 @@ use indicatif::{BinaryBytes, HumanCount};
 
 use super::progress::clock;
 use super::summary::{Content, Contents, Frozen, Summary, describe};
-use crate::tree::{Aspect, Kind, Outcome};
+use crate::tree::{Aspect, Fate, Kind, Outcome};
 
 /// Causes of faults that the text shows; all are in the JSON.
 const CAUSES_MAX: usize = 8;
@@ -20,6 +20,7 @@ pub fn render(summary: &Summary) -> String {
         parts.push(table(summary));
     }
     parts.extend(summary.removals.as_ref().map(super::removals::text));
+    parts.extend(trash(summary));
     parts.push(figures(summary));
     parts.extend(remarks(summary));
     parts.extend(faults(summary));
@@ -38,6 +39,7 @@ fn head(summary: &Summary) -> String {
     let (source, target) = (&summary.source, &summary.target);
     let trees = match summary.command {
         "rm" if source.path.is_empty() => format!("  tree {} ({})\n", target.path, target.fs_type),
+        "purge-trash" => format!("  DST  {} ({})\n", target.path, target.fs_type),
         "sync" | "mtimes" => {
             format!("  from {} ({})\n  to   {} ({})\n", source.path, source.fs_type, target.path, target.fs_type)
         }
@@ -49,6 +51,15 @@ fn head(summary: &Summary) -> String {
     format!("pmirror {version} {command}{dry}, {time}{attempts}, {ranks} of {threads} on {nodes}\n{trees}")
 }
 
+/// How what was renamed into the trash comes back.
+fn trash(summary: &Summary) -> Option<String> {
+    let trashed = |row: &BTreeMap<&'static str, u64>| row.get(Fate::Trashed.word()).copied().unwrap_or(0);
+    let any = summary.removals.as_ref()?.entries.values().any(|row| trashed(row) > 0) && !summary.dry_run;
+    any.then(|| {
+        format!("  trash    DST/.pmirror/trash/{}: pmirror undelete {}\n", summary.run_id, summary.run_directory)
+    })
+}
+
 /// A run that looks at no file.
 fn looks_at_files(summary: &Summary) -> bool {
     matches!(summary.command, "sync" | "cmp")
@@ -58,6 +69,7 @@ fn compares(summary: &Summary) -> bool {
     summary.differences.is_some()
 }
 
+/// So many of something, in words.
 pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", HumanCount(n), if n == 1 { one } else { many })
 }

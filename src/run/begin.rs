@@ -139,6 +139,8 @@ impl Ready {
             itemizes: config.itemizes,
             suspects: Arc::new(suspects),
             planning: config.planning(),
+            trashes: config.trash,
+            trash: OnceLock::new(),
             held: OnceLock::new(),
             gone: OnceLock::new(),
             renames,

@@ -35,10 +35,11 @@ pub fn exit_code(counters: &Counters, ended: Ended, error: Option<&Error>) -> u8
     let holds = Kept::ALL.iter().any(|&kept| kept.holds_back() && stays(kept));
     let holds_back = removals(Fate::Held) || holds;
     let changed = [Outcome::Created, Outcome::Updated, Outcome::MetadataOnly, Outcome::Linked].into_iter().any(has);
+    let goes = removals(Fate::Removed) || removals(Fate::Trashed);
     match (error, ended) {
         (Some(error), _) => error.exit_code(),
         (None, Ended::Stopped(Stop::Halt | Stop::Error)) => 11,
-        (None, Ended::Quiet) if holds_back && !changed && !removals(Fate::Removed) => 3,
+        (None, Ended::Quiet) if holds_back && !changed && !goes => 3,
         (None, Ended::Stopped(Stop::Signal)) => 20,
         (None, Ended::Stopped(Stop::Time)) => 75,
         (None, Ended::Quiet) if failed => 23,

@@ -12,7 +12,7 @@ use super::frame::Passed;
 use super::lock::{Ending, Points};
 use super::record::{Found, Recorder};
 use super::story::Story;
-use super::{Conclusion, end, known, lists, renames, resume};
+use super::{Conclusion, end, known, lists, renames, resume, trash};
 use crate::comm::Comm;
 use crate::counters::{Number, Slot};
 use crate::engine::{DurablePoints, Ended, Finished};
@@ -21,7 +21,7 @@ use crate::fs::{data, path_list};
 use crate::pass::park::PARKED;
 use crate::pass::{Context, Effects, Purpose, chunk, settle};
 use crate::report::differences::Manner;
-use crate::tree::{ChunkedFile, DirectoryItem, Kind, Outcome, TreePath};
+use crate::tree::{ChunkedFile, DirectoryItem, Fate, Kind, Outcome, TreePath};
 
 /// What the passes left.
 pub struct Walked {
@@ -53,9 +53,12 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
 
     let leaves_behind = leaves_behind || is_under_way || begun.context.temporaries.leaves_behind();
     let is_doubtful = counters.ended(Outcome::Failed) + counters.ended(Outcome::Changed) > 0;
-    let known = agree(comm, &crew.roster, Ok((root_outcome, is_doubtful, leaves_behind))).unwrap_or_default();
-    let leaves_behind = known.iter().any(|&(.., leaves_behind)| leaves_behind);
-    let is_doubtful = known.iter().any(|&(_, is_doubtful, _)| is_doubtful);
+    let has_trashed = counters.removals(Fate::Trashed) > 0;
+    let mine = (root_outcome, is_doubtful, leaves_behind, has_trashed);
+    let known = agree(comm, &crew.roster, Ok(mine)).unwrap_or_default();
+    let leaves_behind = known.iter().any(|&(_, _, leaves_behind, _)| leaves_behind);
+    let is_doubtful = known.iter().any(|&(_, is_doubtful, ..)| is_doubtful);
+    let keeps_no_trash = crew.config.trash && !known.is_empty() && !known.iter().any(|known| known.3);
     let root_outcome = known.into_iter().find_map(|(outcome, ..)| outcome);
     // The root does not stand in the books yet. If it could not be listed, nothing was looked at.
     let is_root_listed = !matches!(root_outcome, Some(Outcome::Failed | Outcome::Changed | Outcome::Vanished));
@@ -68,6 +71,7 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             path_list::remove(&run_directory);
         }
         if let Some((private, lock)) = begun.held {
+            let emptied = keeps_no_trash.then(|| crew.config.run_id.clone());
             // A run that goes on comes only to what was left to do. That is all, if no attempt before it has died.
             let goes_on_from_here = crew.history.attempt > 1;
             let was_in_order = goes_on_from_here && lock.dead().iter().all(|dead| story.suspended.contains(dead));
@@ -81,7 +85,10 @@ pub fn finish(crew: Crew<'_>, comm: &mut dyn Comm, begun: Begun, walked: Walked)
             };
             let context = Arc::clone(&context);
             // A lock that stays is a dead run's when this process has ended.
-            let _ = within(limit, move || end::give_back(private, lock, &context.trees.target, ending));
+            let _ = within(limit, move || {
+                trash::take_away_empty(&private, emptied.as_deref());
+                end::give_back(private, lock, &context.trees.target, ending);
+            });
         }
         let effects = if has_walked {
             let (context, item, has_failed) = (Arc::clone(&context), begun.root.clone(), error.is_some());

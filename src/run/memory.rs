@@ -21,7 +21,7 @@ impl Memory {
     pub fn find(config: &Config, threads: u32, ranks_here: u32) -> Self {
         let (cgroup, node) = (fs::memory::of_control_group(), fs::memory::of_node());
         let bound = Bound::of(&Told { cgroup, node, ..config.memory.clone() }, ranks_here);
-        let removes = config.guards.is_some() || config.command == Command::RmTree;
+        let removes = config.guards.is_some() || matches!(config.command, Command::RmTree | Command::PurgeTrash { .. });
         let crowd = Crowd { workers: threads, buffer_bytes: config.copying.buffer_bytes as u64, removes };
         let mut shares = Shares::of(bound.bytes, crowd);
         shares.table_bytes = shares.table_bytes.min(config.bag_bytes_max);

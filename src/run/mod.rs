@@ -26,6 +26,7 @@ mod mtimes;
 mod plan_file;
 mod preflight;
 mod prune;
+mod purge;
 mod record;
 mod renames;
 mod resume;
@@ -38,8 +39,11 @@ pub(crate) mod story;
 pub(crate) mod suspects;
 mod sync;
 mod total;
+pub(crate) mod trash;
+mod undelete;
 
 pub use again::{locate, resume, retry};
+pub use undelete::undelete;
 
 use crate::comm::Comm;
 use crate::config::{Command, Config};
@@ -110,6 +114,7 @@ pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -
         Command::Cmp(cmp) => cmp::cmp(config, cmp, comm, circumstances),
         Command::Rm(how) => rm::target_only(config, how, comm, circumstances),
         Command::RmTree => rm_tree::tree(config, comm, circumstances),
+        Command::PurgeTrash { older_than } => purge::purge(config, *older_than, comm, circumstances),
         Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
         Command::Preflight(how) => preflight::preflight(config, *how, comm, circumstances),
     }

@@ -7,10 +7,12 @@ use super::begin;
 use super::crew::{Crew, any_rank};
 use super::frame::{Entry, Run};
 use super::story::Stage;
+use super::trash;
 use crate::config::Command;
 use crate::counters::{Counters, Number};
 use crate::engine::{Ended, Engine};
 use crate::fault::Error;
+use crate::tree::TreePath;
 use crate::tree::guard::{self, Guards, Held, Loss, Losses, TooMany, Verdict};
 
 /// What was judged.
@@ -24,6 +26,8 @@ pub struct Judged {
     pub is_plan: bool,
     /// Why nothing is removed, or would be.
     pub refused: Option<String>,
+    /// `--trash`: directories that are to go and will not, as something in them stays.
+    pub staying: Vec<TreePath>,
 }
 
 impl Judged {
@@ -70,7 +74,7 @@ pub fn judge(engine: &mut Engine<'_>, crew: &Crew<'_>, guards: &Guards, seen: u6
     }
     let verdict = guard::judge(guards, all, &subtrees);
     let refused = verdict.too_many.map(refusal);
-    let judged = Judged { verdict, seen: all.seen, is_plan: false, refused };
+    let judged = Judged { verdict, seen: all.seen, is_plan: false, refused, staying: Vec::new() };
     hold(engine, crew, guards, &judged);
     Ok(judged)
 }
@@ -96,10 +100,16 @@ pub fn pass(run: &mut Run<'_, '_>, guards: &Guards, seen: u64) -> Result<Ended, 
     }
     match entry {
         Entry::Skipped => return Ok(Ended::Quiet),
-        Entry::Resumed => return Ok(run.resume("remove")),
+        Entry::Resumed => {
+            trash::open(run)?;
+            return Ok(run.resume("remove"));
+        }
         Entry::Fresh => {}
     }
-    let judged = judge(run.engine, run.crew, guards, seen)?;
+    let mut judged = judge(run.engine, run.crew, guards, seen)?;
+    if run.crew.config.trash {
+        judged.staying = trash::staying(run.engine, run.crew, &judged.verdict)?;
+    }
     let is_refused = judged.verdict.too_many.is_some();
     run.story.judged = Some(judged);
     run.tell_story();
@@ -111,6 +121,7 @@ pub fn pass(run: &mut Run<'_, '_>, guards: &Guards, seen: u64) -> Result<Ended, 
     let proven = begin::prove_again(run.crew, run.engine, &run.begun.context);
     let is_sync = matches!(run.crew.config.command, Command::Sync { .. });
     proven.map_err(|error| if is_sync { Error::Fatal(error.to_string()) } else { error })?;
+    trash::open(run)?;
     run.progress.enter("remove");
     Ok(run.engine.run_plan(&mut |report| run.progress.observe(report)))
 }

@@ -123,7 +123,7 @@ impl Recorder<'_> {
             exit_code,
             error: error.map(ToString::to_string),
             slurm: self.crew.job.clone(),
-            source: if self.crew.config.command == Command::RmTree {
+            source: if matches!(self.crew.config.command, Command::RmTree | Command::PurgeTrash { .. }) {
                 Tree::default()
             } else {
                 tree(&self.crew.config.source, self.fs_types.0)

@@ -20,7 +20,7 @@ use crate::fault::{Error, Failure, Fault, Remedy, Side};
 use crate::fs::open;
 use crate::fs::operator::RunDirectory;
 use crate::fs::probe;
-use crate::fs::roots::Trees;
+use crate::fs::roots::{Root, Trees};
 use crate::fs::tree_root::TreeRoot;
 use crate::pass::temporary::Attempt;
 use crate::pass::{Context, Effects, Health, Limits, Temporaries};
@@ -71,15 +71,16 @@ fn begin(crew: &Crew<'_>, comm: &mut dyn Comm) -> Result<(TreeRoot, Begun), Erro
     look::make_run_directory(crew, comm, &run_directory)?;
     let places = Places { source: None, target: Some(&tree.root.fd), run_directory: &run_directory };
     let secured = secure::secure(crew, comm, places)?;
-    let begun = begun(crew, comm, &tree, (filter, secured), run_directory);
+    let begun = begun(crew, comm, &tree.root, (filter, secured), run_directory);
     let begun = agree(comm, roster, begun.as_ref().map(|_| ()).map_err(Clone::clone)).and(begun)?;
     Ok((tree, begun))
 }
 
-fn begun(
+/// What the passes work with that remove what is below a root.
+pub fn begun(
     crew: &Crew<'_>,
     comm: &dyn Comm,
-    tree: &TreeRoot,
+    root: &Root,
     (filter, secured): (crate::tree::filter::Filter, Secured),
     run_directory: RunDirectory,
 ) -> Result<Begun, Error> {
@@ -112,6 +113,8 @@ fn begun(
         renames: None,
         suspects: Arc::default(),
         planning: None,
+        trashes: false,
+        trash: OnceLock::new(),
         held: OnceLock::new(),
     });
     let identity = root.attributes.identity;

@@ -89,7 +89,13 @@ impl Story {
             list: Some(Extent { start: 0, end: 9 }),
             suspended: vec![Attempt(5)],
             stage: Stage::LinksAgain(1),
-            judged: Some(Judged { verdict, seen: 9, is_plan: true, refused: Some("no".to_owned()) }),
+            judged: Some(Judged {
+                verdict,
+                seen: 9,
+                is_plan: true,
+                refused: Some("no".to_owned()),
+                staying: vec![TreePath::from(&b"d"[..])],
+            }),
         }
     }
 

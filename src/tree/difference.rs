@@ -68,6 +68,8 @@ pub enum Aspect {
     Links,
     /// The name of a directory, which is given the source's.
     Renamed,
+    /// Only the target has the name, and it goes to the trash.
+    Trashed,
 }
 
 impl Aspect {
@@ -89,6 +91,7 @@ impl Aspect {
         Aspect::Xattr,
         Aspect::Links,
         Aspect::Renamed,
+        Aspect::Trashed,
     ];
 
     /// The word for it in reports.
@@ -110,6 +113,7 @@ impl Aspect {
             Aspect::Xattr => "xattr",
             Aspect::Links => "links",
             Aspect::Renamed => "renamed",
+            Aspect::Trashed => "trashed",
         }
     }
 }

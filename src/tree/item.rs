@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
+use super::kind_counts::KindCounts;
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
@@ -118,6 +119,8 @@ pub enum Item {
         doomed: Doomed,
         /// It stays, for this reason.
         stays: Option<Kept>,
+        /// What shares its fate, as it is renamed as a whole.
+        along: KindCounts,
     },
     /// Set a directory's final metadata once more: it stands in the books already, and names were taken away from it
     /// since, or will be.

@@ -22,6 +22,9 @@ pub fn letters(kind: Kind, aspects: Aspects, trigger: Trigger) -> String {
     if aspects.has(Aspect::Renamed) {
         return format!("c{}.........", type_letter(kind));
     }
+    if aspects.has(Aspect::Trashed) {
+        return "*trashing  ".to_owned();
+    }
     let is_new = aspects.has(Aspect::SourceOnly) || aspects.has(Aspect::Type);
     if is_new {
         let how = match kind {
@@ -93,6 +96,7 @@ mod tests {
         assert_eq!(of(Kind::Directory, &[SourceOnly]), "cd+++++++++");
         assert_eq!(of(Kind::Symlink, &[Type]), "cL+++++++++");
         assert_eq!(of(Kind::Directory, &[TargetOnly]), "*deleting  ");
+        assert_eq!(of(Kind::File, &[Trashed]), "*trashing  ");
         assert_eq!(of(Kind::File, &[Size, Mtime]), ">f.st......");
         assert_eq!(of(Kind::File, &[Mode, Owner, Group]), ".f...pog...");
         assert_eq!(of(Kind::Directory, &[Mtime]), ".d..t......");

@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Identity, Kind};
+use super::kind_counts::KindCounts;
 use super::names::Names;
 use super::path::TreePath;
 use super::time::Time;
@@ -169,11 +170,15 @@ pub enum RemovalNews {
         directories: u32,
         /// A name stays, and so does the directory.
         stays: Option<Kept>,
+        /// Names that share the fate of the directory, as it is renamed as a whole.
+        along: KindCounts,
     },
-    /// A directory in it is gone, or stays.
+    /// A directory in it is gone, or stays, or shares the fate of this one.
     Child {
         /// Why it stays.
         stays: Option<Kept>,
+        /// What shares the fate of this directory, that one included.
+        along: KindCounts,
     },
 }
 
@@ -182,6 +187,8 @@ pub enum RemovalNews {
 pub enum Fate {
     /// It is gone, by us.
     Removed,
+    /// It is in the trash, alone or with a directory above it.
+    Trashed,
     /// A guard holds its subtree.
     Held,
     /// It stays, for a reason.
@@ -194,12 +201,13 @@ pub enum Fate {
 
 impl Fate {
     /// All fates, in the order of the summary.
-    pub const ALL: [Fate; 5] = [Fate::Removed, Fate::Held, Fate::Kept, Fate::Failed, Fate::Unfinished];
+    pub const ALL: [Fate; 6] = [Fate::Removed, Fate::Trashed, Fate::Held, Fate::Kept, Fate::Failed, Fate::Unfinished];
 
     /// The word for it in the summary.
     pub fn word(self) -> &'static str {
         match self {
             Fate::Removed => "removed",
+            Fate::Trashed => "trashed",
             Fate::Held => "held",
             Fate::Kept => "kept",
             Fate::Failed => "failed",
@@ -226,6 +234,8 @@ pub enum Kept {
     MountPoint,
     /// The source's directory is another one than it was, or its mount is missing: that proves nothing.
     Unproven,
+    /// It can not be renamed into the trash.
+    Unmovable,
     /// Something in it is held back by a guard.
     HoldsHeld,
     /// Something in it could not be removed.
@@ -234,7 +244,7 @@ pub enum Kept {
 
 impl Kept {
     /// All reasons, in the order of the summary.
-    pub const ALL: [Kept; 9] = [
+    pub const ALL: [Kept; 10] = [
         Kept::Gone,
         Kept::Protected,
         Kept::OnSource,
@@ -242,6 +252,7 @@ impl Kept {
         Kept::NotEmpty,
         Kept::MountPoint,
         Kept::Unproven,
+        Kept::Unmovable,
         Kept::HoldsHeld,
         Kept::HoldsFailed,
     ];
@@ -256,6 +267,7 @@ impl Kept {
             Kept::NotEmpty => "not_empty",
             Kept::MountPoint => "mount_point",
             Kept::Unproven => "unproven",
+            Kept::Unmovable => "unmovable",
             Kept::HoldsHeld => "holds_held",
             Kept::HoldsFailed => "holds_failed",
         }
@@ -272,6 +284,9 @@ impl Kept {
             Kept::MountPoint => "another file system is mounted there",
             Kept::Unproven => {
                 "the source's directory is another one than it was, or its mount is missing here: that proves nothing"
+            }
+            Kept::Unmovable => {
+                "it can not be renamed into DST/.pmirror/trash, so it stays: without --trash it would be removed"
             }
             Kept::HoldsHeld => "something in it is held back",
             Kept::HoldsFailed => "something in it could not be removed",
@@ -295,23 +310,26 @@ pub struct Tally {
     directories_told: u64,
     rounds: Option<u32>,
     stays: Option<Kept>,
+    along: KindCounts,
 }
 
 impl Tally {
     /// Takes in news. Whether all is done: nothing more will be told.
     pub fn enter(&mut self, news: &RemovalNews) -> bool {
         match news {
-            RemovalNews::Part { parts, directories, stays, .. } => {
+            RemovalNews::Part { parts, directories, stays, along, .. } => {
                 self.rounds = Some(parts.rounds);
                 self.parts_told += 1;
                 self.parts_more += u64::from(parts.more);
                 self.rounds_told += u32::from(parts.is_first);
                 self.directories += u64::from(*directories);
                 self.stays = self.stays.max(*stays);
+                self.along.merge(along);
             }
-            RemovalNews::Child { stays } => {
+            RemovalNews::Child { stays, along } => {
                 self.directories_told += 1;
                 self.stays = self.stays.max(*stays);
+                self.along.merge(along);
             }
         }
         self.is_done()
@@ -326,6 +344,7 @@ impl Tally {
         self.directories_told += other.directories_told;
         self.rounds = self.rounds.or(other.rounds);
         self.stays = self.stays.max(other.stays);
+        self.along.merge(&other.along);
         self.is_done()
     }
 
@@ -338,6 +357,11 @@ impl Tally {
     /// Why the directory stays, if it does.
     pub fn stays(&self) -> Option<Kept> {
         self.stays
+    }
+
+    /// What shares its fate.
+    pub fn along(&self) -> &KindCounts {
+        &self.along
     }
 }
 
@@ -357,7 +381,13 @@ mod tests {
     }
 
     fn part(rounds: u32, is_first: bool, more: u32, directories: u32) -> RemovalNews {
-        RemovalNews::Part { doomed: doomed(), parts: Parts { rounds, is_first, more }, directories, stays: None }
+        RemovalNews::Part {
+            doomed: doomed(),
+            parts: Parts { rounds, is_first, more },
+            directories,
+            stays: None,
+            along: KindCounts::NONE,
+        }
     }
 
     #[test]
@@ -384,7 +414,7 @@ mod tests {
                 for (index, &directories) in batches.iter().enumerate() {
                     let is_first = index == 0;
                     news.push(part(count, is_first, if is_first { more } else { 0 }, directories));
-                    news.extend((0..directories).map(|_| RemovalNews::Child { stays: None }));
+                    news.extend((0..directories).map(|_| RemovalNews::Child { stays: None, along: KindCounts::NONE }));
                 }
             }
             for (a, b) in swaps {
@@ -399,7 +429,7 @@ mod tests {
         #[test]
         fn the_worst_reason_is_the_directorys(reasons in proptest::collection::vec(proptest::sample::select(Kept::ALL.to_vec()), 0..6)) {
             let mut tally = Tally::default();
-            reasons.iter().for_each(|&reason| { tally.enter(&RemovalNews::Child { stays: Some(reason) }); });
+            reasons.iter().for_each(|&reason| { tally.enter(&RemovalNews::Child { stays: Some(reason), along: KindCounts::NONE }); });
             prop_assert_eq!(tally.stays(), reasons.iter().max().copied());
         }
     }

@@ -160,7 +160,7 @@ impl Outcome {
                 let sum: u64 = OUTCOMES.iter().map(|outcome| self.count(kind, outcome)).sum();
                 assert_eq!(self.count(kind, "seen"), sum, "the books of kind {kind}");
             }
-            let fates = ["removed", "held", "kept", "failed", "unfinished"];
+            let fates = ["removed", "trashed", "held", "kept", "failed", "unfinished"];
             let fates: u64 = fates.iter().map(|fate| self.removals(fate)).sum();
             assert_eq!(self.removals("planned"), fates, "the books of removals");
             let reasons = summary["skipped"].as_object();

@@ -52,7 +52,7 @@ fn take(work: &mut Work<'_>, name: &CStr, met: &Met, old: &TreePath) -> Option<A
         return None;
     }
     pair.prepare_for_change().ok()?;
-    names::rename_into(&target_above, &old_name, &pair.target, name).ok()?;
+    names::move_to_new(&target_above, &old_name, &pair.target, name, true).ok()?;
     // Should we die now, nobody else would.
     let _ = attributes::set_times(&target_above, Times { atime: was.atime, mtime: was.mtime });
     work.effects.count(Number::Renamed, 1);

@@ -2,6 +2,7 @@
 
 mod doom;
 mod site;
+mod trash;
 
 use std::ffi::{CStr, CString};
 use std::time::Instant;
@@ -10,12 +11,15 @@ use nix::errno::Errno;
 
 pub use self::doom::{NO_INODE, Victim, count_seen, doom, planned};
 use self::site::{Obstacle, Site};
+pub use self::trash::Trash;
 use super::{Context, Effects, Watch, aside};
 use crate::fault::{Failure, Fault, Remedy, Side};
 use crate::fs::{Fd, attributes, names};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
-use crate::tree::{Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath};
+use crate::tree::{
+    Aspect, Difference, Doomed, Fate, Item, Kept, Kind, KindCounts, Names, Note, Outcome, RemovalNews, TreePath,
+};
 
 /// Removes names from a directory; those of directories wait until these are empty.
 pub fn names(context: &Context, doomed: Doomed, list: DoomedNames, watch: &Watch, effects: &mut Effects) {
@@ -25,7 +29,10 @@ pub fn names(context: &Context, doomed: Doomed, list: DoomedNames, watch: &Watch
     }
     if list.names.is_empty() && list.stays.is_some() {
         // A part that could not be listed.
-        return tell(&doomed, &list, 0, list.stays, effects);
+        return tell(&doomed, &list, Told { stays: list.stays, ..Told::default() }, effects);
+    }
+    if context.goes_whole(&doomed) {
+        return trash::names(context, &doomed, &list, watch, effects);
     }
     match Site::open(context, &doomed.path, &doomed.proof, Some(doomed.target)) {
         Ok(site) => names_at(context, &site, &doomed, list, watch, effects),
@@ -48,19 +55,27 @@ fn all_stay(context: &Context, doomed: &Doomed, list: &DoomedNames, obstacle: Ob
         match (kind, obstacle) {
             (Kind::Directory, _) if context.is_held(&doomed.path.join(name)) => effects.remove(kind, Fate::Held),
             (Kind::Directory, _) => directories += 1,
-            (_, Obstacle::Stays(kept)) => effects.keep(kind, kept),
-            (_, Obstacle::Failed(_)) => effects.remove(kind, Fate::Failed),
+            _ => count_stays(kind, obstacle, effects),
         }
     }
     tell_of_obstacle(&doomed.path, obstacle, effects);
-    tell(doomed, list, directories, Some(stays), effects);
+    tell(doomed, list, Told { directories, stays: Some(stays), along: KindCounts::NONE }, effects);
 }
 
 /// What an obstacle means for the directory above.
 fn reason(obstacle: Obstacle) -> Kept {
     match obstacle {
         Obstacle::Stays(kept) => kept,
+        Obstacle::Unmovable(_) => Kept::Unmovable,
         Obstacle::Failed(_) => Kept::HoldsFailed,
+    }
+}
+
+/// Enters into the books that an entry stays.
+fn count_stays(kind: Kind, obstacle: Obstacle, effects: &mut Effects) {
+    match obstacle {
+        Obstacle::Failed(_) => effects.remove(kind, Fate::Failed),
+        Obstacle::Stays(_) | Obstacle::Unmovable(_) => effects.keep(kind, reason(obstacle)),
     }
 }
 
@@ -70,6 +85,10 @@ fn tell_of_obstacle(path: &TreePath, obstacle: Obstacle, effects: &mut Effects) 
         Obstacle::Failed(failure) => {
             let note = if failure == aside::UNTOUCHED { aside::NOTE_OF_REMOVAL } else { "" };
             effects.fault(Fault { note, remedy: Remedy::Nothing, ..Fault::of(path.clone(), failure) });
+        }
+        Obstacle::Unmovable(failure) => {
+            let (outcome, note, remedy) = (Outcome::Skipped, Kept::Unmovable.text(), Remedy::Nothing);
+            effects.fault(Fault { outcome, note, remedy, ..Fault::of(path.clone(), failure) });
         }
         Obstacle::Stays(Kept::Gone | Kept::Protected | Kept::HoldsHeld | Kept::HoldsFailed) => {}
         Obstacle::Stays(kept) => {
@@ -108,6 +127,9 @@ fn names_at(
     watch: &Watch,
     effects: &mut Effects,
 ) {
+    if let Err(obstacle) = site.prepare_for_change(context) {
+        return all_stay(context, doomed, &list, obstacle, effects);
+    }
     let started = Instant::now();
     let mut so_far = Progress { stays: list.stays, ..Progress::default() };
     let was = list.was.iter().map(Some).chain(std::iter::repeat(None));
@@ -128,9 +150,9 @@ fn names_at(
         once_more(doomed, &mut list, again, effects);
     }
     if doomed.goes() && directories == 0 && list.parts.is_only() && stays.is_none() {
-        directory(context, doomed, None, watch, effects);
+        directory(context, doomed, None, KindCounts::NONE, watch, effects);
     } else {
-        tell(doomed, &list, directories, stays, effects);
+        tell(doomed, &list, Told { directories, stays, along: KindCounts::NONE }, effects);
     }
 }
 
@@ -157,12 +179,24 @@ fn once_more(doomed: &Doomed, list: &mut DoomedNames, again: DoomedAgain, effect
     effects.items.push(Item::Remove { doomed: doomed.clone(), names }.after(effects.tries + 1));
 }
 
+/// What came of a part of a directory's names, for its owner.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Directories among them.
+    pub directories: u32,
+    /// Why the directory stays.
+    pub stays: Option<Kept>,
+    /// Names that share the directory's fate.
+    pub along: KindCounts,
+}
+
 /// Tells the owner of the directory that a part of its names has had its turn.
-pub fn tell(doomed: &Doomed, list: &DoomedNames, directories: u32, stays: Option<Kept>, effects: &mut Effects) {
+pub fn tell(doomed: &Doomed, list: &DoomedNames, told: Told, effects: &mut Effects) {
     if doomed.goes() {
         let doomed = Doomed { tries: 0, ..doomed.clone() };
         let path = doomed.path.clone();
-        let news = RemovalNews::Part { doomed, parts: list.parts, directories, stays };
+        let Told { directories, stays, along } = told;
+        let news = RemovalNews::Part { doomed, parts: list.parts, directories, stays, along };
         effects.notes.push(Note::Removal { path, news });
     }
 }
@@ -191,7 +225,7 @@ fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: 
     let removed = aside
         .and_then(|()| site.prove(name))
         .and_then(|()| was.map_or(Ok(()), |was| is_as_planned(&site.directory, name, *was)))
-        .and_then(|()| if context.dry_run { Ok(()) } else { names::remove(&site.directory, name).map_err(of_removal) });
+        .and_then(|()| take_away(context, site, doomed, name, kind));
     match removed {
         Ok(()) => is_gone(context, kind, || doomed.path.join(name), effects),
         Err(Obstacle::Failed(failure)) if effects.may_pass(failure) => {
@@ -200,10 +234,7 @@ fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: 
             so_far.again.was.extend(was.copied());
         }
         Err(obstacle) => {
-            match obstacle {
-                Obstacle::Stays(kept) => effects.keep(kind, kept),
-                Obstacle::Failed(_) => effects.remove(kind, Fate::Failed),
-            }
+            count_stays(kind, obstacle, effects);
             if obstacle != Obstacle::Stays(Kept::Gone) {
                 tell_of_obstacle(&doomed.path.join(name), obstacle, effects);
                 so_far.stays = so_far.stays.max(Some(reason(obstacle)));
@@ -212,10 +243,20 @@ fn one(context: &Context, site: &Site, doomed: &Doomed, name: Name<'_>, so_far: 
     }
 }
 
+/// Removes a name that is no directory's, or renames it into the trash.
+fn take_away(context: &Context, site: &Site, doomed: &Doomed, name: &CStr, kind: Kind) -> Result<(), Obstacle> {
+    match (context.trashes, context.dry_run) {
+        (true, _) => trash::put_name(context, site, &doomed.path, name, kind),
+        (false, true) => Ok(()),
+        (false, false) => names::remove(&site.directory, name).map_err(of_removal),
+    }
+}
+
 fn is_gone(context: &Context, kind: Kind, path: impl Fn() -> TreePath, effects: &mut Effects) {
-    effects.remove(kind, Fate::Removed);
+    effects.remove(kind, if context.trashes { Fate::Trashed } else { Fate::Removed });
     if context.itemizes {
-        let (path, aspects) = (path(), Aspect::TargetOnly.into());
+        let aspect = if context.trashes { Aspect::Trashed } else { Aspect::TargetOnly };
+        let (path, aspects) = (path(), aspect.into());
         effects.change(Difference { path, kind, aspects, source: None, target: None, leader: None });
     }
 }
@@ -239,12 +280,22 @@ fn of_removal(failure: Failure) -> Obstacle {
     }
 }
 
-/// Removes a directory: all that it held has had its turn.
-pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch: &Watch, effects: &mut Effects) {
+/// Removes a directory: all that it held has had its turn. `along` shares its fate.
+pub fn directory(
+    context: &Context,
+    doomed: &Doomed,
+    stays: Option<Kept>,
+    along: KindCounts,
+    watch: &Watch,
+    effects: &mut Effects,
+) {
     watch.begin("rmdir", &doomed.path, None);
     // One that is held met its fate as a name of its parent; the root of a whole tree meets it at the end.
     if context.is_held(&doomed.path) || doomed.path.is_root() {
         return;
+    }
+    if context.goes_with_parent(doomed) {
+        return trash::with_parent(doomed, stays, along, effects);
     }
     let removed = match stays {
         Some(kept) => Err(Obstacle::Stays(kept)),
@@ -254,18 +305,20 @@ pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch:
         && effects.may_pass(failure)
     {
         effects.released.push(failure);
-        let item = Item::RemoveDirectory { doomed: doomed.clone(), stays: None };
+        let item = Item::RemoveDirectory { doomed: doomed.clone(), stays: None, along };
         return effects.items.push(item.after(effects.tries + 1));
     }
     let stays = match removed {
         Ok(()) => {
             is_gone(context, Kind::Directory, || doomed.path.clone(), effects);
+            effects.remove_all(&along, Fate::Trashed);
             None
         }
         Err(obstacle) => {
+            count_stays(Kind::Directory, obstacle, effects);
             match obstacle {
-                Obstacle::Stays(kept) => effects.keep(Kind::Directory, kept),
-                Obstacle::Failed(_) => effects.remove(Kind::Directory, Fate::Failed),
+                Obstacle::Failed(_) => effects.remove_all(&along, Fate::Failed),
+                Obstacle::Stays(_) | Obstacle::Unmovable(_) => effects.keep_all(&along, reason(obstacle)),
             }
             // Why it stays was told with what is in it.
             if stays.is_none() {
@@ -275,7 +328,7 @@ pub fn directory(context: &Context, doomed: &Doomed, stays: Option<Kept>, watch:
         }
     };
     if let Some(path) = doomed.waiting_parent() {
-        effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays } });
+        effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays, along: KindCounts::NONE } });
     }
 }
 
@@ -287,7 +340,12 @@ fn remove_directory(context: &Context, doomed: &Doomed) -> Result<(), Obstacle> 
     if attributes::of_name(&site.directory, &name).map_err(of_removal)?.identity != doomed.target {
         return Err(Obstacle::Stays(Kept::Changed));
     }
-    if context.dry_run { Ok(()) } else { names::remove_directory(&site.directory, &name).map_err(of_removal) }
+    site.prepare_for_change(context)?;
+    match (context.trashes, context.dry_run) {
+        (true, _) => trash::put(context, &site, &parent, &name, Kind::Directory),
+        (false, true) => Ok(()),
+        (false, false) => names::remove_directory(&site.directory, &name).map_err(of_removal),
+    }
 }
 
 /// The names of a list, cut into parts that others can steal.

@@ -17,6 +17,8 @@ use crate::tree::{Identity, Kept, Kind, Proof, TreePath};
 pub enum Obstacle {
     /// It stays.
     Stays(Kept),
+    /// It stays, as it can not be renamed into the trash.
+    Unmovable(Failure),
     /// A system call failed.
     Failed(Failure),
 }
@@ -34,6 +36,8 @@ pub struct Site {
     pub directory: Fd,
     /// What it was when it was opened.
     pub identity: Identity,
+    /// Its owner's permissions keep us from changing names in it: what its mode is.
+    closed: Option<u32>,
     /// The source's directory whose lack of something is the proof, if it is the twin of this one.
     twin: Option<(Fd, Lack)>,
 }
@@ -90,11 +94,17 @@ impl Site {
         }
         let able = &context.policy.target;
         let is_closed = !able.overrides_permissions && was.uid == able.uid && was.mode & 0o300 != 0o300;
-        // It goes too, or the pass over the directories gives it its permissions back.
-        if is_closed && !context.dry_run {
-            attributes::set_mode(&directory, was.mode | 0o700)?;
+        let closed = is_closed.then_some(was.mode);
+        Ok(Self { directory, identity: was.identity, closed, twin: None })
+    }
+
+    /// Before a name is taken out of it: an owner whose own directory is closed to him opens it. It goes too, or the
+    /// pass over the directories gives it its permissions back.
+    pub fn prepare_for_change(&self, context: &Context) -> Result<(), Obstacle> {
+        match self.closed {
+            Some(mode) if !context.dry_run => Ok(attributes::set_mode(&self.directory, mode | 0o700)?),
+            _ => Ok(()),
         }
-        Ok(Self { directory, identity: was.identity, twin: None })
     }
 
     /// Proves that the source does not have a name, where this directory is the one that both trees have.
