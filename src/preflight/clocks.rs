@@ -47,17 +47,14 @@ impl Offset {
     }
 }
 
-/// More than that between two clocks is told.
-pub const SKEW_MAX: f64 = 2.0;
-
 const REMEDY: &str = "let chrony or ntpd set the clocks; else run with --clock-skew";
 
-/// The clocks of the nodes against the first, and against the file system of DST. `hosts`: a node with each.
-pub fn nodes(offsets: &[(String, Offset)]) -> Finding {
+/// The clocks of the nodes against the first, each with its node. `skew`: seconds that clocks may differ (`--clock-skew`).
+pub fn nodes(offsets: &[(String, Offset)], skew: f64) -> Finding {
     let worst = offsets.iter().max_by(|a, b| a.1.at_least().total_cmp(&b.1.at_least()));
     match worst {
         None => Finding::good("clocks", "there is one node"),
-        Some((host, offset)) if offset.at_least() > SKEW_MAX => Finding::warning(
+        Some((host, offset)) if offset.at_least() > skew => Finding::warning(
             "clocks",
             format!("the clock of {host} differs from the first node's by {:.1} s at least", offset.at_least()),
             format!("{REMEDY}={}", whole(offset.at_most())),
@@ -70,11 +67,11 @@ pub fn nodes(offsets: &[(String, Offset)]) -> Finding {
 }
 
 /// The clock by which DST's file system dates its files.
-pub fn target(offsets: &[(String, Offset)]) -> Option<Finding> {
+pub fn target(offsets: &[(String, Offset)], skew: f64) -> Option<Finding> {
     let check = "clock_of_target";
     let (host, offset) = offsets.iter().max_by(|a, b| a.1.at_least().total_cmp(&b.1.at_least()))?;
     let (least, most) = (offset.at_least(), offset.at_most());
-    Some(if least > SKEW_MAX {
+    Some(if least > skew {
         Finding::warning(
             check,
             format!("the clock by which DST dates files differs from that of {host} by {least:.1} s at least"),
@@ -90,10 +87,10 @@ pub fn target(offsets: &[(String, Offset)]) -> Option<Finding> {
 }
 
 /// The clock of SRC, in which nothing is made. `ahead`: seconds that the newest time seen there lies in the future.
-pub fn source(ahead: Option<f64>) -> Finding {
+pub fn source(ahead: Option<f64>, skew: f64) -> Finding {
     let check = "clock_of_source";
     match ahead {
-        Some(ahead) if ahead > SKEW_MAX => Finding::warning(
+        Some(ahead) if ahead > skew => Finding::warning(
             check,
             format!(
                 "SRC has a time of change that lies {ahead:.0} s in the future: its clock is ahead at least so much"
@@ -154,14 +151,15 @@ mod tests {
     fn only_what_is_proven_is_a_warning_and_names_the_node() {
         let close = ("near".to_owned(), Offset { low: -3.0, high: 4.0 });
         let far = ("far".to_owned(), Offset { low: 5.0, high: 6.5 });
-        assert_eq!(nodes(&[]).verdict, Verdict::Good);
-        assert_eq!(nodes(std::slice::from_ref(&close)).verdict, Verdict::Good);
-        let found = nodes(&[close.clone(), far.clone()]);
+        assert_eq!(nodes(&[], 2.0).verdict, Verdict::Good);
+        assert_eq!(nodes(std::slice::from_ref(&close), 2.0).verdict, Verdict::Good);
+        let found = nodes(&[close.clone(), far.clone()], 2.0);
         assert!(found.verdict == Verdict::Warning && found.what.contains("far"), "{found:?}");
         assert!(found.remedy.ends_with("--clock-skew=7"), "{found:?}");
-        assert_eq!(target(&[]), None);
-        assert_eq!(target(&[close, far]).unwrap().verdict, Verdict::Warning);
-        let verdicts = [None, Some(-5.0), Some(1.0), Some(60.0)].map(|ahead| source(ahead).verdict);
+        assert_eq!(nodes(std::slice::from_ref(&far), 6.0).verdict, Verdict::Good, "as much as was said to be");
+        assert_eq!(target(&[], 2.0), None);
+        assert_eq!(target(&[close.clone(), far.clone()], 2.0).unwrap().verdict, Verdict::Warning);
+        let verdicts = [None, Some(-5.0), Some(1.0), Some(60.0)].map(|ahead| source(ahead, 2.0).verdict);
         assert_eq!(verdicts, [Verdict::Good, Verdict::Good, Verdict::Good, Verdict::Warning]);
     }
 }

@@ -31,22 +31,32 @@ impl Sample {
         let mut looked = 0;
         while let Some(path) = waiting.pop_front() {
             let is_enough = sample.files.len() >= FILES_MAX || looked >= DIRECTORIES_MAX;
-            if is_enough || started.elapsed() > time_max {
+            if is_enough || looked > 0 && started.elapsed() > time_max {
                 break;
             }
             looked += 1;
-            sample.look(root, &path, private, &mut waiting);
+            sample.look(root, &path, private, &mut waiting, &|| started.elapsed() > time_max);
         }
         sample
     }
 
     /// What can not be looked at is left out: others tell why.
-    fn look(&mut self, root: &Fd, path: &TreePath, private: Option<&std::ffi::CStr>, waiting: &mut VecDeque<TreePath>) {
+    fn look(
+        &mut self,
+        root: &Fd,
+        path: &TreePath,
+        private: Option<&std::ffi::CStr>,
+        waiting: &mut VecDeque<TreePath>,
+        is_late: &dyn Fn() -> bool,
+    ) {
         let Ok(directory) = open::directory_below(root, path) else { return };
         let Ok(lister) = open::child_directory(&directory, c".") else { return };
         let mut names: Vec<CString> = Vec::new();
         let _ = list::first(&lister, NAMES_MAX, |name| names.push(name.to_owned()));
         for name in names.into_iter().filter(|name| !path.is_root() || private != Some(name.as_c_str())) {
+            if is_late() {
+                return;
+            }
             let Ok(found) = attributes::of_name(&directory, &name) else { continue };
             self.newest = self.newest.max(Some(found.ctime));
             match found.kind {

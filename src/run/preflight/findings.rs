@@ -102,11 +102,13 @@ pub fn fill(crew: &Crew<'_>, how: Preflight, facts: Facts, about: About, report:
         Some(Err(why)) => report.findings.push(about::unwritable(format!("nothing can be tried on DST: {why}"))),
         None => {}
     }
-    report.findings.push(clocks::nodes(&measured.clocks));
+    #[allow(clippy::cast_precision_loss)] // Seconds.
+    let skew = policy.clock_skew as f64 / 1e9;
+    report.findings.push(clocks::nodes(&measured.clocks, skew));
     let by_target = hosts.iter().zip(&measured.nodes);
     let by_target: Vec<_> = by_target.filter_map(|(host, node)| Some((host.clone(), node.target_clock?))).collect();
-    report.findings.extend(clocks::target(&by_target));
-    report.findings.push(clocks::source(ahead(&measured, walked.as_ref())));
+    report.findings.extend(clocks::target(&by_target, skew));
+    report.findings.push(clocks::source(ahead(&measured, walked.as_ref()), skew));
     report.findings.push(nodes::kernels(hosts, &measured.nodes));
     report.findings.extend(nodes::limits(hosts, &measured.nodes));
     report.findings.push(nodes::sandbox(hosts, &measured.nodes));
