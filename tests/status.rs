@@ -78,7 +78,12 @@ fn a_run_that_goes_tells_what_it_does_and_one_that_has_ended_how_it_ended() {
             "pmirror explain ",
             "failed ENXIO source b/broken",
         ]);
-        told(&["explain", RUN_ID], &state).says(&["it still runs", "1 fault of 1 cause", "ENXIO"]);
+        told(&["explain", RUN_ID], &state).says(&[
+            "it still runs",
+            "1 fault of 1 cause",
+            "ENXIO",
+            "when the run has ended\n",
+        ]);
     });
     run.exits(23);
     told(&["status", RUN_ID], &state).says(&[
@@ -228,6 +233,9 @@ fn a_run_that_was_killed_is_told_to_be_dead_with_how_to_go_on() {
         "a checkpoint is in force",
         "pmirror resume",
     ]);
+    let explained = told_json(&["explain", "killed"], &state);
+    let run = explained["causes"][0]["run"].as_str().unwrap();
+    assert!(run.starts_with("pmirror resume "), "a dead run can not be retried: {run}");
     let explained = told(&["explain", "killed"], &state);
     explained.says(&["it died", "1 fault of 1 cause", "ENXIO", "broken", "To go on with the run: pmirror resume"]);
 }

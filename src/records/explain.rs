@@ -218,6 +218,8 @@ impl Commands<'_> {
         let can_retry = matches!(self.seen.started.command.as_str(), "sync" | "cmp") && cause.outcome == "failed";
         match then {
             Then::Nothing => None,
+            // Only a run that has ended can be retried.
+            _ if matches!(self.seen.state, State::Died | State::Silent) => self.go_on(),
             Then::Retry if self.is_dry() => Some(self.same_command()),
             Then::Retry if can_retry => Some(format!("{}{}", self.of_run("retry"), choice(cause, group))),
             Then::Retry | Then::SameCommand => Some(self.same_command()),

@@ -13,7 +13,7 @@ const PATH_LETTERS_MAX: usize = 200;
 pub fn render(told: &Explanation) -> String {
     let mut parts = vec![head(told)];
     for (number, cause) in (1..).zip(&told.causes) {
-        parts.push(one(number, cause, told.faults));
+        parts.push(one(number, cause, told));
     }
     if told.others.causes > 0 {
         let faults = plural(told.others.faults, "fault", "faults");
@@ -55,7 +55,7 @@ fn head(told: &Explanation) -> String {
     text
 }
 
-fn one(number: usize, cause: &Explained, all: u64) -> String {
+fn one(number: usize, cause: &Explained, told: &Explanation) -> String {
     let tree = if cause.side == "source" { "SRC" } else { "DST" };
     let outcome = if cause.outcome == "skipped" { "stays on DST" } else { cause.outcome.as_str() };
     let what = match (cause.errno.is_empty(), cause.note.is_empty()) {
@@ -64,7 +64,7 @@ fn one(number: usize, cause: &Explained, all: u64) -> String {
         (true, true) => format!("gone from {tree}"),
     };
     let count = HumanCount(cause.count);
-    let mut lines = vec![format!("{number}. {count} {outcome} ({}): {what}", percent(cause.count, all))];
+    let mut lines = vec![format!("{number}. {count} {outcome} ({}): {what}", percent(cause.count, told.faults))];
     let mut row = |word: &str, text: String| lines.push(format!("   {word:<8} {text}"));
     row("where", joined(&cause.subtrees, |subtree| of_subtree(subtree, cause.count)));
     if !cause.owners.is_empty() {
@@ -76,11 +76,15 @@ fn one(number: usize, cause: &Explained, all: u64) -> String {
         row("which", shortened(&cause.sample));
     }
     row("why", cause.happened.to_owned());
+    // What is still under way can not be done again.
+    let goes = matches!(told.state, "starting" | "running" | "ending");
+    let then = if goes { "when the run has ended" } else { "then" };
     match (&cause.run, cause.remedy.is_empty()) {
         (Some(run), false) => {
-            row("do", format!("{}, then", cause.remedy.trim_end_matches(", then")));
+            row("do", format!("{}, {then}", cause.remedy.trim_end_matches(", then")));
             row("", run.clone());
         }
+        (Some(run), true) if goes => row("do", format!("{then}: {run}")),
         (Some(run), true) => row("do", run.clone()),
         (None, _) => row("do", cause.remedy.to_owned()),
     }

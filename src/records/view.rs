@@ -15,6 +15,7 @@ use crate::report::live::{Place, Rate, Told};
 use crate::report::progress;
 use crate::report::screen::Tone;
 use crate::report::share::hours_and_minutes;
+use crate::tree::path::harmless;
 
 /// A line.
 pub type Line = (Tone, String);
@@ -55,7 +56,7 @@ pub fn cut(lines: Vec<Line>, (columns, rows): (usize, usize)) -> Vec<Line> {
     if rows > 1 {
         lines.push(help);
     }
-    lines.into_iter().map(|(tone, line)| (tone, cut_line(&line, columns))).collect()
+    lines.into_iter().map(|(tone, line)| (tone, cut_line(&harmless(&line), columns))).collect()
 }
 
 /// The beginning of a line that fits, by the columns that its letters take.

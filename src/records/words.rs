@@ -53,7 +53,8 @@ pub fn clock(time: Timestamp) -> String {
 #[allow(clippy::cast_precision_loss)] // A share.
 pub fn percent(part: u64, all: u64) -> String {
     let share = part as f64 * 100.0 / all.max(1) as f64;
-    if share >= 10.0 || part == all { format!("{share:.0} %") } else { format!("{share:.1} %") }
+    // All of it, and nothing less, is 100 %.
+    if share >= 10.0 { format!("{} %", share.floor()) } else { format!("{share:.1} %") }
 }
 
 #[cfg(test)]
@@ -75,6 +76,6 @@ mod tests {
     #[test]
     fn times_and_shares_are_short() {
         assert_eq!([5, 119, 600, 12_000, 400_000].map(duration), ["5 s", "119 s", "10 min", "3 h 20 min", "4 days"]);
-        assert_eq!([(1, 1), (31, 40), (1, 1000)].map(|(part, all)| percent(part, all)), ["100 %", "78 %", "0.1 %"]);
+        assert_eq!([(1, 1), (999, 1000), (1, 1000)].map(|(part, all)| percent(part, all)), ["100 %", "99 %", "0.1 %"]);
     }
 }
