@@ -91,6 +91,8 @@ pub struct Config {
     pub guards: Option<Guards>,
     /// What the patterns leave out is removed too.
     pub delete_excluded: bool,
+    /// Runs of this process that are under way at one time: each has its part of the memory.
+    pub lanes: u32,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -112,6 +114,23 @@ pub enum Command {
     RmTree,
     /// `pmirror mtimes`.
     Mtimes,
+    /// `pmirror run --tasks`: SRC and DST stand in the tasks.
+    Tasks(Tasks),
+}
+
+/// The options that `pmirror run` has alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tasks {
+    /// The file that lists them.
+    pub file: OsString,
+    /// Its fields end with NUL bytes.
+    pub null: bool,
+    /// Tasks under way at one time, if the operator said.
+    pub at_once: Option<u32>,
+    /// Files for the result rows.
+    pub reports: Vec<PathBuf>,
+    /// `--final`.
+    pub is_final: bool,
 }
 
 /// The options that `pmirror rm --target-only` has alone.
@@ -172,6 +191,7 @@ impl Command {
             Command::Cmp(_) => "cmp",
             Command::Rm(_) | Command::RmTree => "rm",
             Command::Mtimes => "mtimes",
+            Command::Tasks(_) => "run",
         }
     }
 
@@ -188,7 +208,7 @@ impl Command {
     /// What its walk is for.
     pub fn purpose(&self) -> Purpose {
         match self {
-            Command::Sync { .. } => Purpose::Mirror,
+            Command::Sync { .. } | Command::Tasks(_) => Purpose::Mirror,
             Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
             Command::Rm(_) | Command::RmTree => Purpose::Remove,
             Command::Mtimes => Purpose::Directories,
@@ -213,6 +233,7 @@ impl Config {
             cli::Command::Rm(rm) => Self::of_rm(rm, environment, arguments),
             cli::Command::Mtimes(mtimes) => Self::of_mtimes(mtimes, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
+            cli::Command::Run(run) => Self::of_tasks(run, environment, arguments),
             cli::Command::Resume(_) | cli::Command::Retry(_) | cli::Command::Generate { .. } => {
                 Err(Error::Usage("this command begins no run by itself".to_owned()))
             }
@@ -254,6 +275,20 @@ impl Config {
         config.copying = held_back(sync.content.copying(), &config.limits);
         config.choose = sync.choose;
         Ok(config)
+    }
+
+    /// Checks `pmirror run --tasks`: as a sync of which SRC and DST are not known yet.
+    pub fn of_tasks(run: cli::run::Run, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        if run.sync.choose.files_from.is_some() {
+            let text = "--files-from is one list for one tree: with --tasks each task has its own, as a third word";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let (tasks, is_final) = (run.tasks, run.sync.compare.is_final);
+        let tasks =
+            Tasks { file: tasks.tasks, null: tasks.null, at_once: tasks.at_once, reports: tasks.report, is_final };
+        let mut sync = run.sync.of("/".into(), "/".into());
+        sync.run.run_id.get_or_insert_with(|| default_run_id("run", environment));
+        Ok(Self { command: Command::Tasks(tasks), ..Self::of_sync(sync, environment, arguments)? })
     }
 
     /// Checks `pmirror rm`.
@@ -394,6 +429,7 @@ impl Config {
             checkpoint_interval: Some(checkpoint_interval).filter(|interval| !interval.is_zero()),
             guards: None,
             delete_excluded: false,
+            lanes: 1,
         })
     }
 
@@ -480,7 +516,8 @@ fn held_back(mut copying: Copying, limits: &Rates) -> Copying {
     copying
 }
 
-fn operand(name: &str, value: OsString) -> Result<CString, Error> {
+/// A root as the operator named it.
+pub fn operand(name: &str, value: OsString) -> Result<CString, Error> {
     let bytes = value.into_vec();
     if bytes.is_empty() {
         return Err(Error::Usage(format!("{name} is empty; is a variable of the script unset?")));

@@ -10,6 +10,7 @@ mod extras;
 pub mod limits;
 pub mod mtimes;
 pub mod rm;
+pub mod run;
 mod size;
 pub mod time;
 
@@ -78,6 +79,11 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
+    /// Mirror many pairs of trees in one job.
+    ///
+    /// Each task is a sync of its own, with these options: its own lock, guards, faults, checkpoint and record.
+    /// All ranks work on several tasks at once. A result row is written as each task ends.
+    Run(run::Run),
     /// Print the man page or shell completions.
     Generate {
         /// Which.

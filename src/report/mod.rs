@@ -1,12 +1,15 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
+mod board;
 pub mod differences;
+pub mod job;
 pub mod json;
 pub mod plan;
 pub mod progress;
 mod progress_file;
 pub mod remarks;
 mod removals;
+pub mod rows;
 pub mod share;
 pub mod summary;
 mod text;
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::tree::path::harmless;
 
+pub use board::{Board, Cell, JobProgress};
 pub use progress::Progress;
 pub use share::Total;
 pub use summary::Summary;
