@@ -104,7 +104,7 @@ impl Shared<'_> {
             Err(error) => Conclusion::from(error),
         };
         if let Some(ledger) = self.ledger {
-            let row = lock(ledger).end(self.config, &order.task, &conclusion, began);
+            let row = lock(ledger).end(&order.task, &conclusion, began);
             cell.end(row.entries, row.written, row.success);
         }
     }

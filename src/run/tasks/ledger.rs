@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use base64::Engine;
@@ -137,13 +137,13 @@ impl Ledger {
     }
 
     /// A task has ended.
-    pub fn end(&mut self, config: &Config, task: &Task, conclusion: &Conclusion, began: Timestamp) -> Row {
+    pub fn end(&mut self, task: &Task, conclusion: &Conclusion, began: Timestamp) -> Row {
         let mut row = row_of(task);
         row.exit_code = conclusion.exit_code;
         row.success = conclusion.exit_code == 0;
         row.started = began.to_string();
         row.seconds = Timestamp::now().duration_since(began).as_secs_f64();
-        let directory = RunDirectory::new(&config.state_dir, &config.run_id).below(&task.id());
+        let directory = self.directory.below(&task.id());
         if operator::is_directory(directory.path()) {
             row.log = escaped(directory.path().as_os_str().as_encoded_bytes());
         }
@@ -185,7 +185,7 @@ impl Ledger {
         let tally = Tally {
             all: self.all,
             good: self.rows.values().filter(|row| row.success).count() as u64,
-            failed: self.rows.values().filter(|row| !row.success && !stopped(&row)).count() as u64 - self.bad,
+            failed: self.rows.values().filter(|row| !row.success && !stopped(row)).count() as u64 - self.bad,
             bad_lines: self.bad,
             stopped: self.rows.values().filter(stopped).count() as u64,
             not_begun: self.waiting.len() as u64,
@@ -238,10 +238,10 @@ fn worst(codes: impl Iterator<Item = u8>) -> u8 {
 }
 
 impl Report {
-    fn begin<'r>(path: &PathBuf, rows: impl Iterator<Item = &'r Row>) -> Result<Self, Error> {
+    fn begin<'r>(path: &Path, rows: impl Iterator<Item = &'r Row>) -> Result<Self, Error> {
         let form = Form::of(path).unwrap_or(Form::Csv);
         let file = Growing::begin(path, &form.head(), form.foot()).map_err(|error| unwritable(path, &error))?;
-        let mut report = Self { path: path.clone(), form, file, is_empty: true };
+        let mut report = Self { path: path.to_path_buf(), form, file, is_empty: true };
         for row in rows {
             report.add(row)?;
         }
@@ -339,7 +339,7 @@ fn unusable(error: &std::io::Error) -> Error {
     Error::Fatal(format!("the result rows can not be kept: {error}"))
 }
 
-fn unwritable(path: &std::path::Path, error: &std::io::Error) -> Error {
+fn unwritable(path: &Path, error: &std::io::Error) -> Error {
     Error::Fatal(format!("--report {} can not be written: {error}", escaped(path.as_os_str().as_encoded_bytes())))
 }
 
