@@ -8,7 +8,7 @@
 //! - `run`: the story of a run: agree, lock, walk, settle, sum up;
 //! - `engine`: one rank: main thread, workers, bag;
 //! - `sched`: the stealing protocol, pure (its README has the proof sketch);
-//! - `comm`: bytes between ranks;
+//! - `comm`: bytes between ranks, and lanes over them for several runs at once;
 //! - `pass`: what to do with one item;
 //! - `tree`: names, attributes, decisions, pure;
 //! - `fs`: every system call;

@@ -317,6 +317,17 @@ fn one_task_is_resumed_and_retried_by_the_path_of_its_log() {
 }
 
 #[test]
+fn no_more_tasks_are_under_way_than_the_memory_allows() {
+    let job = Job::of(&["a", "b", "c"]);
+    let lines: String = ["a", "b", "c"].map(|name| job.line(name)).concat();
+    let run = job.run(&lines).args(&["--max-memory", "256M", "--tasks-at-once", "64"]).run();
+    run.exits(0).says("tasks at once, not for 64");
+    job.assert_mirrored(&["a", "b", "c"]);
+    let small = job.run(&lines).args(&["--max-memory", "16M"]).run_unchecked();
+    small.refuses(1, &["too little"]);
+}
+
+#[test]
 fn a_limit_is_for_the_whole_job_however_many_tasks_are_under_way() {
     let job = Job::of(&["a", "b", "c", "d"]);
     for name in ["a", "b", "c", "d"] {

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::progress::clock;
+use super::progress_file::ProgressFile;
+use super::share::Standing;
+use crate::fs::operator::RunDirectory;
 use crate::tree::path::harmless;
 
 const BAR_EVERY: Duration = Duration::from_millis(400);
@@ -71,16 +74,19 @@ impl Cell {
 /// Shows it.
 pub struct JobProgress {
     board: Board,
+    /// Nothing is printed.
+    is_quiet: bool,
     bar: Option<ProgressBar>,
+    file: Option<ProgressFile>,
     every: Duration,
     started: Instant,
     last: (Instant, u64, u64),
 }
 
 impl JobProgress {
-    /// A bar on a terminal, else a line after each interval.
-    pub fn to_stderr(board: Board, every: Duration) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    /// In the job's directory, and on stderr unless `is_quiet`: a bar on a terminal, else a line after each interval.
+    pub fn new(board: Board, every: Duration, is_quiet: bool, directory: RunDirectory) -> Self {
+        let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}") {
                 bar.set_style(style);
@@ -88,13 +94,17 @@ impl JobProgress {
             bar
         });
         let now = Instant::now();
-        Self { board, bar, every, started: now, last: (now, 0, 0) }
+        let file = ProgressFile::new(directory);
+        Self { board, is_quiet, bar, file, every, started: now, last: (now, 0, 0) }
     }
 
     /// Shows it, if it is time.
     pub fn turn(&mut self) {
+        if let Some(file) = self.file.as_mut().filter(|file| file.is_due()) {
+            file.keep(standing(&self.board.lock(), self.started.elapsed()));
+        }
         let since = self.last.0.elapsed();
-        if since < if self.bar.is_some() { BAR_EVERY } else { self.every } {
+        if self.is_quiet || since < if self.bar.is_some() { BAR_EVERY } else { self.every } {
             return;
         }
         let (line, entries, bytes) = line(&self.board.lock(), since, (self.last.1, self.last.2));
@@ -108,18 +118,40 @@ impl JobProgress {
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away, and the file.
     pub fn finish(self) {
+        self.file.into_iter().for_each(ProgressFile::remove);
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
+impl Standings {
+    /// Entries and bytes.
+    fn total(&self) -> (u64, u64) {
+        self.under_way.iter().fold(self.ended, |sum, cell| (sum.0 + cell.0, sum.1 + cell.1))
+    }
+}
+
+/// What `progress.json` tells of a job: the share of its tasks that have ended.
+fn standing(standings: &Standings, elapsed: Duration) -> Standing {
+    let (entries, bytes) = standings.total();
+    let percent = standings.done.saturating_mul(100).checked_div(standings.all);
+    Standing {
+        pass: "tasks",
+        elapsed_seconds: elapsed.as_secs(),
+        entries,
+        bytes,
+        changed: 0,
+        percent: percent.and_then(|percent| u32::try_from(percent).ok()),
+        seconds_left: None,
+    }
+}
+
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Rates for people.
 fn line(standings: &Standings, since: Duration, before: (u64, u64)) -> (String, u64, u64) {
-    let sum = |of: fn(&(u64, u64)) -> u64| standings.under_way.iter().map(of).sum::<u64>();
-    let (entries, bytes) = (standings.ended.0 + sum(|cell| cell.0), standings.ended.1 + sum(|cell| cell.1));
+    let (entries, bytes) = standings.total();
     let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / since.as_secs_f64().max(1e-3)) as u64;
     let failed = if standings.failed > 0 { format!(" ({} failed)", standings.failed) } else { String::new() };
     let line = format!(
@@ -147,5 +179,7 @@ mod tests {
         let (line, ..) = line(&board.lock(), Duration::from_secs(10), (300, 0));
         let expected = "11 of 1,000 tasks done (1 failed), 7,300 entries, 700/s, 3.00 KiB written, 307 B/s";
         assert_eq!(line, expected);
+        let standing = standing(&board.lock(), Duration::from_secs(10));
+        assert_eq!((standing.entries, standing.bytes, standing.percent), (7_300, 3072, Some(1)));
     }
 }

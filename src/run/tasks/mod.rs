@@ -14,6 +14,7 @@ use crate::comm::{Comm, lanes};
 use crate::config::{Config, Tasks};
 use crate::engine::{Company, StopSign, no_thread};
 use crate::fault::Error;
+use crate::fs::operator::RunDirectory;
 use crate::report::{self, Board, JobProgress};
 use crate::slurm::Job;
 use lane::Shared;
@@ -80,8 +81,9 @@ fn work(
     let board = Board::new(all, done, usize::from(number));
     let company = Arc::new(Company::new(crew.threads, lanes, crew.config.limits));
     let shared = Shared { config: crew.config, tasks, ledger, board: board.clone(), company, stop_sign, slurm, lanes };
-    let shows = crew.is_root() && !crew.config.quiet;
-    let mut progress = shows.then(|| JobProgress::to_stderr(board, crew.config.progress));
+    let (every, is_quiet) = (crew.config.progress, crew.config.quiet);
+    let directory = RunDirectory::new(&crew.config.state_dir, &crew.config.run_id);
+    let mut progress = crew.is_root().then(|| JobProgress::new(board, every, is_quiet, directory));
     std::thread::scope(|scope| {
         for lane in ends {
             let (name, shared) = (format!("lane-{}", lane.number()), &shared);
