@@ -99,6 +99,8 @@ pub struct Config {
     pub file_systems: FileSystems,
     /// What would be removed is renamed into the trash.
     pub trash: bool,
+    /// Runs of this process that are under way at one time: each has its part of the memory.
+    pub lanes: u32,
 }
 
 const PROGRESS_SECONDS: u32 = 30;
@@ -127,6 +129,8 @@ pub enum Command {
         /// Of runs that renamed so long ago; `None`: of all.
         older_than: Option<Duration>,
     },
+    /// `pmirror run --tasks`: SRC and DST stand in the tasks.
+    Tasks(Tasks),
 }
 
 /// The options that `pmirror preflight` has alone.
@@ -136,6 +140,21 @@ pub struct Preflight {
     pub walk: bool,
     /// So long the speed is measured; 0: it is not.
     pub measures: Duration,
+}
+
+/// The options that `pmirror run` has alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tasks {
+    /// The file that lists them.
+    pub file: OsString,
+    /// Its fields end with NUL bytes.
+    pub null: bool,
+    /// Tasks under way at one time, if the operator said.
+    pub at_once: Option<u32>,
+    /// Files for the result rows.
+    pub reports: Vec<PathBuf>,
+    /// `--final`.
+    pub is_final: bool,
 }
 
 /// The options that `pmirror rm --target-only` has alone.
@@ -198,6 +217,7 @@ impl Command {
             Command::Mtimes => "mtimes",
             Command::Preflight(_) => "preflight",
             Command::PurgeTrash { .. } => "purge-trash",
+            Command::Tasks(_) => "run",
         }
     }
 
@@ -214,7 +234,7 @@ impl Command {
     /// What its walk is for.
     pub fn purpose(&self) -> Purpose {
         match self {
-            Command::Sync { .. } => Purpose::Mirror,
+            Command::Sync { .. } | Command::Tasks(_) => Purpose::Mirror,
             Command::Cmp(cmp) => Purpose::Compare(cmp.comparing.clone()),
             Command::Rm(_) | Command::RmTree | Command::PurgeTrash { .. } => Purpose::Remove,
             Command::Mtimes => Purpose::Directories,
@@ -242,6 +262,7 @@ impl Config {
             cli::Command::PurgeTrash(purge) => Self::of_purge(purge, environment, arguments),
             cli::Command::Cmp(cmp) => Self::of_cmp(cmp, environment, arguments),
             cli::Command::Preflight(preflight) => Self::of_preflight(preflight, environment, arguments),
+            cli::Command::Run(run) => Self::of_tasks(run, environment, arguments),
             cli::Command::Resume(_)
             | cli::Command::Retry(_)
             | cli::Command::Explain(_)
@@ -298,6 +319,20 @@ impl Config {
         config.detect_renames = sync.content.detect_renames;
         config.choose = sync.choose;
         Ok(config)
+    }
+
+    /// Checks `pmirror run --tasks`: as a sync of which SRC and DST are not known yet.
+    pub fn of_tasks(run: cli::run::Run, environment: &Environment, arguments: Vec<String>) -> Result<Self, Error> {
+        if run.sync.choose.files_from.is_some() {
+            let text = "--files-from is one list for one tree: with --tasks each task has its own, as a third word";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let (tasks, is_final) = (run.tasks, run.sync.compare.is_final);
+        let tasks =
+            Tasks { file: tasks.tasks, null: tasks.null, at_once: tasks.at_once, reports: tasks.report, is_final };
+        let mut sync = run.sync.of("/".into(), "/".into());
+        sync.run.run_id.get_or_insert_with(|| default_run_id("run", environment));
+        Ok(Self { command: Command::Tasks(tasks), ..Self::of_sync(sync, environment, arguments)? })
     }
 
     /// Checks `pmirror rm`.
@@ -481,6 +516,7 @@ impl Config {
             detect_renames: false,
             file_systems: FileSystems::default(),
             trash: false,
+            lanes: 1,
         })
     }
 
@@ -569,7 +605,8 @@ fn held_back(mut copying: Copying, limits: &Rates) -> Copying {
     copying
 }
 
-fn operand(name: &str, value: OsString) -> Result<CString, Error> {
+/// A root as the operator named it.
+pub fn operand(name: &str, value: OsString) -> Result<CString, Error> {
     let bytes = value.into_vec();
     if bytes.is_empty() {
         return Err(Error::Usage(format!("{name} is empty; is a variable of the script unset?")));

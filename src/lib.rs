@@ -9,7 +9,7 @@
 //! - `preflight`: what is said before a run, pure: from measured facts to findings;
 //! - `engine`: one rank: main thread, workers, bag;
 //! - `sched`: the stealing protocol, pure (its README has the proof sketch);
-//! - `comm`: bytes between ranks;
+//! - `comm`: bytes between ranks, and lanes over them for several runs at once;
 //! - `pass`: what to do with one item;
 //! - `tree`: names, attributes, decisions, pure;
 //! - `fs`: every system call;

@@ -211,7 +211,7 @@ fn work(asked: Asked, (environment, file_systems): Around<'_>, comm: &mut dyn Co
         Err(error) => return ExitCode::from(error.exit_code()),
     };
     let config = &config;
-    let circumstances = Circumstances { job: slurm::job(environment), stop_sign };
+    let circumstances = Circumstances::new(slurm::job(environment), stop_sign);
     let mut conclusion = run::run(config, comm, circumstances);
     if let Err(error) = tell_of(&conclusion, config, is_root) {
         conclusion.is_not_told("the summary", &error);

@@ -27,8 +27,19 @@ pub const RECORD: &str = "command.json";
 const RECORD_BYTES_MAX: u64 = 32 << 20;
 
 /// Options whose value is a path, and operands: a later run may have another working directory.
-pub(crate) const PATHS: &[&str] =
-    &["source", "target", "operands", "tree", "plan", "apply", "files_from", "exclude_from", "state_dir"];
+pub(crate) const PATHS: &[&str] = &[
+    "source",
+    "target",
+    "operands",
+    "tree",
+    "plan",
+    "apply",
+    "files_from",
+    "exclude_from",
+    "state_dir",
+    "tasks",
+    "report",
+];
 
 /// Options that may change from one attempt of a run to the next.
 const HOW_IT_RUNS: &[&str] = &[
@@ -45,6 +56,8 @@ const HOW_IT_RUNS: &[&str] = &[
     "--bwlimit",
     "--ops-limit",
     "--sandbox",
+    "--tasks-at-once",
+    "--report",
     "--json",
     "--verbose",
     "--quiet",
@@ -80,7 +93,7 @@ impl From<Word> for Written {
 
 impl Word {
     /// The option that it gives: `--threads` of `--threads=4`.
-    fn option(&self) -> &[u8] {
+    pub fn option(&self) -> &[u8] {
         self.0.split(|&byte| byte == b'=').next().unwrap_or_default()
     }
 
@@ -271,7 +284,7 @@ pub(crate) fn words_of(arg: &Arg, matches: &ArgMatches, directory: Option<&[u8]>
 
 fn value_of(id: &str, value: &OsStr, directory: Option<&[u8]>) -> Vec<u8> {
     let value = value.as_bytes();
-    let is_input = value == b"-" && matches!(id, "files_from" | "exclude_from");
+    let is_input = value == b"-" && matches!(id, "files_from" | "exclude_from" | "tasks");
     match directory {
         Some(directory) if PATHS.contains(&id) && !value.starts_with(b"/") && !is_input => {
             [directory, b"/", value].concat()

@@ -37,9 +37,7 @@ fn sync(config: &Config, ranks: u32, exit_code: u8) -> Summary {
         .into_iter()
         .map(|mut end| {
             let config = config.clone();
-            std::thread::spawn(move || {
-                run::run(&config, &mut end, Circumstances { job: None, stop_sign: StopSign::default() })
-            })
+            std::thread::spawn(move || run::run(&config, &mut end, Circumstances::new(None, StopSign::default())))
         })
         .collect();
     let conclusions: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();

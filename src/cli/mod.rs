@@ -16,6 +16,7 @@ pub mod markdown;
 pub mod mtimes;
 pub mod preflight;
 pub mod rm;
+pub mod run;
 mod size;
 pub mod status;
 pub mod time;
@@ -97,6 +98,11 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
+    /// Mirror many pairs of trees in one job.
+    ///
+    /// Each task is a sync of its own, with these options: its own lock, guards, faults, checkpoint and record.
+    /// All ranks work on several tasks at once. A result row is written as each task ends.
+    Run(run::Run),
     /// Tell why entries of a run failed, by cause, and what to do about it.
     ///
     /// Reads the records of a run, in any state; starts no ranks, and writes nothing. The largest cause comes first,

@@ -1,5 +1,6 @@
 //! Bytes between ranks. What they mean is the scheduler's business.
 
+pub mod lanes;
 pub mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;

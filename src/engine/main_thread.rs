@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bag::Bag;
 use super::checkpoints::{Checkpointing, Checkpoints};
+use super::company::Company;
 use super::difference_log::ListSettings;
 use super::fault_log::FaultGroup;
 use super::letters;
@@ -67,6 +68,8 @@ pub struct Setup {
     pub op_timeout: Option<Duration>,
     /// For the choice of victims.
     pub seed: u64,
+    /// What this engine shares with those of other lanes.
+    pub company: Option<Arc<Company>>,
 }
 
 /// How a pass ended.
@@ -126,6 +129,7 @@ impl<'c> Engine<'c> {
             threads: setup.threads,
             watches,
             signs,
+            company: setup.company,
         });
         let overseer = match Overseer::start(&shared, setup.op_timeout) {
             Ok(overseer) => overseer,
@@ -274,6 +278,10 @@ impl<'c> Engine<'c> {
                 self.wanted = wanted;
             }
             let state = &mut *state;
+            if let Some(company) = &self.shared.company {
+                let part = company.part();
+                state.scheduler.set_limits([part.bytes, part.operations]);
+            }
             if hear_notes(state) {
                 self.shared.work.notify_all();
             }
@@ -347,14 +355,17 @@ impl<'c> Engine<'c> {
         false
     }
 
+    /// Ends the workers of a run that goes no further.
+    pub fn dismiss(&self) {
+        self.shared.lock().closing = true;
+        self.shared.work.notify_all();
+        self.overseer.retire();
+    }
+
     /// Ends the workers, but for those that hang: they end with the process. Returns what was counted, the faults by cause, and why the run gave up.
     pub fn finish(self) -> Finished {
-        let abandoned = {
-            let mut state = self.shared.lock();
-            state.closing = true;
-            self.shared.work.notify_all();
-            state.abandon()
-        };
+        self.dismiss();
+        let abandoned = self.shared.lock().abandon();
         let leaves_behind = self.overseer.has_disowned();
         // A checkpoint that comes into force later than this would bring back what is over.
         let waited = self.checkpoints.wait_for_scribe();

@@ -106,6 +106,8 @@ impl Overseer {
         };
         let taken: Vec<_> = watches.filter_map(lose).collect();
         self.has_disowned |= !taken.is_empty();
+        drop(state);
+        self.lend(i64::try_from(taken.len()).unwrap_or(0));
         taken
     }
 
@@ -157,6 +159,21 @@ impl Overseer {
         if hung > state.hung {
             self.shared.work.notify_all();
         }
-        state.hung = hung;
+        let before = std::mem::replace(&mut state.hung, hung);
+        drop(state);
+        self.lend(i64::from(hung) - i64::from(before));
+    }
+
+    /// The end of the engine: what was lent for workers that hang is taken back.
+    pub fn retire(&self) {
+        let lent = std::mem::take(&mut self.shared.lock().hung);
+        self.lend(-i64::from(lent));
+    }
+
+    /// In company the permits are those of all lanes.
+    fn lend(&self, permits: i64) {
+        if let Some(company) = self.shared.company.as_ref().filter(|_| permits != 0) {
+            company.permits.add(permits);
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::bag::{Bag, Spill};
 use super::below::Below;
 use super::checkpoint::Table;
 use super::chunked::Chunked;
+use super::company::Company;
 use super::fault_log::FaultGroup;
 use super::links::{LinkGroups, LinkPiece, LinkTable};
 use super::lists::{Extent, Lists};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub watches: Arc<Vec<Watch>>,
     /// What the workers see while they have an item.
     pub signs: Arc<Signs>,
+    /// What this engine shares with those of other lanes.
+    pub company: Option<Arc<Company>>,
 }
 
 impl Shared {
@@ -124,6 +127,8 @@ pub struct State {
     pub closing: bool,
     /// Workers that have an item.
     pub busy: u32,
+    /// Workers that wait for a permit of the company; each will look for an item then.
+    pub in_line: u32,
     /// Workers among them that have been in one operation for long: their permits are lent out.
     pub hung: u32,
     /// Workers that hang in an operation still, though their items were taken from them.
@@ -230,6 +235,7 @@ impl State {
             halted: None,
             closing: false,
             busy: 0,
+            in_line: 0,
             hung: 0,
             lost: 0,
             unsent: 0,

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -79,7 +79,7 @@ impl RunDirectory {
 
     /// What an earlier attempt with this id left is kept under numbered names. Only when this one may begin.
     pub fn keep_old_records(&self) -> Result<(), Error> {
-        for name in ["summary.json", "faults.jsonl", "differences.jsonl", "changes.jsonl"] {
+        for name in ["summary.json", "faults.jsonl", "differences.jsonl", "changes.jsonl", "tasks.jsonl"] {
             self.keep_old(name).map_err(|error| unusable(&self.path.join(name), &error))?;
         }
         Ok(())
@@ -151,6 +151,15 @@ impl RunDirectory {
     /// Opens a new file of the run for writing, 0600; never through a link.
     pub fn create(&self, name: &str) -> io::Result<File> {
         self.at(name, create_new)
+    }
+
+    /// Opens a file of the run to add to it, and makes it if it is not there; never through a link.
+    pub fn append(&self, name: &str) -> io::Result<File> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+        let open =
+            |path: &Path| OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+        let file = self.at(name, open)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
     }
 
     /// The same for a part that a rank writes; what an attempt that died left of it goes.
@@ -304,6 +313,42 @@ pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result
     write(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     std::fs::rename(unfinished, path)
+}
+
+/// A file that the operator named, to which is added now and then. It is whole after each addition: what ends it is
+/// written anew with each.
+#[derive(Debug)]
+pub struct Growing {
+    file: File,
+    end: u64,
+}
+
+impl Growing {
+    /// Begins it anew, in the place of what had its name: a link there is not followed.
+    pub fn begin(path: &Path, head: &str, foot: &str) -> io::Result<Self> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".new");
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut growing = Self { file: create_new(Path::new(&unfinished))?, end: 0 };
+        growing.add(head, foot)?;
+        std::fs::rename(unfinished, path)?;
+        Ok(growing)
+    }
+
+    /// Adds to it.
+    pub fn add(&mut self, text: &str, foot: &str) -> io::Result<()> {
+        self.file.write_all_at([text, foot].concat().as_bytes(), self.end)?;
+        self.end += text.len() as u64;
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
 }
 
 /// Whether a file that the operator named is there. It may be a FIFO, which can be opened only once.

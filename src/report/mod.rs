@@ -1,6 +1,8 @@
 //! What a run tells: progress while it goes, a summary at its end. The only module that prints.
 
+mod board;
 pub mod differences;
+pub mod job;
 pub mod json;
 pub mod live;
 pub mod plan;
@@ -9,6 +11,7 @@ pub mod progress;
 pub mod progress_file;
 pub mod remarks;
 mod removals;
+pub mod rows;
 pub mod screen;
 pub mod share;
 pub mod summary;
@@ -19,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::tree::path::harmless;
 
+pub use board::{Board, Cell, JobProgress};
 pub use progress::Progress;
 pub use share::Total;
 pub use summary::Summary;

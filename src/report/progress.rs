@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::board::Cell;
 use super::live::{LAST_PASS, Live, Rates as KeptRates, Told, Whose};
 use super::progress_file::{ProgressFile, shown};
 use super::share::{Share, Standing, Total, hours_and_minutes};
@@ -65,7 +66,12 @@ struct Pass {
 enum Manner {
     Silent,
     Bar(ProgressBar),
-    Lines { every: Duration, next: Instant },
+    Lines {
+        every: Duration,
+        next: Instant,
+    },
+    /// One of several runs of a job: all of them are shown together.
+    Told(Cell),
 }
 
 impl Progress {
@@ -86,6 +92,11 @@ impl Progress {
             Manner::Lines { every, next: Instant::now() + every }
         };
         Self::new(hosts, manner)
+    }
+
+    /// Tells it to who shows the whole job.
+    pub fn told_to(cell: Cell) -> Self {
+        Self::new(Vec::new(), Manner::Told(cell))
     }
 
     fn new(hosts: Vec<String>, manner: Manner) -> Self {
@@ -135,6 +146,12 @@ impl Progress {
         let names = self.last.0.elapsed() >= NAMED_EVERY && is_news(report.oldest.as_ref(), self.named.as_ref());
         let shows = match &self.manner {
             Manner::Silent => false,
+            Manner::Told(cell) => {
+                if let Some(counters) = Counters::from_slice(&report.counters) {
+                    cell.tell(counters.seen(), bytes_done(&counters));
+                }
+                false
+            }
             Manner::Bar(_) => self.last.0.elapsed() > Duration::from_millis(400),
             Manner::Lines { next, .. } => names || Instant::now() >= *next,
         };
@@ -179,7 +196,7 @@ impl Progress {
         };
         let text = format!("stopping, as {why}");
         match &self.manner {
-            Manner::Silent => {}
+            Manner::Silent | Manner::Told(_) => {}
             Manner::Bar(bar) => bar.suspend(|| super::say(&text)),
             Manner::Lines { .. } => super::say(&text),
         }
@@ -213,7 +230,7 @@ impl Progress {
         let line = line(standing, bytes, &rates, report, &self.hosts);
         let elapsed = self.started.elapsed();
         match &mut self.manner {
-            Manner::Silent => {}
+            Manner::Silent | Manner::Told(_) => {}
             Manner::Bar(bar) => {
                 bar.tick();
                 bar.set_message(harmless(&line));

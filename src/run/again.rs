@@ -107,8 +107,8 @@ fn look(asked: &Retry, present: &Started, environment: &Environment) -> Result<F
     let (state_dir, run_id) = locate(&asked.of, asked.run.state_dir.as_deref(), environment)?;
     let directory = RunDirectory::new(&state_dir, &run_id);
     let before = Started::load(&directory)?;
-    let ending = ending(&directory, &run_id)?;
     refuse_others(&before, &run_id)?;
+    let ending = ending(&directory, &run_id)?;
     say_what_is_left_out(&before, &ending, &run_id);
     let under: Result<Vec<Word>, Error> = asked.under.iter().map(|path| below_source(path, &before)).collect();
     let state = absolute(&state_dir);
@@ -196,6 +196,10 @@ pub fn is_summary(text: &[u8]) -> bool {
 fn refuse_others(before: &Started, run_id: &str) -> Result<(), Error> {
     match before.command.as_str() {
         "sync" | "cmp" => Ok(()),
+        "run" => Err(Error::Usage(format!(
+            "run {run_id} was many tasks: do once more what failed in one of them with retry and its log, which the result \
+             row names"
+        ))),
         other => Err(Error::Usage(format!(
             "run {run_id} was {other}: retry is for sync and cmp; run the same command again, it does what is left"
         ))),

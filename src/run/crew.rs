@@ -12,14 +12,15 @@ use super::{Circumstances, total};
 use crate::comm::Comm;
 use crate::config::{self, Config};
 use crate::engine::{
-    Archive, Author, Checkpointing, DurablePoints, Engine, Extent, List, ListSettings, Setup, StopSign, author_of_met,
+    Archive, Author, Checkpointing, Company, DurablePoints, Engine, Extent, List, ListSettings, Setup, StopSign,
+    author_of_met,
 };
 use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::fs::process::ProcessId;
 use crate::headway::Headway;
 use crate::report::live::Whose;
-use crate::report::{self, Progress};
+use crate::report::{self, Cell, Progress};
 use crate::sched::{Cut, Rank};
 use crate::slurm::Job;
 use crate::tree;
@@ -68,6 +69,8 @@ pub struct Crew<'c> {
     suspended: bool,
     keeps: bool,
     stop_sign: StopSign,
+    company: Option<Arc<Company>>,
+    board: Option<Cell>,
     rank: Rank,
 }
 
@@ -77,10 +80,10 @@ impl<'c> Crew<'c> {
         let roster = Roster::call(comm);
         let threads = config.workers(roster.ranks_here());
         let memory = Memory::find(config, threads, roster.ranks_here());
-        let Circumstances { job, stop_sign } = circumstances;
+        let Circumstances { job, stop_sign, company, board } = circumstances;
         let history = History::default();
         let (rank, suspended, keeps) = (comm.rank(), false, false);
-        Self { config, roster, job, threads, memory, history, suspended, keeps, stop_sign, rank }
+        Self { config, roster, job, threads, memory, history, suspended, keeps, stop_sign, company, board, rank }
     }
 
     /// Whether the run was stopped with a checkpoint, so that a later attempt goes on with it.
@@ -144,6 +147,7 @@ impl<'c> Crew<'c> {
             rank_timeout: self.config.rank_timeout,
             op_timeout: self.config.op_timeout,
             seed,
+            company: self.company.clone(),
         }
     }
 
@@ -230,6 +234,9 @@ impl<'c> Crew<'c> {
     pub fn progress(&self, begun: &Begun) -> Progress {
         if !self.is_root() {
             return Progress::silent();
+        }
+        if let Some(cell) = &self.board {
+            return Progress::told_to(cell.clone()).kept_in(begun.run_directory.clone());
         }
         let hosts = self.roster.hosts.clone();
         let progress =

@@ -200,7 +200,14 @@ pub fn run_passes(
     let story = resumed.map_or_else(|| Story::new(crew.config, begun), |resumed| resumed.story);
     let mut run = Run { crew, begun, engine: &mut engine, progress, clock, story, goes_on_at };
     run.tell_story();
-    let passed = passes(&mut run)?;
+    let passed = match passes(&mut run) {
+        Ok(passed) => passed,
+        Err(error) => {
+            // The process may go on with other runs.
+            run.engine.dismiss();
+            return Err(error);
+        }
+    };
     let stops_in_order = resume::goes_on(passed.ended) && crew.config.can_go_on();
     let suspended = if stops_in_order { resume::suspend(&mut run).map(|()| true) } else { Ok(false) };
     let story = run.story;

@@ -20,13 +20,19 @@ impl Memory {
     /// What one of so many ranks of a node may use, that has so many workers.
     pub fn find(config: &Config, threads: u32, ranks_here: u32) -> Self {
         let (cgroup, node) = (fs::memory::of_control_group(), fs::memory::of_node());
-        let bound = Bound::of(&Told { cgroup, node, ..config.memory.clone() }, ranks_here);
+        let whole = Bound::of(&Told { cgroup, node, ..config.memory.clone() }, ranks_here);
+        let bound = Bound { bytes: whole.bytes / u64::from(config.lanes.max(1)), ..whole };
         let removes = config.guards.is_some() || matches!(config.command, Command::RmTree | Command::PurgeTrash { .. });
         let crowd = Crowd { workers: threads, buffer_bytes: config.copying.buffer_bytes as u64, removes };
         let mut shares = Shares::of(bound.bytes, crowd);
         shares.table_bytes = shares.table_bytes.min(config.bag_bytes_max);
         shares.message_bytes = shares.message_bytes.min(config.bag_bytes_max);
         Self { bound, crowd, shares }
+    }
+
+    /// Lanes that have enough, each with its part: at least one.
+    pub fn lanes_max(&self) -> u64 {
+        (self.bound.bytes / self.crowd.least().max(1)).max(1)
     }
 
     /// Refuses what the operator asks for and no rank could keep. A limit that was only found is not the operator's

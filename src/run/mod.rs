@@ -38,6 +38,7 @@ mod settle;
 pub(crate) mod story;
 pub(crate) mod suspects;
 mod sync;
+mod tasks;
 mod total;
 pub(crate) mod trash;
 mod undelete;
@@ -45,11 +46,13 @@ mod undelete;
 pub use again::{locate, resume, retry};
 pub use undelete::undelete;
 
+use std::sync::Arc;
+
 use crate::comm::Comm;
 use crate::config::{Command, Config};
-use crate::engine::StopSign;
+use crate::engine::{Company, StopSign};
 use crate::fault::Error;
-use crate::report::{self, Summary};
+use crate::report::{self, Cell, Summary};
 use crate::sched::Rank;
 use crate::slurm::Job;
 
@@ -99,6 +102,17 @@ pub struct Circumstances {
     pub job: Option<Job>,
     /// Shown by signals, and when the time is up.
     pub stop_sign: StopSign,
+    /// Of a run in a lane: what it shares with the others.
+    pub company: Option<Arc<Company>>,
+    /// Likewise, on rank 0: where its progress is told.
+    pub board: Option<Cell>,
+}
+
+impl Circumstances {
+    /// Of a run that has the process for itself.
+    pub fn new(job: Option<Job>, stop_sign: StopSign) -> Self {
+        Self { job, stop_sign, company: None, board: None }
+    }
 }
 
 /// Runs a command.
@@ -117,5 +131,6 @@ pub fn run(config: &Config, comm: &mut dyn Comm, circumstances: Circumstances) -
         Command::PurgeTrash { older_than } => purge::purge(config, *older_than, comm, circumstances),
         Command::Mtimes => mtimes::mtimes(config, comm, circumstances),
         Command::Preflight(how) => preflight::preflight(config, *how, comm, circumstances),
+        Command::Tasks(tasks) => tasks::tasks(config, tasks, comm, circumstances),
     }
 }

@@ -116,6 +116,13 @@ impl<L: Local> Scheduler<L> {
         }
     }
 
+    /// Rank 0: what all ranks together may use from now on, if anything is limited.
+    pub fn set_limits(&mut self, limits: Rates) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.set_limits(limits);
+        }
+    }
+
     /// Begins the next pass with this rank's own first items. What `poll_early` has follows at once.
     pub fn enter_epoch(&mut self, now: Duration, local: &mut L, seeds: Vec<L::Item>) {
         assert!(self.over);

@@ -72,6 +72,13 @@ impl Ledger {
         Self { limits, accounts: vec![account; ranks as usize] }
     }
 
+    /// From now on there is so much. What was not limited stays so.
+    pub fn set_limits(&mut self, limits: Rates) {
+        for (limit, new) in self.limits.iter_mut().zip(limits).filter(|(limit, _)| **limit != UNLIMITED) {
+            *limit = new;
+        }
+    }
+
     /// A rank has answered the last wave, with what it holds since it got that.
     pub fn hear(&mut self, heard: Duration, demand: &Demand) {
         if let Some(account) = self.accounts.get_mut(demand.rank.0 as usize) {
