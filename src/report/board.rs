@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::live::{Live, Told, Whose};
 use super::progress::clock;
-use super::progress_file::ProgressFile;
+use super::progress_file::{ProgressFile, shown};
 use super::share::Standing;
 use crate::fs::operator::RunDirectory;
 use crate::tree::path::harmless;
@@ -78,6 +79,7 @@ pub struct JobProgress {
     is_quiet: bool,
     bar: Option<ProgressBar>,
     file: Option<ProgressFile>,
+    whose: Whose,
     every: Duration,
     started: Instant,
     last: (Instant, u64, u64),
@@ -85,7 +87,7 @@ pub struct JobProgress {
 
 impl JobProgress {
     /// In the job's directory, and on stderr unless `is_quiet`: a bar on a terminal, else a line after each interval.
-    pub fn new(board: Board, every: Duration, is_quiet: bool, directory: RunDirectory) -> Self {
+    pub fn new(board: Board, every: Duration, is_quiet: bool, (directory, whose): (RunDirectory, Whose)) -> Self {
         let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}") {
@@ -95,13 +97,15 @@ impl JobProgress {
         });
         let now = Instant::now();
         let file = ProgressFile::new(directory);
-        Self { board, is_quiet, bar, file, every, started: now, last: (now, 0, 0) }
+        Self { board, is_quiet, bar, file, whose, every, started: now, last: (now, 0, 0) }
     }
 
     /// Shows it, if it is time.
     pub fn turn(&mut self) {
         if let Some(file) = self.file.as_mut().filter(|file| file.is_due()) {
-            file.keep(standing(&self.board.lock(), self.started.elapsed()));
+            let standing = standing(&self.board.lock(), self.started.elapsed());
+            let live = Live { at: shown(jiff::Timestamp::now()), moved: standing.bytes, ..Live::default() };
+            file.keep(Told { comment: standing.in_words(), standing, whose: self.whose.clone(), live });
         }
         let since = self.last.0.elapsed();
         if self.is_quiet || since < if self.bar.is_some() { BAR_EVERY } else { self.every } {
@@ -139,7 +143,7 @@ fn standing(standings: &Standings, elapsed: Duration) -> Standing {
     let (entries, bytes) = standings.total();
     let percent = standings.done.saturating_mul(100).checked_div(standings.all);
     Standing {
-        pass: "tasks",
+        pass: "tasks".into(),
         elapsed_seconds: elapsed.as_secs(),
         entries,
         bytes,

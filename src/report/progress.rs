@@ -95,8 +95,8 @@ impl Progress {
     }
 
     /// Tells it to who shows the whole job.
-    pub fn told_to(cell: Cell) -> Self {
-        Self::new(Vec::new(), Manner::Told(cell))
+    pub fn told_to(cell: Cell, hosts: Vec<String>) -> Self {
+        Self::new(hosts, Manner::Told(cell))
     }
 
     fn new(hosts: Vec<String>, manner: Manner) -> Self {

@@ -235,18 +235,19 @@ impl<'c> Crew<'c> {
         if !self.is_root() {
             return Progress::silent();
         }
-        if let Some(cell) = &self.board {
-            return Progress::told_to(cell.clone()).kept_in(begun.run_directory.clone());
-        }
         let hosts = self.roster.hosts.clone();
-        let progress =
-            if self.config.quiet { Progress::silent() } else { Progress::to_stderr(hosts, self.config.progress) };
+        let progress = match &self.board {
+            Some(cell) => Progress::told_to(cell.clone(), hosts),
+            None if self.config.quiet => Progress::silent(),
+            None => Progress::to_stderr(hosts, self.config.progress),
+        };
         let stop_sign = self.stop_sign.clone();
         let deadline = Box::new(move || stop_sign.deadline());
         progress.of(total::of(self, begun)).kept_in(begun.run_directory.clone(), self.whose_progress(), deadline)
     }
 
-    fn whose_progress(&self) -> Whose {
+    /// Whose progress it is.
+    pub fn whose_progress(&self) -> Whose {
         Whose {
             run_id: self.config.run_id.clone(),
             command: self.config.command.word().to_owned(),

@@ -84,7 +84,7 @@ pub fn begun(
     (filter, secured): (crate::tree::filter::Filter, Secured),
     run_directory: RunDirectory,
 ) -> Result<Begun, Error> {
-    let (config, root) = (crew.config, &tree.root);
+    let config = crew.config;
     let lost = |failure: Failure| begin::broken("the tree", failure);
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);

@@ -74,7 +74,7 @@ pub enum Aspect {
 
 impl Aspect {
     /// All aspects, in the order of reports.
-    pub const ALL: [Aspect; 16] = [
+    pub const ALL: [Aspect; 17] = [
         Aspect::SourceOnly,
         Aspect::TargetOnly,
         Aspect::Type,

@@ -83,7 +83,8 @@ fn work(
     let shared = Shared { config: crew.config, tasks, ledger, board: board.clone(), company, stop_sign, slurm, lanes };
     let (every, is_quiet) = (crew.config.progress, crew.config.quiet);
     let directory = RunDirectory::new(&crew.config.state_dir, &crew.config.run_id);
-    let mut progress = crew.is_root().then(|| JobProgress::new(board, every, is_quiet, directory));
+    let mut progress =
+        crew.is_root().then(|| JobProgress::new(board, every, is_quiet, (directory, crew.whose_progress())));
     std::thread::scope(|scope| {
         for lane in ends {
             let (name, shared) = (format!("lane-{}", lane.number()), &shared);
