@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
-use pmirror::cli::{Cli, Command, Generate, hints, markdown};
+use pmirror::cli::{Cli, Command, Generate};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;
@@ -54,7 +54,7 @@ enum Asked {
 
 fn parse() -> Result<(Cli, clap::ArgMatches), clap::Error> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let matches = Cli::command().try_get_matches().map_err(|error| hints::hinted(error, &words))?;
+    let matches = Cli::command().try_get_matches().map_err(|error| pmirror::cli::hints::hinted(error, &words))?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, matches))
 }
@@ -145,10 +145,7 @@ fn with_mpi(asked: Asked, environment: &Environment, tasks: Option<u32>, library
 
 #[cfg(not(feature = "mpi"))]
 fn with_mpi(_: Asked, _: &Environment, _: Option<u32>, _: &str) -> ExitCode {
-    fail(&Error::Usage(
-        "this pmirror was built without MPI: build it with the feature \"mpi\", or start one rank without a launcher"
-            .to_owned(),
-    ))
+    fail(&Error::Usage("this pmirror was built without MPI".to_owned()))
 }
 
 /// Runs, and tells how it went.
@@ -222,7 +219,7 @@ fn generate(what: Generate) -> ExitCode {
         Generate::Bash => complete(clap_complete::Shell::Bash, &mut command, &mut out),
         Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
         Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
-        Generate::Markdown => out.extend(markdown::page(command).into_bytes()),
+        Generate::Markdown => out.extend(pmirror::cli::markdown::page(command).into_bytes()),
     }
     let mut stdout = std::io::stdout().lock();
     told(stdout.write_all(&out).and_then(|()| stdout.flush()))

@@ -81,7 +81,7 @@ pub enum Command {
     /// A run of its own, with the options of the other one. A directory that could not be listed is
     /// walked whole. Removals are left to the command itself: run it again.
     Retry(again::Retry),
-    /// Print the man page, shell completions, or the command line as a page.
+    /// Print the man page or shell completions.
     Generate {
         /// Which.
         #[arg(value_enum)]

@@ -81,7 +81,7 @@ fn begun(
     run_directory: RunDirectory,
 ) -> Result<Begun, Error> {
     let (config, root) = (crew.config, &tree.root);
-    let lost = |failure: Failure| begin::broken("the tree", failure);
+    let lost = |failure: Failure| Error::Fatal(format!("the tree was lost: errno {}", failure.errno));
     let (source, target) =
         (open::child_directory(&root.fd, c".").map_err(lost)?, open::child_directory(&root.fd, c".").map_err(lost)?);
     let Secured { source_path, belts, told } = secured;
