@@ -267,7 +267,7 @@ fn generate(what: Generate) -> ExitCode {
         Generate::Bash => complete(clap_complete::Shell::Bash, &mut command, &mut out),
         Generate::Zsh => complete(clap_complete::Shell::Zsh, &mut command, &mut out),
         Generate::Fish => complete(clap_complete::Shell::Fish, &mut command, &mut out),
-        Generate::Markdown => out.extend(markdown::page(command).into_bytes()),
+        Generate::Markdown => out.extend(pmirror::cli::markdown::page(command).into_bytes()),
     }
     let mut stdout = std::io::stdout().lock();
     told(stdout.write_all(&out).and_then(|()| stdout.flush()))
