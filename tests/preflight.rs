@@ -96,10 +96,12 @@ fn a_closed_and_empty_dst_that_holds_everything_is_a_go_and_nothing_stays_behind
         let image = Image::btrfs();
         let pair = Pair::below(image.path());
         some_files(&pair);
+        pair.source().file("0/larger", vec![7; 100_000]);
         pair.target().root().mode(0o700).mtime(1_000_000, 5);
         let before = pair.target_now();
         let run = timed(&pair, pair.target_path(), "1").arg("--json").ranks(ranks).run().exits(0);
         let told = assert_verdict(&run, "go", &[], &[]);
+        assert!(check(&told, "copying")["what"].as_str().unwrap().contains("reflink"), "{told}");
         let nodes = told["nodes"].as_object().unwrap();
         run.context(|| {
             assert_eq!(nodes.len(), 1);
