@@ -92,12 +92,16 @@ fn some_files(pair: &Pair) {
 #[test]
 fn a_closed_and_empty_dst_that_holds_everything_is_a_go_and_nothing_stays_behind() {
     for ranks in [Ranks::One, Ranks::Mpirun(3)] {
-        let pair = Pair::new();
+        // On a file system of its own: whatever fills the disk of the tests would be counted.
+        let image = Image::btrfs();
+        let pair = Pair::below(image.path());
         some_files(&pair);
+        pair.source().file("0/larger", vec![7; 100_000]);
         pair.target().root().mode(0o700).mtime(1_000_000, 5);
         let before = pair.target_now();
         let run = timed(&pair, pair.target_path(), "1").arg("--json").ranks(ranks).run().exits(0);
         let told = assert_verdict(&run, "go", &[], &[]);
+        assert!(check(&told, "copying")["what"].as_str().unwrap().contains("reflink"), "{told}");
         let nodes = told["nodes"].as_object().unwrap();
         run.context(|| {
             assert_eq!(nodes.len(), 1);
@@ -112,7 +116,9 @@ fn a_closed_and_empty_dst_that_holds_everything_is_a_go_and_nothing_stays_behind
 
 #[test]
 fn of_a_dst_that_is_missing_the_parent_is_tried_and_dst_is_not_made() {
-    let pair = Pair::without_target();
+    let image = Image::btrfs();
+    let pair = Pair::below(image.path());
+    std::fs::remove_dir(pair.target_path()).unwrap();
     some_files(&pair);
     pair.beside().root().mode(0o700);
     let before = pair.beside().path("");
@@ -349,7 +355,7 @@ fn people_get_a_line_for_each_check_and_the_remedy_below() {
         assert!(text.contains("  ok       rename "), "{text}");
         assert!(text.contains("  WARNING  reach "), "{text}");
         assert!(text.contains("-> until the run is over chmod 0700"), "{text}");
-        assert!(text.ends_with("\ngo, with 1 warning (exit 0)\n"), "{text}");
+        assert!(text.contains("\ngo, with ") && text.ends_with("(exit 0)\n"), "{text}");
     });
 }
 

@@ -45,13 +45,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("counters", &["main", "run", "engine", "comm", "pass", "fs", "sched", "report", "cli"]),
     ("fault", &["main", "run", "engine", "comm", "pass", "fs", "sched", "report", "cli"]),
     ("engine", &["main", "run", "cli"]),
+    ("preflight", &["main", "run", "engine", "pass", "comm", "sched", "report", "fs", "cli"]),
     ("report", &["main", "run", "engine", "records"]),
     ("records", &["main", "comm", "pass", "sched"]),
     ("run", &["main", "records"]),
 ];
 
 /// Modules that decide and never act: no file, no network, no clock.
-const PURE: &[&str] = &["sched", "tree", "wire", "counters", "fault"];
+const PURE: &[&str] = &["sched", "tree", "wire", "counters", "fault", "preflight"];
 const INPUT_OUTPUT: &[&str] = &[
     "std::fs",
     "std::net",

@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use super::agree::{Roster, agree, from_root, same_everywhere};
 use super::choose::{self, FilesFrom};
 use super::crew::Crew;
-use super::habit;
 use super::holder::Holder;
 use super::lock::{Ending, Lock};
 use super::memory::Memory;

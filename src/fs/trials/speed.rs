@@ -101,7 +101,7 @@ impl Course<'_> {
         let directory = open::child_directory(private.directory(), &own)?;
         let content = vec![7; SMALL_BYTES];
         let (started, mut done, mut result) = (Instant::now(), 0.0, Ok(()));
-        while self.goes_on(started, time) && result.is_ok() {
+        while result.is_ok() && (done < 1.0 || self.goes_on(started, time)) {
             result = small_file(&directory, &content);
             done += 1.0;
         }
@@ -128,7 +128,7 @@ impl Course<'_> {
         // What compresses well would look too quick.
         let content: Vec<u8> = (0..WRITE_BYTES as u64 / 8).flat_map(|n| scattered(n).to_le_bytes()).collect();
         let (started, mut done, mut offset, mut unflushed) = (Instant::now(), 0.0, 0, 0);
-        while self.goes_on(started, time) {
+        while done < 1.0 || self.goes_on(started, time) {
             data::write_at(file, &content, offset)?;
             done += WRITE_BYTES as f64;
             unflushed += WRITE_BYTES as u64;
@@ -173,7 +173,8 @@ impl Course<'_> {
         let turn = (0..files.len()).skip(worker).step_by(step);
         for index in turn {
             let Some((path, name)) = files.get((self.first + index) % files.len()) else { break };
-            if !self.goes_on(started, time) {
+            // One at least, however late this worker could begin.
+            if opened + unreadable > 0 && !self.goes_on(started, time) {
                 break;
             }
             match open_file(self.source, path, name) {
@@ -190,7 +191,7 @@ impl Course<'_> {
 
     fn read_file(&self, file: &Fd, buffer: &mut [u8], started: Instant, time: Duration) -> u64 {
         let mut offset = 0;
-        while offset < READ_BYTES_MAX && self.goes_on(started, time) {
+        while offset < READ_BYTES_MAX && (offset == 0 || self.goes_on(started, time)) {
             match data::read_at(file, buffer, offset) {
                 Ok(0) | Err(_) => break,
                 Ok(got) => offset += got as u64,
