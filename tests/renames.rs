@@ -403,7 +403,9 @@ fn killed_at_any_change_from_the_renaming_on_no_file_is_gone_and_the_same_comman
     for index in (first..steps.len()).filter(|&index| is_on_target(&steps[index])) {
         let pair = to_be_renamed();
         let before = contents(&pair);
-        inject::run(&detect(&pair), Sort::Changes, Some((index, Blow::Kill))).outcome.exits(137);
+        let struck = inject::run(&detect(&pair), Sort::Changes, Some((index, Blow::Kill))).outcome;
+        // A run may come to its end with a call fewer than the one that was watched: nothing struck it then.
+        struck.context(|| assert!(matches!(struck.code, 137 | 0), "neither killed nor done"));
         assert_eq!(contents(&pair), before, "killed at {index}, {:?}", steps[index]);
         detect(&pair).run().exits(0);
         pair.assert_mirrored();
