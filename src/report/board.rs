@@ -11,6 +11,7 @@ use super::progress::clock;
 use super::progress_file::{ProgressFile, shown};
 use super::share::Standing;
 use crate::fs::operator::RunDirectory;
+use crate::sched::Stop;
 use crate::tree::path::harmless;
 
 const BAR_EVERY: Duration = Duration::from_millis(400);
@@ -81,6 +82,8 @@ pub struct JobProgress {
     file: Option<ProgressFile>,
     whose: Whose,
     every: Duration,
+    /// Why the job ends early, once that was said.
+    stop: Option<Stop>,
     started: Instant,
     last: (Instant, u64, u64),
 }
@@ -97,11 +100,12 @@ impl JobProgress {
         });
         let now = Instant::now();
         let file = ProgressFile::new(directory);
-        Self { board, is_quiet, bar, file, whose, every, started: now, last: (now, 0, 0) }
+        Self { board, is_quiet, bar, file, whose, every, stop: None, started: now, last: (now, 0, 0) }
     }
 
     /// Shows it, if it is time.
-    pub fn turn(&mut self) {
+    pub fn turn(&mut self, stop: Option<Stop>) {
+        self.tell_stop(stop);
         if let Some(file) = self.file.as_mut().filter(|file| file.is_due()) {
             let standing = standing(&self.board.lock(), self.started.elapsed());
             let live = Live { at: shown(jiff::Timestamp::now()), moved: standing.bytes, ..Live::default() };
@@ -119,6 +123,21 @@ impl JobProgress {
                 bar.set_message(harmless(&line));
             }
             None => super::say(&format!("{} {line}", clock(self.started.elapsed()))),
+        }
+    }
+
+    /// Says once that the job ends early: the tasks under way may need a while for their checkpoints.
+    fn tell_stop(&mut self, stop: Option<Stop>) {
+        if stop <= self.stop {
+            return;
+        }
+        self.stop = stop;
+        let why = if stop == Some(Stop::Signal) { "a signal came" } else { "the time is up" };
+        let text = format!("stopping, as {why}: no further task begins");
+        match &self.bar {
+            Some(bar) => bar.suspend(|| super::say(&text)),
+            None if self.is_quiet => {}
+            None => super::say(&text),
         }
     }
 

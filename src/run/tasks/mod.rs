@@ -96,7 +96,10 @@ fn work(
                 comm.abort(error.exit_code());
             }
         }
-        lanes::pump(comm, &pump, &mut || progress.iter_mut().for_each(JobProgress::turn));
+        lanes::pump(comm, &pump, &mut || {
+            let wanted = || shared.stop_sign.wanted(jiff::Timestamp::now());
+            progress.iter_mut().for_each(|progress| progress.turn(wanted()));
+        });
     });
     progress.into_iter().for_each(JobProgress::finish);
     comm.finish();
