@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use pmirror::cli::again::{Resume, Retry};
 use pmirror::cli::trash::Undelete;
-use pmirror::cli::{Cli, Command, Generate, hints, markdown};
+use pmirror::cli::{Cli, Command, Generate, hints};
 use pmirror::comm::{Alone, Comm};
 use pmirror::config::Config;
 use pmirror::engine::StopSign;

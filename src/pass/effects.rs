@@ -11,7 +11,7 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, KindCounts, Met, Names, Note, Outcome,
+    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Along, Met, Names, Note, Outcome,
     TreePath,
 };
 
@@ -170,7 +170,7 @@ impl Effects {
     }
 
     /// The same for several.
-    pub fn remove_all(&mut self, entries: &KindCounts, fate: Fate) {
+    pub fn remove_all(&mut self, entries: &Along, fate: Fate) {
         entries.each().for_each(|(kind, n)| self.counters.add(Slot::Removal(kind, fate), n));
     }
 
@@ -181,7 +181,7 @@ impl Effects {
     }
 
     /// The same for several.
-    pub fn keep_all(&mut self, entries: &KindCounts, kept: Kept) {
+    pub fn keep_all(&mut self, entries: &Along, kept: Kept) {
         self.remove_all(entries, Fate::Kept);
         entries.each().for_each(|(_, n)| self.counters.add(Slot::Stays(kept), n));
     }

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::attributes::{Identity, Kind};
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
-use super::kind_counts::KindCounts;
+use super::along::Along;
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;
@@ -120,7 +120,7 @@ pub enum Item {
         /// It stays, for this reason.
         stays: Option<Kept>,
         /// What shares its fate, as it is renamed as a whole.
-        along: KindCounts,
+        along: Along,
     },
     /// Set a directory's final metadata once more: it stands in the books already, and names were taken away from it
     /// since, or will be.

@@ -11,7 +11,7 @@ use crate::preflight::{Finding, places as about};
 use crate::run::agree::{agree, from_root};
 use crate::run::begin::{Names, open_alike, refuse_state_in_trees};
 use crate::run::crew::Crew;
-use crate::run::{choose, look, mounts};
+use crate::run::{choose, look, mounts, roles};
 use crate::started::Started;
 use crate::tree::filter::Filter;
 use crate::tree::path::escaped;
@@ -67,10 +67,17 @@ impl Places {
         let source = open_alike(comm, roster, "SRC", &names.source, || {
             let root = Root::open(Side::Source, &config.source)?;
             roots::refuse_private_source(&root, &names.source)?;
+            roles::check_source(config, roster, names, &root)?;
             Ok(root)
         });
         let source = source.map_err(no_source)?;
         let (target, is_missing) = look::open_target(config, comm, roster, &source, names).map_err(&no_target)?;
+        let role = if is_missing {
+            roles::check_new_target(config, roster, names)
+        } else {
+            roles::check_target(config, roster, names, &target)
+        };
+        agree(comm, roster, role).map_err(&no_target)?;
         let bench = bench(crew, &target, is_missing);
         agree(comm, roster, bench.as_ref().map(|_| ()).map_err(Clone::clone)).map_err(&no_target)?;
         let bench = bench.map_err(&no_target)?;

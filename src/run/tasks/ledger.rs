@@ -71,7 +71,8 @@ impl Ledger {
         let directory = RunDirectory::new(&config.state_dir, &config.run_id);
         let text = if config.resume { read_kept(&directory)? } else { read(asked)? };
         let working = operator::working_directory().unwrap_or_default();
-        let checked = list::tasks(&text, asked.null).into_iter().map(|task| checked(config, asked, task));
+        let found = list::tasks(&text, asked.null).into_iter().map(|task| named(config, task?));
+        let checked = found.map(|task| checked(config, asked, task));
         let tasks = list::apart(checked.collect(), &working);
         if tasks.is_empty() {
             return Err(Error::Usage(format!("--tasks {}: there is no task in it", shown(asked))));
@@ -252,6 +253,15 @@ impl Report {
         let text = self.form.row(row, self.is_empty);
         self.is_empty = false;
         self.file.add(&text, self.form.foot()).map_err(|error| unwritable(&self.path, &error))
+    }
+}
+
+/// Operands that name a file system of the operator's file are paths from here on.
+fn named(config: &Config, task: Task) -> Result<Task, BadLine> {
+    let path = |operand: &[u8]| Ok::<_, Error>(config.file_systems.expand(operand)?.unwrap_or_else(|| operand.to_vec()));
+    match path(&task.source).and_then(|source| Ok((source, path(&task.target)?))) {
+        Ok((source, target)) => Ok(Task { source, target, ..task }),
+        Err(error) => Err(BadLine { task, why: error.to_string() }),
     }
 }
 
