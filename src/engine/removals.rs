@@ -50,14 +50,14 @@ impl Removals {
 mod tests {
     use super::*;
     use crate::tree::removal::Parts;
-    use crate::tree::{Census, Identity, Kept, Kind, Proof};
+    use crate::tree::{Along, Identity, Kept, Kind, Proof};
 
     #[test]
     fn a_directory_is_removed_after_the_directories_in_it_whatever_is_told_first() {
         let target = Identity { inode: 7, birth: None };
         let path = TreePath::from(&b"a"[..]);
         let doomed = Doomed { path: path.clone(), target, proof: Proof::Asked, tries: 0 };
-        let mut along = Census::NONE;
+        let mut along = Along::NONE;
         along.add(Kind::File, 3);
         let (doomed_too, parts, directories) = (doomed.clone(), Parts::ONLY, 2);
         let part = RemovalNews::Part { doomed: doomed_too, parts, directories, stays: None, along: along.clone() };
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(removals.hear(path.clone(), RemovalNews::Child { stays: None, along: along.clone() }), None);
         assert_eq!(removals.hear(path.clone(), part), None);
         let stays = Some(Kept::NotEmpty);
-        let last = removals.hear(path, RemovalNews::Child { stays, along: Census::NONE });
+        let last = removals.hear(path, RemovalNews::Child { stays, along: Along::NONE });
         along.merge(&along.clone());
         assert_eq!(last, Some(Item::RemoveDirectory { doomed, stays, along }));
         assert!(removals.directories.is_empty());

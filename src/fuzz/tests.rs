@@ -18,8 +18,8 @@ use crate::started::Word;
 use crate::tree::item::{Claim, LinkGroup, LinkKey, Turn};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{
-    Aspects, Attributes, Carried, Census, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed,
-    Identity, Kept, Kind, LinkNote, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
+    Along, Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity,
+    Kept, Kind, LinkNote, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
 };
 
 /// The samples of a decoder, each with its name: `good-` is decoded, `bad-` is not.
@@ -101,8 +101,8 @@ fn claim() -> Claim {
     Claim { names: 2, key: key(), kind: Kind::File }
 }
 
-fn along() -> Census {
-    let mut along = Census::NONE;
+fn along() -> Along {
+    let mut along = Along::NONE;
     along.add(Kind::File, 70_000);
     along
 }

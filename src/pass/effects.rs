@@ -10,7 +10,7 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Census, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
+    Along, Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Names, Note, Outcome, TreePath,
 };
 
 /// What came of an item.
@@ -155,7 +155,7 @@ impl Effects {
     }
 
     /// The same for several.
-    pub fn remove_all(&mut self, entries: &Census, fate: Fate) {
+    pub fn remove_all(&mut self, entries: &Along, fate: Fate) {
         entries.each().for_each(|(kind, n)| self.counters.add(Slot::Removal(kind, fate), n));
     }
 
@@ -166,7 +166,7 @@ impl Effects {
     }
 
     /// The same for several.
-    pub fn keep_all(&mut self, entries: &Census, kept: Kept) {
+    pub fn keep_all(&mut self, entries: &Along, kept: Kept) {
         self.remove_all(entries, Fate::Kept);
         entries.each().for_each(|(_, n)| self.counters.add(Slot::Stays(kept), n));
     }

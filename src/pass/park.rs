@@ -14,7 +14,7 @@ use crate::tree::listed::Extent;
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts};
 use crate::tree::{
-    Census, ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note,
+    Along, ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note,
     Outcome, RemovalNews, TreePath,
 };
 
@@ -112,7 +112,7 @@ pub fn park(item: Item, stuck: &Stuck, rules: Rules<'_>) -> Effects {
             effects.remove(Kind::Directory, Fate::Failed);
             effects.remove_all(&along, Fate::Failed);
             if let Some(path) = doomed.waiting_parent() {
-                let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: Census::NONE };
+                let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: Along::NONE };
                 effects.notes.push(Note::Removal { path, news });
             }
         }
@@ -259,7 +259,7 @@ fn doom(victim: remove::Victim, stuck: &Stuck, rules: Rules<'_>, effects: &mut E
     }
     let (doomed, stays) = (Doomed { path, target: remove::NO_INODE, proof, tries: 0 }, Some(Kept::HoldsFailed));
     let item = if rounds == 1 {
-        Item::RemoveDirectory { doomed, stays, along: Census::NONE }
+        Item::RemoveDirectory { doomed, stays, along: Along::NONE }
     } else {
         let parts = Parts { rounds, is_first: true, more: 0 };
         Item::Remove { doomed, names: DoomedNames { names: Names::new(), was: Vec::new(), parts, stays } }
@@ -301,7 +301,7 @@ fn none_removed(doomed: &Doomed, list: &DoomedNames, rules: Rules<'_>, effects: 
             kind => effects.remove(kind, Fate::Failed),
         }
     }
-    let told = Told { directories, stays: Some(Kept::HoldsFailed), along: Census::NONE };
+    let told = Told { directories, stays: Some(Kept::HoldsFailed), along: Along::NONE };
     remove::tell(doomed, list, told, effects);
 }
 

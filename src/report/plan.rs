@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::differences::{both_forms, raw};
 use crate::tree::names::{Listed, is_name};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
-use crate::tree::{Census, Doomed, Identity, Item, Kept, Kind, Names, Proof, Time, TreePath};
+use crate::tree::{Along, Doomed, Identity, Item, Kept, Kind, Names, Proof, Time, TreePath};
 
 /// The format that this program writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
@@ -318,7 +318,7 @@ fn item(group: Group, names: DoomedNames) -> Result<Item, String> {
         true if !doomed.goes() => return Err("a directory that both trees have is not removed".to_owned()),
         true => {
             let stays = Some(names.stays.unwrap_or(Kept::HoldsFailed));
-            Item::RemoveDirectory { doomed, stays, along: Census::NONE }
+            Item::RemoveDirectory { doomed, stays, along: Along::NONE }
         }
         false => Item::Remove { doomed, names },
     })
@@ -362,7 +362,7 @@ mod tests {
         let names = DoomedNames { names, was: vec![was, was], parts: Parts::ONLY, stays: Some(Kept::Protected) };
         vec![
             Item::Remove { doomed: at(b"a", 4), names },
-            Item::RemoveDirectory { doomed: at(b"a/\xff\n", 8), stays: Some(Kept::HoldsFailed), along: Census::NONE },
+            Item::RemoveDirectory { doomed: at(b"a/\xff\n", 8), stays: Some(Kept::HoldsFailed), along: Along::NONE },
         ]
     }
 

@@ -2,8 +2,8 @@
 
 use bincode::{Decode, Encode};
 
+use super::along::Along;
 use super::attributes::{Identity, Kind};
-use super::census::Census;
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
 use super::listed::Extent;
 use super::names::Names;
@@ -120,7 +120,7 @@ pub enum Item {
         /// It stays, for this reason.
         stays: Option<Kept>,
         /// What shares its fate, as it is renamed as a whole.
-        along: Census,
+        along: Along,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What trees are made of, and what is decided about them: pure, without input or output.
 
+pub mod along;
 pub mod attributes;
-pub mod census;
 pub mod chunk;
 pub mod decide;
 pub mod difference;
@@ -28,8 +28,8 @@ pub mod side;
 pub mod suspects;
 pub mod time;
 
+pub use along::Along;
 pub use attributes::{Attributes, Identity, Kind};
-pub use census::Census;
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
 pub use difference::{Aspect, Aspects, Difference};
 pub use doubt::Doubt;

@@ -3,8 +3,8 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use super::along::Along;
 use super::attributes::{Identity, Kind};
-use super::census::Census;
 use super::names::Names;
 use super::path::TreePath;
 use super::time::Time;
@@ -171,14 +171,14 @@ pub enum RemovalNews {
         /// A name stays, and so does the directory.
         stays: Option<Kept>,
         /// Names that share the fate of the directory, as it is renamed as a whole.
-        along: Census,
+        along: Along,
     },
     /// A directory in it is gone, or stays, or shares the fate of this one.
     Child {
         /// Why it stays.
         stays: Option<Kept>,
         /// What shares the fate of this directory, that one included.
-        along: Census,
+        along: Along,
     },
 }
 
@@ -310,7 +310,7 @@ pub struct Tally {
     directories_told: u64,
     rounds: Option<u32>,
     stays: Option<Kept>,
-    along: Census,
+    along: Along,
 }
 
 impl Tally {
@@ -360,7 +360,7 @@ impl Tally {
     }
 
     /// What shares its fate.
-    pub fn along(&self) -> &Census {
+    pub fn along(&self) -> &Along {
         &self.along
     }
 }
@@ -386,7 +386,7 @@ mod tests {
             parts: Parts { rounds, is_first, more },
             directories,
             stays: None,
-            along: Census::NONE,
+            along: Along::NONE,
         }
     }
 
@@ -414,7 +414,7 @@ mod tests {
                 for (index, &directories) in batches.iter().enumerate() {
                     let is_first = index == 0;
                     news.push(part(count, is_first, if is_first { more } else { 0 }, directories));
-                    news.extend((0..directories).map(|_| RemovalNews::Child { stays: None, along: Census::NONE }));
+                    news.extend((0..directories).map(|_| RemovalNews::Child { stays: None, along: Along::NONE }));
                 }
             }
             for (a, b) in swaps {
@@ -429,7 +429,7 @@ mod tests {
         #[test]
         fn the_worst_reason_is_the_directorys(reasons in proptest::collection::vec(proptest::sample::select(Kept::ALL.to_vec()), 0..6)) {
             let mut tally = Tally::default();
-            reasons.iter().for_each(|&reason| { tally.enter(&RemovalNews::Child { stays: Some(reason), along: Census::NONE }); });
+            reasons.iter().for_each(|&reason| { tally.enter(&RemovalNews::Child { stays: Some(reason), along: Along::NONE }); });
             prop_assert_eq!(tally.stays(), reasons.iter().max().copied());
         }
     }

@@ -111,7 +111,7 @@ fn any_item() -> impl Strategy<Value = Item> {
         }),
         (kinds(), any::<bool>(), select(vec![None, Some(Kept::Protected), Some(Kept::HoldsFailed)]))
             .prop_map(|(kinds, looks, stays)| removal_of(&kinds, looks, stays)),
-        Just(Item::RemoveDirectory { doomed: doomed(), stays: None, along: Census::NONE }),
+        Just(Item::RemoveDirectory { doomed: doomed(), stays: None, along: Along::NONE }),
     ]
 }
 
@@ -263,7 +263,7 @@ fn names_of_an_inode_come_together_without_the_one_that_hangs() {
 fn the_directory_above_one_that_can_not_be_removed_hears_of_it() {
     let doomed = Doomed { path: TreePath::from(&b"a/b"[..]), ..doomed() };
     let effects =
-        park(Item::RemoveDirectory { doomed, stays: None, along: Census::NONE }, &stuck_at(0), Rules::default());
-    let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: Census::NONE };
+        park(Item::RemoveDirectory { doomed, stays: None, along: Along::NONE }, &stuck_at(0), Rules::default());
+    let news = RemovalNews::Child { stays: Some(Kept::HoldsFailed), along: Along::NONE };
     assert_eq!(effects.notes, [Note::Removal { path: TreePath::from(&b"a"[..]), news }]);
 }

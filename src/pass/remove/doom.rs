@@ -15,7 +15,7 @@ use crate::tree::guard::{Loss, subtree_of};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{
-    Attributes, Census, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath,
+    Along, Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath,
 };
 
 /// No inode has this number.
@@ -90,7 +90,7 @@ fn stays(context: &Context, path: &TreePath, proof: &Proof, obstacle: Obstacle, 
     hear_trouble(obstacle, effects);
     tell_of_obstacle(path, obstacle, effects);
     let doomed = Doomed { path: path.clone(), target: NO_INODE, proof: proof.clone(), tries: 0 };
-    let item = Item::RemoveDirectory { doomed, stays: Some(reason(obstacle)), along: Census::NONE };
+    let item = Item::RemoveDirectory { doomed, stays: Some(reason(obstacle)), along: Along::NONE };
     if context.planning.is_some() { effects.planned.push(item) } else { effects.items.push(item) }
 }
 

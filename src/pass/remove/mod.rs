@@ -18,7 +18,7 @@ use crate::fs::{Fd, attributes, names};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{
-    Aspect, Census, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath,
+    Along, Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath,
 };
 
 /// Removes names from a directory; those of directories wait until these are empty.
@@ -59,7 +59,7 @@ fn all_stay(context: &Context, doomed: &Doomed, list: &DoomedNames, obstacle: Ob
         }
     }
     tell_of_obstacle(&doomed.path, obstacle, effects);
-    tell(doomed, list, Told { directories, stays: Some(stays), along: Census::NONE }, effects);
+    tell(doomed, list, Told { directories, stays: Some(stays), along: Along::NONE }, effects);
 }
 
 /// What an obstacle means for the directory above.
@@ -150,9 +150,9 @@ fn names_at(
         once_more(doomed, &mut list, again, effects);
     }
     if doomed.goes() && directories == 0 && list.parts.is_only() && stays.is_none() {
-        directory(context, doomed, None, Census::NONE, watch, effects);
+        directory(context, doomed, None, Along::NONE, watch, effects);
     } else {
-        tell(doomed, &list, Told { directories, stays, along: Census::NONE }, effects);
+        tell(doomed, &list, Told { directories, stays, along: Along::NONE }, effects);
     }
 }
 
@@ -187,7 +187,7 @@ pub struct Told {
     /// Why the directory stays.
     pub stays: Option<Kept>,
     /// Names that share the directory's fate.
-    pub along: Census,
+    pub along: Along,
 }
 
 /// Tells the owner of the directory that a part of its names has had its turn.
@@ -285,7 +285,7 @@ pub fn directory(
     context: &Context,
     doomed: &Doomed,
     stays: Option<Kept>,
-    along: Census,
+    along: Along,
     watch: &Watch,
     effects: &mut Effects,
 ) {
@@ -328,7 +328,7 @@ pub fn directory(
         }
     };
     if let Some(path) = doomed.waiting_parent() {
-        effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays, along: Census::NONE } });
+        effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays, along: Along::NONE } });
     }
 }
 

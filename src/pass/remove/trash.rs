@@ -13,7 +13,7 @@ use crate::fs::attributes;
 use crate::fs::trash::Place;
 use crate::pass::{Context, Effects, Watch};
 use crate::tree::removal::DoomedNames;
-use crate::tree::{Census, Doomed, Kept, Kind, Note, RemovalNews, TreePath};
+use crate::tree::{Along, Doomed, Kept, Kind, Note, RemovalNews, TreePath};
 
 /// What a run goes by that trashes: known when the plan has been judged.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ fn is_gone(obstacle: Obstacle) -> bool {
 }
 
 /// A directory that a directory above takes along: its owner hears what it holds.
-pub fn with_parent(doomed: &Doomed, stays: Option<Kept>, mut along: Census, effects: &mut Effects) {
+pub fn with_parent(doomed: &Doomed, stays: Option<Kept>, mut along: Along, effects: &mut Effects) {
     along.add(Kind::Directory, 1);
     if let Some(path) = doomed.waiting_parent() {
         effects.notes.push(Note::Removal { path, news: RemovalNews::Child { stays, along } });

@@ -1,4 +1,4 @@
-//! How many entries of each type there are.
+//! What shares the fate of a directory that is renamed as a whole: how many entries of each type.
 
 use bincode::{Decode, Encode};
 
@@ -6,13 +6,13 @@ use super::attributes::Kind;
 
 const KINDS: usize = Kind::ALL.len();
 
-/// How many entries of each type there are. Small where there are none, as very many notes have one.
+/// How many entries of each type share the fate of a directory. Small where there are none, as very many notes have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Census(Option<Box<[u64; KINDS]>>);
+pub struct Along(Option<Box<[u64; KINDS]>>);
 
-impl Census {
+impl Along {
     /// None.
-    pub const NONE: Census = Census(None);
+    pub const NONE: Along = Along(None);
 
     /// Adds so many of a type.
     pub fn add(&mut self, kind: Kind, n: u64) {
@@ -23,7 +23,7 @@ impl Census {
     }
 
     /// Adds all of another.
-    pub fn merge(&mut self, other: &Census) {
+    pub fn merge(&mut self, other: &Along) {
         other.each().for_each(|(kind, n)| self.add(kind, n));
     }
 
@@ -40,12 +40,12 @@ mod tests {
 
     #[test]
     fn each_type_has_its_own_place() {
-        let mut census = Census::NONE;
-        Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| census.add(kind, n));
+        let mut along = Along::NONE;
+        Kind::ALL.into_iter().zip(1..).for_each(|(kind, n)| along.add(kind, n));
         let doubled = Kind::ALL.into_iter().zip(1..).map(|(kind, n)| (kind, 2 * n)).collect::<Vec<_>>();
-        let other = census.clone();
-        census.merge(&other);
-        assert_eq!(census.each().collect::<Vec<_>>(), doubled);
-        assert_eq!(Census::NONE.each().count(), 0);
+        let other = along.clone();
+        along.merge(&other);
+        assert_eq!(along.each().collect::<Vec<_>>(), doubled);
+        assert_eq!(Along::NONE.each().count(), 0);
     }
 }
