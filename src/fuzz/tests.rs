@@ -172,7 +172,7 @@ fn all_notes() -> Vec<Note> {
 fn posted() -> Vec<Message<Item, Note>> {
     let oldest = Oldest { rank: Rank(3), age: Duration::from_millis(1500), what: "copy a".to_owned() };
     let report =
-        Report { ranks: 2, counters: vec![1, 2], oldest: Some(oldest), silent: vec![Rank(1)], ..Report::default() };
+        Report { ranks: 2, counters: vec![1, 2], oldest: vec![oldest], silent: vec![Rank(1)], ..Report::default() };
     let control = Control { stop: Some(Stop::Time), shares: Vec::new(), seal: Some(Cut(2)) };
     let mut messages = vec![
         Message::StealRequest { request: 1, hungry: 2, wait: Duration::from_micros(7) },

@@ -72,7 +72,7 @@ pub struct Live {
     pub silent_ranks: u64,
     /// Some of them.
     pub silent: Vec<Place>,
-    /// What has been running longest.
+    /// What has been running longest on the ranks where that is, the oldest first.
     pub oldest: Vec<Operation>,
     /// Why it ends early, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,7 +236,7 @@ mod tests {
     fn what_is_told_comes_back_and_the_comment_is_the_last_line_of_it() {
         let oldest = Oldest { rank: Rank(1), age: Duration::from_secs(45), what: "copy a/b".to_owned() };
         let report =
-            Report { idle_ranks: 1, queued: 7, oldest: Some(oldest), silent: vec![Rank(0)], ..Report::default() };
+            Report { idle_ranks: 1, queued: 7, oldest: vec![oldest], silent: vec![Rank(0)], ..Report::default() };
         let mut counters = Counters::default();
         counters.add(Slot::Ended(Kind::File, Outcome::Created), 3);
         let live = Live::of(&counters, &report, &["n1".to_owned(), "n2".to_owned()]);

@@ -143,7 +143,7 @@ impl Progress {
     /// Shows what a wave has brought, if it is time.
     pub fn observe(&mut self, report: &Report) {
         self.tell_stop(report.stop);
-        let names = self.last.0.elapsed() >= NAMED_EVERY && is_news(report.oldest.as_ref(), self.named.as_ref());
+        let names = self.last.0.elapsed() >= NAMED_EVERY && is_news(report.oldest.first(), self.named.as_ref());
         let shows = match &self.manner {
             Manner::Silent => false,
             Manner::Told(cell) => {
@@ -225,7 +225,7 @@ impl Progress {
             bytes: per_second(bytes, self.last.2, seconds),
         };
         self.last = (Instant::now(), entries, bytes);
-        let old = report.oldest.as_ref().filter(|oldest| oldest.age >= OLD_AFTER);
+        let old = report.oldest.first().filter(|oldest| oldest.age >= OLD_AFTER);
         self.named = old.map(|oldest| (oldest.rank, oldest.what.clone()));
         let line = line(standing, bytes, &rates, report, &self.hosts);
         let elapsed = self.started.elapsed();
@@ -303,7 +303,7 @@ fn line(standing: &Standing, bytes: u64, rates: &Rates, report: &Report, hosts: 
         report.idle_ranks,
         hosts.len(),
     );
-    if let Some(oldest) = report.oldest.as_ref().filter(|oldest| oldest.age >= OLD_AFTER) {
+    if let Some(oldest) = report.oldest.first().filter(|oldest| oldest.age >= OLD_AFTER) {
         line.push_str(&format!("; slow: {}", slow(oldest, hosts)));
     }
     if !report.silent.is_empty() {
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_line_names_the_oldest_operation_with_its_place() {
         let oldest = Oldest { rank: Rank(1), age: Duration::from_secs(45), what: "copy a/b".to_owned() };
-        let report = Report { ranks: 2, idle_ranks: 1, queued: 7, oldest: Some(oldest), ..Report::default() };
+        let report = Report { ranks: 2, idle_ranks: 1, queued: 7, oldest: vec![oldest], ..Report::default() };
         let hosts = ["n1".to_owned(), "n2".to_owned()];
         let line = line(&standing(None, None), 2048, &RATES, &report, &hosts);
         let expected = "mirror: 1,234,567 entries, 10/s, 2.00 KiB written, 1.00 KiB/s, queue 7, idle 1 of 2 ranks; \

@@ -288,6 +288,7 @@ fn faults(summary: &Summary) -> Option<String> {
     if more > 0 {
         lines.push(format!("    and {}", plural(more as u64, "other cause", "other causes")));
     }
+    lines.push(format!("  pmirror explain {} tells why, and what to do", summary.run_directory));
     let can_retry = looks_at_files(summary) && !summary.dry_run;
     if can_retry && summary.faults.iter().any(|fault| fault.outcome == "failed") {
         lines.push(format!("  pmirror retry {} does what failed again", summary.run_directory));

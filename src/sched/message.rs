@@ -121,6 +121,9 @@ pub struct Oldest {
     pub what: String,
 }
 
+/// Operations that a wave brings back.
+const OLDEST_MAX: usize = 4;
+
 /// What a wave brings back: sums over all ranks that answered it.
 #[derive(Debug, Clone, Default, PartialEq, Hash, Encode, Decode)]
 pub struct Report {
@@ -136,8 +139,8 @@ pub struct Report {
     pub queued: u64,
     /// Named by `counters::Slot`; added up slot by slot.
     pub counters: Vec<u64>,
-    /// The operation that has been running longest.
-    pub oldest: Option<Oldest>,
+    /// The operations that have been running longest, at most one of each rank and `OLDEST_MAX` in all; the oldest first.
+    pub oldest: Vec<Oldest>,
     /// Ranks that did not answer their parent in the wave's tree.
     pub silent: Vec<Rank>,
     /// A rank wants the run to stop.
@@ -162,14 +165,33 @@ impl Report {
         for (mine, theirs) in self.counters.iter_mut().zip(&other.counters) {
             *mine = mine.saturating_add(*theirs);
         }
-        let older = |a: &Oldest, b: &Oldest| a.age >= b.age;
-        self.oldest = match (self.oldest.take(), other.oldest) {
-            (Some(a), Some(b)) => Some(if older(&a, &b) { a } else { b }),
-            (a, b) => a.or(b),
-        };
+        self.oldest.extend(other.oldest);
+        self.oldest.sort_by_key(|oldest| (std::cmp::Reverse(oldest.age), oldest.rank));
+        self.oldest.truncate(OLDEST_MAX);
         self.silent.extend(other.silent);
         self.stop = self.stop.max(other.stop);
         self.demands.extend(other.demands);
         self.cut.merge(other.cut);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_operations_are_brought_back_the_oldest_first_whatever_the_order() {
+        let report = |rank: u32| {
+            let (rank, age) = (Rank(rank), Duration::from_secs(u64::from(rank % 3)));
+            Report { oldest: vec![Oldest { rank, age, what: String::new() }], ..Report::default() }
+        };
+        let all = |ranks: &mut dyn Iterator<Item = u32>| {
+            let mut all = Report::default();
+            ranks.for_each(|rank| all.merge(report(rank)));
+            all.oldest.iter().map(|oldest| oldest.rank.0).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&mut (0..9)), [2, 5, 8, 1]);
+        assert_eq!(all(&mut (0..9).rev()), [2, 5, 8, 1]);
+        assert_eq!(all(&mut (0..2)), [1, 0]);
     }
 }

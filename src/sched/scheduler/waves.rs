@@ -68,7 +68,7 @@ impl<L: Local> Scheduler<L> {
             received: self.received,
             queued: local.queued() as u64,
             counters: local.counters(),
-            oldest: local.oldest(),
+            oldest: local.oldest().into_iter().collect(),
             silent: Vec::new(),
             stop: self.stop_wanted,
             demands: demand.into_iter().collect(),
