@@ -202,7 +202,9 @@ fn work(asked: Asked, (environment, file_systems): Around<'_>, comm: &mut dyn Co
         Asked::Run(config) => Ok(Some(config)),
         Asked::Retry(retry, started) => run::retry(&retry, &started, environment, comm),
         Asked::Resume(resume, started) => run::resume(&resume, &started, environment, comm).map(Some),
-        Asked::Undelete(undelete) => return ExitCode::from(run::undelete(&undelete, environment, comm, &stop_sign)),
+        Asked::Undelete(undelete) => {
+            return ExitCode::from(run::undelete(&undelete, (environment, file_systems), comm, &stop_sign));
+        }
     };
     let config = match config {
         Ok(Some(config)) => Config { file_systems: file_systems.clone(), ..config },

@@ -50,7 +50,7 @@ impl Removals {
 mod tests {
     use super::*;
     use crate::tree::removal::Parts;
-    use crate::tree::{Identity, Kept, Kind, Along, Proof};
+    use crate::tree::{Along, Identity, Kept, Kind, Proof};
 
     #[test]
     fn a_directory_is_removed_after_the_directories_in_it_whatever_is_told_first() {

@@ -18,8 +18,8 @@ use crate::started::Word;
 use crate::tree::item::{Claim, LinkGroup, LinkKey, Turn};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
 use crate::tree::{
-    Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity, Kept,
-    Kind, Along, LinkNote, Met, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
+    Along, Aspects, Attributes, Carried, ChunkFate, ChunkNews, ChunkTask, ChunkedFile, DirectoryItem, Doomed, Identity,
+    Kept, Kind, LinkNote, Met, Names, Note, Outcome, Parked, Proof, RemovalNews, chunk, names, removal,
 };
 
 /// The samples of a decoder, each with its name: `good-` is decoded, `bad-` is not.

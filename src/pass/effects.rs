@@ -11,8 +11,7 @@ use crate::tree::guard::Loss;
 use crate::tree::remark::Remark;
 use crate::tree::removal::kinds;
 use crate::tree::{
-    Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Along, Met, Names, Note, Outcome,
-    TreePath,
+    Along, Attributes, Difference, DirectoryItem, Fate, Identity, Item, Kept, Kind, Met, Names, Note, Outcome, TreePath,
 };
 
 /// What came of an item.

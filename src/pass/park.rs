@@ -14,8 +14,8 @@ use crate::tree::listed::Extent;
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts};
 use crate::tree::{
-    ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, Along, LinkGroup, Names,
-    Note, Outcome, RemovalNews, TreePath,
+    Along, ChunkFate, ChunkNews, ChunkedFile, DirectoryItem, Doomed, Fate, Item, Kept, Kind, LinkGroup, Names, Note,
+    Outcome, RemovalNews, TreePath,
 };
 
 /// What is said of a parked entry in the fault list.

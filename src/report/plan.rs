@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::differences::{both_forms, raw};
 use crate::tree::names::{Listed, is_name};
 use crate::tree::removal::{Absent, DoomedNames, Lack, Parts, Was};
-use crate::tree::{Doomed, Identity, Item, Kept, Kind, Along, Names, Proof, Time, TreePath};
+use crate::tree::{Along, Doomed, Identity, Item, Kept, Kind, Names, Proof, Time, TreePath};
 
 /// The format that this program writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
@@ -362,11 +362,7 @@ mod tests {
         let names = DoomedNames { names, was: vec![was, was], parts: Parts::ONLY, stays: Some(Kept::Protected) };
         vec![
             Item::Remove { doomed: at(b"a", 4), names },
-            Item::RemoveDirectory {
-                doomed: at(b"a/\xff\n", 8),
-                stays: Some(Kept::HoldsFailed),
-                along: Along::NONE,
-            },
+            Item::RemoveDirectory { doomed: at(b"a/\xff\n", 8), stays: Some(Kept::HoldsFailed), along: Along::NONE },
         ]
     }
 

@@ -46,9 +46,13 @@ pub fn check_source(config: &Config, roster: &Roster, names: &Names, source: &Ro
 
 /// Refuses a DST, or a tree that is to be removed, that must not be written, or is not what the file says.
 pub fn check_target(config: &Config, roster: &Roster, names: &Names, target: &Root) -> Result<(), Error> {
-    let (path, host, named) = (operator::path_of(&target.fd), roster.host(), &config.file_systems);
     let what = if config.command == Command::RmTree { "the tree" } else { "DST" };
-    let name = format!("{what} {}", names.target);
+    check_opened(&config.file_systems, roster, format!("{what} {}", names.target), target)
+}
+
+/// The same for a command that has no `Config`.
+pub fn check_opened(named: &FileSystems, roster: &Roster, name: String, target: &Root) -> Result<(), Error> {
+    let (path, host) = (operator::path_of(&target.fd), roster.host());
     Tree { side: Side::Target, name, directory: &target.fd, path, exists: true, host, named }.check()
 }
 

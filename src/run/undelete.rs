@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::again::locate;
 use super::agree::{Roster, from_root};
 use super::begin::{broken, random};
-use super::end;
 use super::holder::Holder;
 use super::lock::{Ending, Lock};
 use super::trash::{Record, is_run_name, run_name};
+use super::{end, roles};
 use crate::cli::trash::Undelete;
 use crate::comm::Comm;
 use crate::engine::StopSign;
@@ -26,6 +26,7 @@ use crate::fs::{Fd, attributes, data, names, open};
 use crate::pass::temporary::Attempt;
 use crate::report::{self, differences, json};
 use crate::sched::Rank;
+use crate::settings::FileSystems;
 use crate::slurm::Environment;
 use crate::started::Started;
 use crate::tree::decide::Times;
@@ -61,11 +62,16 @@ struct Stays {
 }
 
 /// `pmirror undelete`. Returns the exit code, equal on all ranks.
-pub fn undelete(asked: &Undelete, environment: &Environment, comm: &mut dyn Comm, stop_sign: &StopSign) -> u8 {
+pub fn undelete(
+    asked: &Undelete,
+    around: (&Environment, &FileSystems),
+    comm: &mut dyn Comm,
+    stop_sign: &StopSign,
+) -> u8 {
     let roster = Roster::call(comm);
     let is_root = comm.rank() == Rank::ROOT;
     let done = from_root(comm, &roster, || {
-        let report = put_back(asked, environment, &roster, stop_sign)?;
+        let report = put_back(asked, around, &roster, stop_sign)?;
         tell(asked, &report)?;
         Ok(u32::from(report.exit_code))
     });
@@ -126,13 +132,15 @@ fn meant(asked: &Undelete, environment: &Environment) -> Result<(String, CString
 
 fn put_back(
     asked: &Undelete,
-    environment: &Environment,
+    (environment, file_systems): (&Environment, &FileSystems),
     roster: &Roster,
     stop_sign: &StopSign,
 ) -> Result<Report, Error> {
     let (run, target_name) = meant(asked, environment)?;
     let shown = escaped(target_name.to_bytes());
+    let target_name = file_systems.expand_name(&target_name)?;
     let target = Root::open(Side::Target, &target_name)?;
+    roles::check_opened(file_systems, roster, format!("DST {shown}"), &target)?;
     let path = wanted(asked.path.as_deref(), &target.fd)?;
     let none = || Error::Usage(format!("DST {shown} has no trash of run {run}"));
     let uid = nix::unistd::geteuid().as_raw();

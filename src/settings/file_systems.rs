@@ -1,6 +1,7 @@
 //! File systems that the operator named: `NAME:/path` is a path below one.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 
 use super::nearest::hint;
 use crate::fault::Error;
@@ -52,6 +53,13 @@ impl FileSystems {
         let below = below.get(start..).unwrap_or_default();
         let above = found.path.strip_suffix(b"/").unwrap_or(&found.path);
         Ok(Some(if below.is_empty() { found.path.clone() } else { [above, below].join(&b'/') }))
+    }
+
+    /// The path that an operand means, for an option that is read by itself.
+    pub fn expand_name(&self, operand: &CStr) -> Result<CString, Error> {
+        let path = self.expand(operand.to_bytes())?.unwrap_or_else(|| operand.to_bytes().to_vec());
+        // There was no NUL in either.
+        Ok(CString::new(path).unwrap_or_default())
     }
 
     fn unknown(&self, operand: &[u8], name: &[u8]) -> Error {

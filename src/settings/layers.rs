@@ -16,8 +16,8 @@ use crate::started;
 /// Operands, and an option, that may name a file system.
 const NAMED: &[&str] = &["source", "target", "operands", "tree"];
 
-/// Options that hold deletions back: without deletions they mean nothing.
-const GUARDS: &[&str] = &["max_delete", "hold_threshold", "hold_depth"];
+/// Options that are about deletions: without deletions they mean nothing.
+const GUARDS: &[&str] = &["max_delete", "hold_threshold", "hold_depth", "trash"];
 
 /// What was given of a command's options.
 #[derive(Debug, Default)]
@@ -70,8 +70,8 @@ impl Given {
         let has = |id: &str| self.on.contains(id);
         let is_pattern = known::PATTERNS.contains(&id) || id == "one_file_system";
         match command {
-            "sync" => GUARDS.contains(&id) && !has("delete"),
-            "rm" => GUARDS.contains(&id) && has("tree") || is_pattern && has("apply"),
+            "sync" | "run" => GUARDS.contains(&id) && !has("delete") || id == "detect_renames" && has("files_from"),
+            "rm" => GUARDS.contains(&id) && has("tree") || is_pattern && has("apply") || id == "trash" && has("plan"),
             "cmp" => id == "sample" && self.values.get("level").is_some_and(|level| level != "hash"),
             _ => false,
         }
@@ -164,6 +164,20 @@ mod tests {
         assert_eq!(holds(file, &["sync", "a", "b"]), ["--progress=5", "--threads=3", "a", "b"]);
         assert_eq!(holds(file, &["sync", "--threads=4", "a", "b"]), ["--threads=4", "--progress=5", "a", "b"]);
         assert_eq!(holds(file, &["cmp", "a", "b"]), ["--threads=2", "--progress=5", "a", "b"]);
+    }
+
+    #[test]
+    fn what_is_about_deletions_holds_where_something_is_deleted() {
+        let file = "[defaults]\ntrash = true\n[sync]\ndetect-renames = true\n";
+        assert_eq!(holds(file, &["sync", "--delete", "a", "b"]), ["--delete", "--detect-renames", "--trash", "a", "b"]);
+        assert_eq!(holds(file, &["sync", "a", "b"]), ["--detect-renames", "a", "b"]);
+        assert_eq!(holds(file, &["sync", "--files-from=l", "a", "b"]), ["--files-from=l", "a", "b"]);
+        assert_eq!(holds(file, &["rm", "--target-only", "a", "b"]), ["--target-only", "--trash", "a", "b"]);
+        assert_eq!(holds(file, &["rm", "--tree=t"]), ["--tree=t"]);
+        assert_eq!(
+            holds(file, &["rm", "--target-only", "--plan=p", "a", "b"]),
+            ["--target-only", "--plan=p", "a", "b"]
+        );
     }
 
     #[test]

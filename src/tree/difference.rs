@@ -120,7 +120,7 @@ impl Aspect {
 
 /// A set of aspects.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Aspects(u16);
+pub struct Aspects(u32);
 
 impl Aspects {
     /// No difference.
@@ -128,7 +128,7 @@ impl Aspects {
 
     /// Adds an aspect.
     pub fn add(&mut self, aspect: Aspect) {
-        self.0 |= 1 << aspect as u16;
+        self.0 |= 1 << aspect as u32;
     }
 
     /// Adds an aspect if `differs`.
@@ -140,7 +140,7 @@ impl Aspects {
 
     /// Whether the aspect is among them.
     pub fn has(self, aspect: Aspect) -> bool {
-        self.0 & 1 << aspect as u16 != 0
+        self.0 & 1 << aspect as u32 != 0
     }
 
     /// Whether there is none.

@@ -2,9 +2,9 @@
 
 use bincode::{Decode, Encode};
 
+use super::along::Along;
 use super::attributes::{Identity, Kind};
 use super::chunk::{self, ChunkFate, ChunkNews, ChunkedFile};
-use super::along::Along;
 use super::listed::Extent;
 use super::names::Names;
 use super::outcome::Outcome;

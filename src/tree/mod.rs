@@ -1,5 +1,6 @@
 //! What trees are made of, and what is decided about them: pure, without input or output.
 
+pub mod along;
 pub mod attributes;
 pub mod census;
 pub mod chunk;
@@ -12,7 +13,6 @@ pub mod guard;
 pub mod item;
 pub mod itemize;
 pub mod join;
-pub mod along;
 pub mod layout;
 pub mod listed;
 pub mod met;
@@ -30,6 +30,7 @@ pub mod side;
 pub mod suspects;
 pub mod time;
 
+pub use along::Along;
 pub use attributes::{Attributes, Identity, Kind};
 pub use chunk::{ChunkFate, ChunkNews, ChunkTask, ChunkedFile};
 pub use difference::{Aspect, Aspects, Difference};
@@ -37,7 +38,6 @@ pub use doubt::Doubt;
 pub use extras::Extras;
 pub use item::{Carried, DirectoryItem, Item, LinkGroup, LinkNote, Note};
 pub use join::{Join, Joined};
-pub use along::Along;
 pub use met::Met;
 pub use names::Names;
 pub use outcome::Outcome;

@@ -3,8 +3,8 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::attributes::{Identity, Kind};
 use super::along::Along;
+use super::attributes::{Identity, Kind};
 use super::names::Names;
 use super::path::TreePath;
 use super::time::Time;

@@ -15,7 +15,7 @@ use crate::tree::guard::{Loss, subtree_of};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{
-    Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Along, Names, Parked, Proof, Time, TreePath,
+    Along, Attributes, Doomed, Identity, Item, Join, Joined, Kept, Kind, Names, Parked, Proof, Time, TreePath,
 };
 
 /// No inode has this number.

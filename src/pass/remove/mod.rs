@@ -18,7 +18,7 @@ use crate::fs::{Fd, attributes, names};
 use crate::tree::names::Listed;
 use crate::tree::removal::{DoomedNames, Parts, Was};
 use crate::tree::{
-    Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Along, Names, Note, Outcome, RemovalNews, TreePath,
+    Along, Aspect, Difference, Doomed, Fate, Item, Kept, Kind, Names, Note, Outcome, RemovalNews, TreePath,
 };
 
 /// Removes names from a directory; those of directories wait until these are empty.

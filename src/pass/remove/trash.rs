@@ -13,7 +13,7 @@ use crate::fs::attributes;
 use crate::fs::trash::Place;
 use crate::pass::{Context, Effects, Watch};
 use crate::tree::removal::DoomedNames;
-use crate::tree::{Doomed, Kept, Kind, Along, Note, RemovalNews, TreePath};
+use crate::tree::{Along, Doomed, Kept, Kind, Note, RemovalNews, TreePath};
 
 /// What a run goes by that trashes: known when the plan has been judged.
 #[derive(Debug)]

@@ -258,7 +258,8 @@ impl Report {
 
 /// Operands that name a file system of the operator's file are paths from here on.
 fn named(config: &Config, task: Task) -> Result<Task, BadLine> {
-    let path = |operand: &[u8]| Ok::<_, Error>(config.file_systems.expand(operand)?.unwrap_or_else(|| operand.to_vec()));
+    let path =
+        |operand: &[u8]| Ok::<_, Error>(config.file_systems.expand(operand)?.unwrap_or_else(|| operand.to_vec()));
     match path(&task.source).and_then(|source| Ok((source, path(&task.target)?))) {
         Ok((source, target)) => Ok(Task { source, target, ..task }),
         Err(error) => Err(BadLine { task, why: error.to_string() }),
