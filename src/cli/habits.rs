@@ -29,7 +29,8 @@ const UNPROVEN: &str =
     "not here: what could not be listed on SRC is never removed from DST. Mend what failed, run again";
 const LINKS_STAY: &str = "not here: a symbolic link is copied as one and never followed, in neither tree. Mirror the \
                           directory that it leads to by a run of its own";
-const NO_BACKUP: &str = "not here: what a copy replaces is gone. Make a snapshot of DST before the run";
+const NO_BACKUP: &str = "not here: what a copy replaces is gone, so make a snapshot of DST before the run; what --delete takes \
+                         away --trash keeps";
 const ONE_MIRROR: &str = "not here: DST is one mirror of SRC. For the state of each day make snapshots of DST; where both \
                           are on one file system that can share blocks, --engine reflink does";
 const ONLY_NEW: &str = "not here: every entry is compared. -u leaves alone what is newer on DST, --files-from mirrors a \
@@ -82,6 +83,10 @@ const OPTIONS: &[Habit] = &[
     (&["-L", "--copy-links", "-k", "--copy-dirlinks", "--copy-unsafe-links", "--safe-links"], LINKS_STAY),
     (&["--munge-links", "-K", "--keep-dirlinks", "--dereference"], LINKS_STAY),
     (&["-b", "--backup", "--backup-dir", "--suffix"], NO_BACKUP),
+    (
+        &["--track-renames", "--track-renames-strategy"],
+        "say --detect-renames: it renames directories of DST as those of SRC were",
+    ),
     (&["--link-dest", "--copy-dest", "--compare-dest"], ONE_MIRROR),
     (&["--ignore-existing", "--existing", "--ignore-non-existing", "--no-clobber", "--immutable"], ONLY_NEW),
     (&["--remove-source-files", "--remove-sent-files", "--delete-empty-src-dirs"], SOURCE_STAYS),
