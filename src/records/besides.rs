@@ -104,6 +104,10 @@ fn kept(reason: &str) -> (&str, &str) {
         "on_source" => ("stay on DST, as SRC has them again", "nothing: the next run copies what is there by then"),
         "changed" => ("stay on DST, as they are not what the plan saw", "look at them, then run the command again"),
         "not_empty" => ("directories stay on DST, as something came into them", "find out who writes to DST"),
+        "unmovable" => (
+            "stay on DST, as they can not be renamed into the trash",
+            "leave --trash out to remove them; docs/reference/trash.md tells why",
+        ),
         "mount_point" => ("stay on DST, as another file system is mounted there", "unmount it, or leave it"),
         "unproven" => (
             "stay on DST, as it could not be proven that SRC lacks them",

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_about_deletions_holds_where_something_is_deleted() {
         let file = "[defaults]\ntrash = true\n[sync]\ndetect-renames = true\n";
-        assert_eq!(holds(file, &["sync", "--delete", "a", "b"]), ["--delete", "--detect-renames", "--trash", "a", "b"]);
+        assert_eq!(holds(file, &["sync", "--delete", "a", "b"]), ["--delete", "--trash", "--detect-renames", "a", "b"]);
         assert_eq!(holds(file, &["sync", "a", "b"]), ["--detect-renames", "a", "b"]);
         assert_eq!(holds(file, &["sync", "--files-from=l", "a", "b"]), ["--files-from=l", "a", "b"]);
         assert_eq!(holds(file, &["rm", "--target-only", "a", "b"]), ["--target-only", "--trash", "a", "b"]);
