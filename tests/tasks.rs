@@ -203,7 +203,7 @@ fn guards_judge_each_task_for_itself() {
     job.pair.beside().file("to/emptied/kept", "stays");
     std::fs::remove_dir_all(job.from("emptied")).unwrap();
     job.pair.beside().dir("from/emptied");
-    job.run(&format!("{}{}", job.line("a"), job.line("emptied"))).arg("--delete").run().exits(3);
+    job.run(&format!("{}{}", job.line("a"), job.line("emptied"))).arg("--delete").run().exits(23);
     job.assert_mirrored(&["a"]);
     assert!(job.to("emptied/kept").exists());
     assert_eq!((job.row(1)["exit_code"].as_u64(), job.row(2)["exit_code"].as_u64()), (Some(0), Some(3)));

@@ -268,7 +268,8 @@ impl<'c> Crew<'c> {
         let mut nodes = self.roster.hosts.clone();
         nodes.sort();
         nodes.dedup();
-        report::say(&format!("{} ranks of {} threads on {}", self.roster.hosts.len(), self.threads, nodes.join(" ")));
+        let ranks = report::plural(u64::from(self.ranks()), "rank", "ranks");
+        report::say(&format!("{ranks} of {} threads on {}", self.threads, nodes.join(" ")));
         report::say(&self.memory.told());
         report::say(&format!("the record is kept in {}", run_directory.display()));
         true

@@ -223,9 +223,10 @@ impl Ledger {
     }
 
     fn exit_code(&self, wanted: Option<Stop>, error: Option<&Error>) -> u8 {
-        let is_begun = self.rows.values().any(|row| !row.log.is_empty() || !row.started.is_empty());
-        let of_bad = |row: &Row| row.started.is_empty() && row.exit_code == 1;
-        let of_row = |row: &Row| if of_bad(row) && (is_begun || !self.waiting.is_empty()) { 23 } else { row.exit_code };
+        // Refused, before anything was changed: that is the job only where all of its tasks are.
+        let is_refused = |row: &Row| matches!(row.exit_code, 1 | 3);
+        let is_begun = !self.waiting.is_empty() || self.rows.values().any(|row| !is_refused(row));
+        let of_row = |row: &Row| if is_begun && is_refused(row) { 23 } else { row.exit_code };
         let stop = wanted.filter(|_| !self.waiting.is_empty());
         let of_stop = stop.map(|stop| end::exit_code(&Counters::default(), Ended::Stopped(stop), None));
         let codes = self.rows.values().map(of_row).chain(of_stop).chain(error.map(Error::exit_code));
