@@ -394,6 +394,11 @@ impl Config {
         environment: &Environment,
         arguments: Vec<String>,
     ) -> Result<Self, Error> {
+        // Not clap's to ask for: `config --show` has no operands and no such option either.
+        if purge.older_than.is_none() && !purge.all {
+            let text = "purge-trash removes for good: say --older-than AGE, such as 7d, or --all";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let command = Command::PurgeTrash { older_than: purge.older_than };
         let operands = (purge.target.clone(), purge.target);
         let mut config = Self::common(command, operands, Policy::EVERYTHING, purge.run, environment, arguments)?;

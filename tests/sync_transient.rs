@@ -303,6 +303,18 @@ fn a_full_target_stops_the_run_in_order_and_it_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_few_entries_for_which_there_is_never_room_are_no_full_target() {
+    let mounted = Mounted::new();
+    for name in 0..5 {
+        mounted.pair.source().file(format!("many/never {name}"), "content");
+    }
+    mounted.target.rule(Rule::on("write").named("never*").error(Errno::ENOSPC));
+    let run = mounted.sync().args(&["--threads", "1"]).run_unchecked().exits(23);
+    run.assert_books_balance();
+    assert_eq!(run.faults.len(), 5, "{:?}", run.faults);
+}
+
+#[test]
 fn a_target_that_becomes_read_only_stops_the_run_in_order_and_it_goes_on_afterwards() {
     let mounted = Mounted::new();
     let rule = mounted.target.rule(

@@ -59,7 +59,7 @@ pub struct PurgeTrash {
     pub target: OsString,
 
     /// The trash of runs that began to rename so long ago, such as 7d or 36h.
-    #[arg(long, value_name = "AGE", value_parser = time::duration, required_unless_present = "all")]
+    #[arg(long, value_name = "AGE", value_parser = time::duration)]
     pub older_than: Option<Duration>,
 
     /// The trash of all runs.

@@ -45,7 +45,8 @@ pub fn close(context: &Context, item: Item, effects: &mut Effects) {
         context.health.hear_success();
     }
     for failure in &failures {
-        effects.stop = effects.stop.take().or_else(|| context.health.hear(&context.trees, *failure));
+        let is_again = effects.tries > 0;
+        effects.stop = effects.stop.take().or_else(|| context.health.hear(&context.trees, *failure, is_again));
     }
     effects.count(Number::Retried, effects.released.len() as u64);
     if goes_as_a_whole(context, &item, effects) {

@@ -15,7 +15,8 @@ use crate::fs::{Fd, attributes, project, usage};
 use crate::tree::Attributes;
 
 /// So many refusals in a row count, whatever statfs(2) says: Lustre's OSTs fill up one by one, and a quota of the
-/// directory shows nowhere.
+/// directory shows nowhere. For want of room each entry counts once: a few that are tried again and again are no full
+/// target.
 const REFUSALS_MAX: u32 = 16;
 
 /// A target that refuses and has less is full. Not 0: file systems keep a rest that they give to nobody, and what
@@ -67,9 +68,11 @@ impl Health {
         self.refusals.store(0, Ordering::Relaxed);
     }
 
-    /// A call failed. Returns why the run can not go on for now: it stops in order, and can be gone on with.
-    pub fn hear(&self, trees: &Trees, failure: Failure) -> Option<Error> {
+    /// A call failed; `is_again`: of an entry that had failed before. Returns why the run can not go on for now: it
+    /// stops in order, and can be gone on with.
+    pub fn hear(&self, trees: &Trees, failure: Failure, is_again: bool) -> Option<Error> {
         match meaning(failure) {
+            Meaning::TargetFull if is_again => self.look_at_room(trees, failure),
             Meaning::TargetFull | Meaning::TargetReadOnly => self.refused(trees, failure),
             _ if is_of_a_server(failure) && lock(&self.burst).hear(self.started.elapsed()) => self.lost(trees),
             _ => None,
@@ -108,7 +111,7 @@ impl Health {
         } else {
             let free = usage::room(&trees.target).map_or_else(|_| "some".to_owned(), |room| room.bytes.to_string());
             format!(
-                "DST takes nothing more: {refusals} calls in a row had ENOSPC, although {free} bytes are free (a full \
+                "DST takes nothing more: {refusals} entries in a row had ENOSPC, although {free} bytes are free (a full \
                  OST, a quota?); {MAKE_ROOM}"
             )
         };

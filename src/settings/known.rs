@@ -109,7 +109,9 @@ pub enum Judged {
 /// What the command line says of options, operands left aside.
 pub fn judge<'w>(command: &str, words: impl IntoIterator<Item = &'w OsString>) -> Judged {
     let Some(program) = PROGRAM.find_subcommand(command) else { return Judged::Good };
-    let lenient = |arg: Arg| if arg.is_positional() { arg.required(false) } else { arg };
+    // What a command can not do without is not the file's to say.
+    let is_left_aside = |arg: &Arg| arg.is_positional() || arg.get_id() == "tasks";
+    let lenient = |arg: Arg| if is_left_aside(&arg) { arg.required(false) } else { arg };
     let line = std::iter::once(OsString::from(command)).chain(words.into_iter().cloned());
     match program.clone().mut_args(lenient).try_get_matches_from(line) {
         Ok(_) => Judged::Good,

@@ -124,7 +124,7 @@ pub fn file_in(asked: &ConfigFile) -> Option<OsString> {
 
 /// What a command is given with these words, be it without its operands.
 fn parsed(command: &str, words: &[OsString]) -> Result<(clap::Command, ArgMatches), Error> {
-    let lenient = |arg: Arg| if arg.is_positional() { arg.required(false) } else { arg };
+    let lenient = |arg: Arg| arg.required(false);
     let program = Cli::command().mut_subcommand(command, |command| command.mut_args(lenient));
     let line = ["pmirror", command].map(OsString::from).into_iter().chain(words.iter().cloned());
     let matches = program.clone().try_get_matches_from(line).map_err(|error| Error::Usage(error.to_string()))?;
