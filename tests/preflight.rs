@@ -121,6 +121,8 @@ fn of_a_dst_that_is_missing_the_parent_is_tried_and_dst_is_not_made() {
     std::fs::remove_dir(pair.target_path()).unwrap();
     some_files(&pair);
     pair.beside().root().mode(0o700);
+    pair.beside().file(".pmirror/note", "somebody's");
+    let note = pair.beside().path(".pmirror/note");
     let before = pair.beside().path("");
     let mtime = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
     let was = mtime(&before);
@@ -129,6 +131,8 @@ fn of_a_dst_that_is_missing_the_parent_is_tried_and_dst_is_not_made() {
     assert!(check(&found, "target")["what"].as_str().unwrap().contains("does not exist"));
     assert!(!pair.target_path().exists());
     assert_eq!(mtime(&before), was);
+    assert!(note.exists(), "what the parent has is none of ours");
+    std::fs::remove_dir_all(note.parent().unwrap()).unwrap();
     assert_eq!(std::fs::read_dir(pair.top_path()).unwrap().count(), 3, "the source, the state and the canary");
     let run = preflight(&pair, pair.top_path().join("no/such")).run_unchecked().exits(3);
     assert_eq!(checks(&told(&run), "no-go"), ["target"]);

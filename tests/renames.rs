@@ -270,6 +270,20 @@ fn what_patterns_leave_out_is_not_taken_away() {
 }
 
 #[test]
+fn what_patterns_protect_by_its_path_is_protected_wherever_its_directory_went() {
+    let pair = mirrored();
+    pair.source().file("scratch/db", "the source's");
+    pair.target().file("scratch/db", "local");
+    let sync = || pair.detect().args(&["--exclude", "/scratch/*"]);
+    sync().run().exits(0);
+    pair.rename("scratch", "work");
+    let run = sync().run().exits(0);
+    assert_eq!(renamed(&run).0, 0);
+    assert_eq!(std::fs::read(pair.target_path().join("scratch/db")).unwrap(), b"local");
+    assert_eq!(std::fs::read(pair.target_path().join("work/db")).unwrap(), b"the source's");
+}
+
+#[test]
 fn each_one_that_is_renamed_is_listed_with_its_old_name() {
     let pair = mirrored();
     pair.rename("old", "new\n");

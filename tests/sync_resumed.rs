@@ -45,7 +45,10 @@ fn a_stopped_run_goes_on_and_the_books_tell_of_both_attempts() {
     assert!(before > 0 && stopped.total("unfinished") > 0, "{:?}", stopped.totals());
     assert!(manifest(&pair).exists());
 
+    let seconds = |run: &Outcome| run.summary().pointer("/seconds/total").unwrap().as_f64().unwrap();
+    let began = std::time::Instant::now();
     let resumed = quick(slow(&pair).resumed(RUN)).run().exits(0);
+    assert!(seconds(&resumed) - seconds(&stopped) <= began.elapsed().as_secs_f64(), "an attempt's time counts once");
     pair.assert_mirrored();
     compare::assert_same_links(pair.source_path(), pair.target_path());
     assert_eq!(resumed.count("file", "seen"), 360, "{:?}", resumed.totals());

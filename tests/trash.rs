@@ -161,6 +161,34 @@ fn three_ranks_share_wide_and_deep_trees_and_count_each_entry_once() {
 }
 
 #[test]
+fn ranks_go_by_one_run_that_nobody_has_named() {
+    let pair = pair();
+    let before = pair.target_now();
+    // Without a state directory the helper names no run.
+    let state = pair.state_path();
+    let command = Pmirror::new().rm(pair.source_path(), pair.target_path()).args(&ALL).arg("--trash");
+    command.arg("--state-dir").arg(&state).ranks(Ranks::Mpirun(3)).run_unchecked().exits(0);
+    let trash = std::fs::read_dir(pair.target_path().join(".pmirror/trash")).unwrap();
+    let runs: Vec<_> = trash.map(|run| run.unwrap().file_name()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(tree(&pair).entries.len(), pair.source_now().entries.len());
+    Pmirror::new().arg("undelete").arg(&runs[0]).arg("--state-dir").arg(&state).run_unchecked().exits(0);
+    assert_is_back(&before, &pair);
+}
+
+#[test]
+fn what_failed_in_a_run_with_a_trash_is_retried_without_it() {
+    let pair = pair();
+    pair.source().file("closed", "content").mode(0o000);
+    pair.give_to(NOBODY);
+    let sync = pair.sync().args(&ALL).args(&["--delete", "--trash", "--hold-depth", "2"]).run_id(RUN);
+    sync.as_user(NOBODY).run_unchecked().exits(23);
+    pair.source().entry("closed").mode(0o644);
+    pair.retry(RUN).args(&["--under", "closed"]).as_user(NOBODY).run_unchecked().exits(0);
+    assert!(pair.target_path().join("closed").exists());
+}
+
+#[test]
 fn what_the_patterns_leave_out_stays_and_the_names_beside_it_go_one_by_one() {
     let pair = pair();
     pair.target().file("gone/inner/keep.log", "stays");

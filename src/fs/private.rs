@@ -117,12 +117,22 @@ impl Private {
     pub fn clear_except(&self, kept: &CStr) -> Result<(), Failure> {
         let (mut found, mut directories): (Vec<CString>, Vec<CString>) = Default::default();
         let lister = open::child_directory(&self.directory, c".")?;
-        super::list::list(&lister, |name, kind, _| match kind {
-            Some(Kind::Directory) if name.to_bytes().starts_with(PREFLIGHT) => directories.push(name.to_owned()),
-            Some(Kind::Directory) => {}
-            _ if name != kept && name != super::trash::NAME => found.push(name.to_owned()),
-            _ => {}
+        let mut untold = None;
+        super::list::list(&lister, |name, kind, _| {
+            // Some file systems do not tell the type with the name.
+            let kind = kind.map_or_else(|| attributes::of_name(&self.directory, name).map(|found| found.kind), Ok);
+            match kind {
+                Ok(Kind::Directory) if name.to_bytes().starts_with(PREFLIGHT) => directories.push(name.to_owned()),
+                Ok(Kind::Directory) => {}
+                Ok(_) if name != kept && name != super::trash::NAME => found.push(name.to_owned()),
+                Ok(_) => {}
+                Err(failure) if failure.errno == Errno::ENOENT as i32 => {}
+                Err(failure) => untold = Some(failure),
+            }
         })?;
+        if let Some(failure) = untold {
+            return Err(failure);
+        }
         found.iter().try_for_each(|name| self.remove(name))?;
         directories.iter().try_for_each(|name| {
             let below = Self { directory: open::child_directory(&self.directory, name)? };
@@ -148,6 +158,17 @@ impl Private {
             result => result,
         }
     }
+}
+
+/// Makes a directory of another name, in which a private one may be: EEXIST when something has it.
+pub fn make_apart(parent: &Fd, name: &CStr) -> Result<Fd, Failure> {
+    keeping_times(parent, || names::make_directory(parent, name))?;
+    open::child_directory(parent, name)
+}
+
+/// Removes it when it is empty.
+pub fn remove_apart(parent: &Fd, name: &CStr) -> Result<(), Failure> {
+    keeping_times(parent, || names::remove_directory(parent, name))
 }
 
 /// Our own directory is none of the root's content: its times stay what they were, as far as we may

@@ -246,6 +246,11 @@ impl Trash {
     }
 
     /// The directory.
+    pub fn directory(&self) -> &Fd {
+        &self.directory
+    }
+
+    /// The directory, alone.
     pub fn into_directory(self) -> Fd {
         self.directory
     }

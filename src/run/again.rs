@@ -28,6 +28,8 @@ const NOT_AGAIN: &[&str] = &[
     "--delete-excluded",
     "--max-delete",
     "--hold-threshold",
+    "--hold-depth",
+    "--trash",
     "--files-from",
     "--run-id",
     "--state-dir",

@@ -122,40 +122,59 @@ fn private_of(target: &Root) -> Result<Option<Private>, Error> {
 fn chosen(crew: &Crew<'_>, target: &Root, older_than: Option<Duration>) -> Result<Chosen, Error> {
     let Some(private) = private_of(target)? else { return Ok(Chosen::new()) };
     let Some(trash) = Trash::open(&private).map_err(unusable)? else { return Ok(Chosen::new()) };
-    let (now, config) = (jiff::Timestamp::now(), crew.config);
+    let config = crew.config;
     let tells = !config.json && (config.dry_run || config.verbose > 0);
-    let (mut old, mut left, mut lines) = (Vec::new(), Chosen::new(), Vec::new());
-    for name in trash.names().map_err(unusable)? {
+    let is_old = |of_run: &OfRun| {
+        older_than.is_none_or(|age| of_run.made.is_some_and(|made| is_older(made, jiff::Timestamp::now(), age)))
+    };
+    let mut lines = Vec::new();
+    let left = if config.dry_run {
+        let (old, left) = sorted(&trash, tells, is_old, &mut lines).map_err(unusable)?;
+        old.into_iter().map(CString::into_bytes).chain(left).collect()
+    } else {
+        let mut left = Chosen::new();
+        // A run that had the lock until now may have renamed into what was old before: so it is looked at under the lock.
+        locked(crew, target, |_| {
+            let (old, purged_before) = sorted(&trash, tells, is_old, &mut lines)?;
+            left = purged_before;
+            for name in &old {
+                let purged = format!("{PURGED}{}-{:016x}", name.to_string_lossy(), random());
+                let new = CString::new(purged.clone()).unwrap_or_default();
+                names::move_to(trash.directory(), name, trash.directory(), &new)?;
+                left.push(purged.into_bytes());
+            }
+            Ok(())
+        })?;
+        left
+    };
+    if tells {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        report::print(&text).map_err(|error| Error::Fatal(format!("it can not be written to stdout: {error}")))?;
+    }
+    Ok(left)
+}
+
+/// The trash that is old, and what an earlier purge had begun with. With a line for people about each.
+fn sorted(
+    trash: &Trash,
+    counts: bool,
+    is_old: impl Fn(&OfRun) -> bool,
+    lines: &mut Vec<String>,
+) -> Result<(Vec<CString>, Chosen), Failure> {
+    let (mut old, mut left) = (Vec::new(), Chosen::new());
+    for name in trash.names()? {
         if name.to_bytes().starts_with(PURGED.as_bytes()) {
             left.push(name.into_bytes());
             continue;
         }
-        let of_run = look_at(&trash, name, tells).map_err(unusable)?;
-        let goes = older_than.is_none_or(|age| of_run.made.is_some_and(|made| is_older(made, now, age)));
+        let of_run = look_at(trash, name, counts)?;
+        let goes = is_old(&of_run);
         lines.push(line(&of_run, goes));
         if goes {
             old.push(of_run.name);
         }
     }
-    if tells {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        report::print(&text).map_err(|error| Error::Fatal(format!("it can not be written to stdout: {error}")))?;
-    }
-    if config.dry_run || old.is_empty() {
-        left.extend(old.into_iter().map(CString::into_bytes));
-        return Ok(left);
-    }
-    let directory = trash.into_directory();
-    let renamed = locked(crew, target, |_| {
-        for name in &old {
-            let purged = format!("{PURGED}{}-{:016x}", name.to_string_lossy(), random());
-            let new = CString::new(purged.clone()).unwrap_or_default();
-            names::move_to(&directory, name, &directory, &new)?;
-            left.push(purged.into_bytes());
-        }
-        Ok(())
-    });
-    renamed.map(|()| left)
+    Ok((old, left))
 }
 
 fn is_older(made: jiff::Timestamp, now: jiff::Timestamp, age: Duration) -> bool {

@@ -16,7 +16,7 @@ use crate::fault::Error;
 use crate::fs::operator::RunDirectory;
 use crate::fs::roots::fs_type_name;
 use crate::report::Summary;
-use crate::report::summary::{self, Bytes, FaultCount, Held, Links, Rates, Removals, Seconds, Tree};
+use crate::report::summary::{self, Bytes, FaultCount, Held, Links, Rates, Removals, Tree};
 use crate::sched::Rank;
 use crate::tree::guard::HeldTree;
 use crate::tree::path::escaped;
@@ -99,7 +99,7 @@ impl Recorder<'_> {
         error: Option<&Error>,
         done: &Done,
     ) -> Summary {
-        let seconds = Seconds { total: self.crew.history.seconds + done.seconds.total, ..done.seconds };
+        let seconds = done.seconds;
         let passes = done.seconds.plan
             + done.seconds.mirror
             + done.seconds.compare

@@ -123,14 +123,17 @@ pub fn open(run: &mut Run<'_, '_>) -> Result<(), Error> {
 fn make(run: &mut Run<'_, '_>) -> Result<Place, Error> {
     let (crew, begun) = (run.crew, run.begun);
     let unusable = |failure: Failure| broken("the trash in DST/.pmirror", failure);
-    let run_id = run_name(&crew.config.run_id);
     let attempt = CString::new(format!("{:016x}", begun.context.temporaries.attempt().0)).unwrap_or_default();
     let record = Record::of(crew);
-    from_root(run.engine.comm(), &crew.roster, || {
+    // Each rank would make up another id where none was given: that of rank 0 counts.
+    let run_id = from_root(run.engine.comm(), &crew.roster, || {
         let text = json::pretty(&record).map_err(|error| Error::Fatal(error.to_string()))?;
         let Some((private, _)) = &begun.held else { return Err(Error::Fatal("the lock was lost".to_owned())) };
-        Place::make(private, &run_id, &attempt, text.as_bytes()).map_err(unusable)
+        let run_id = crew.config.run_id.clone();
+        Place::make(private, &run_name(&run_id), &attempt, text.as_bytes()).map_err(unusable)?;
+        Ok(run_id)
     })?;
+    let run_id = run_name(&run_id);
     let uid = begun.context.policy.target.uid;
     let opened = Private::open_own(&begun.context.trees.target, uid)
         .and_then(|private| Place::open(&private, &run_id, &attempt))

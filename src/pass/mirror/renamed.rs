@@ -20,7 +20,9 @@ pub fn take_over(work: &mut Work<'_>, name: &CStr, source: &Attributes) -> Optio
     let context = work.context;
     let record = context.renames.as_ref()?.record.as_ref()?;
     // What is mounted here was mounted here before; and the name of another spelling may be in use.
-    if source.device != work.pair.source_was.device || context.policy.target.folds_case {
+    // Patterns may leave out by path: what they protect under the old name they may not under the new one.
+    let has_patterns = context.filter.has_patterns();
+    if source.device != work.pair.source_was.device || context.policy.target.folds_case || has_patterns {
         return None;
     }
     let met = record.find(&Origin::new(work.pair.mount_of(name, source), source.identity)?)?;
