@@ -16,11 +16,24 @@ pub fn hinted(mut error: Error, words: &[OsString]) -> Error {
         return super::Cli::command().error(ErrorKind::UnknownArgument, HELP_BESIDE_WORK);
     }
     let Some(tip) = tip(&error, words) else { return error };
+    // Its line of usage goes by the word that it takes for the one that was meant.
+    let replaced = error.get(ContextKind::SuggestedArg).is_some();
+    let usage = replaced.then(|| usage(words)).flatten();
+    if let Some(usage) = usage {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
     for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue] {
         error.remove(kind);
     }
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(wrapped(tip))]));
     error
+}
+
+/// How the command is used.
+fn usage(words: &[OsString]) -> Option<StyledStr> {
+    let mut program = super::Cli::command();
+    program.build();
+    Some(program.find_subcommand_mut(words.first()?.to_str()?)?.render_usage())
 }
 
 /// rsync's -h, as in -avh, makes numbers readable. Help that ends with 0 would say that all was copied.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp, Zoned};
 
 const MOMENT_REMEDY: &str = "say 18:30, +2h30m or 2026-05-01T06:00:00+02:00";
-const DURATION_REMEDY: &str = "say 90s, 10m or 1h30m";
+const DURATION_REMEDY: &str = "say 90s, 10m, 1h30m or 7d";
 
 /// A duration with its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,7 @@
 //! Whether DST holds what entries have beside their content: attributes, ACLs, owners, types.
 
 use super::facts::{Kept, Trials};
-use super::{Finding, lack};
+use super::{Finding, counted, lack, plural};
 use crate::tree::Kind;
 use crate::tree::census::{Census, Trouble};
 
@@ -11,7 +11,7 @@ pub fn xattrs(trials: &Trials, kept: Kept, census: Option<&Census>) -> Finding {
     if !kept.xattrs {
         return not_asked(check, "--no-xattrs");
     }
-    let has = census.map(|census| census.cases(Trouble::Xattrs));
+    let has = counted(census, |census| census.cases(Trouble::Xattrs));
     let remedy = "without them: --no-xattrs";
     match &trials.xattr {
         Err(why) => lack(check, format!("DST takes no extended attributes: {why}"), has, remedy),
@@ -34,11 +34,11 @@ pub fn privileged(trials: &Trials, kept: Kept, census: Option<&Census>) -> Vec<F
     if !kept.xattrs {
         return Vec::new();
     }
-    let has = census.map(|census| census.cases(Trouble::RootsXattrs));
+    let has = counted(census, |census| census.cases(Trouble::RootsXattrs));
     if !trials.is_root {
         let what = "attributes of root (trusted.*, file capabilities) are not copied by other users";
         return vec![if has == Some(0) {
-            Finding::good("xattrs_of_root", format!("{what}; SRC has none"))
+            Finding::good("xattrs_of_root", format!("{what}; SRC has no capabilities, and users do not see trusted.*"))
         } else {
             Finding::warning("xattrs_of_root", what, "run as root, if they matter")
         }];
@@ -62,7 +62,7 @@ pub fn acls(trials: &Trials, kept: Kept, census: Option<&Census>) -> Finding {
     if !kept.acls {
         return not_asked(check, "--no-acls");
     }
-    let has = census.map(|census| census.cases(Trouble::Acl));
+    let has = counted(census, |census| census.cases(Trouble::Acl));
     match (&trials.acl, census.map(|census| census.most.acl.value)) {
         (Err(why), _) => lack(check, format!("DST takes no ACLs: {why}"), has, "without them: --no-acls"),
         (Ok(entries), Some(bytes)) if bytes > acl_bytes(*entries) => Finding::no_go(
@@ -95,11 +95,15 @@ pub fn owner(trials: &Trials, kept: Kept, census: Option<&Census>) -> Finding {
         let remedy = "export DST with no_root_squash, or run without owners: --no-owner";
         return Finding::no_go(check, what, remedy);
     }
-    let foreign = census.map(|census| census.cases(Trouble::Foreign));
+    let foreign = counted(census, |census| census.cases(Trouble::Foreign));
     let what = "only root gives files to others: all that is made will be yours";
     if foreign == Some(0) {
         return Finding::good(check, "all entries of SRC are yours");
     }
+    let what = match foreign {
+        Some(n) => format!("{what}; SRC has {}", plural(n, "entry of another", "entries of others")),
+        None => what.to_owned(),
+    };
     Finding::warning(check, what, "run as root, if SRC has entries of others and that matters")
 }
 
@@ -108,7 +112,7 @@ pub fn specials(trials: &Trials, kept: Kept, census: Option<&Census>) -> Vec<Fin
     if !kept.specials {
         return vec![not_asked("specials", "--no-specials")];
     }
-    let of = |kinds: &[Kind]| census.map(|census| kinds.iter().map(|&kind| census.of_kind(kind)).sum());
+    let of = |kinds: &[Kind]| counted(census, |census| kinds.iter().map(|&kind| census.of_kind(kind)).sum());
     let one = |check, name, tried: &Result<(), String>, has| match tried {
         Ok(()) => Finding::good(check, format!("{name} can be made")),
         Err(why) => lack(check, format!("{name} can not be made: {why}"), has, "skip them: --no-specials"),

@@ -15,6 +15,8 @@ mod words;
 
 pub use words::{amount, count, plural};
 
+use crate::tree::census::{Census, Trouble};
+
 /// What a check comes to. The worst of all is the verdict on the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -77,8 +79,14 @@ pub fn overall(findings: &[Finding]) -> Verdict {
     findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Good)
 }
 
-/// A lack that costs something only where SRC has what is lacked. `has`: how much of it a census counted; `None`: none
-/// was taken, so nobody knows.
+/// How much a census counted. `None`: it saw none, but not all of SRC, or none was taken.
+fn counted(census: Option<&Census>, count: impl Fn(&Census) -> u64) -> Option<u64> {
+    let census = census?;
+    Some(count(census)).filter(|&n| n > 0 || census.cases(Trouble::Unreadable) == 0)
+}
+
+/// A lack that costs something only where SRC has what is lacked. `has`: how much of it a census counted; `None`: nobody
+/// knows.
 fn lack(check: &'static str, what: String, has: Option<u64>, remedy: &str) -> Finding {
     match has {
         Some(0) => Finding::good(check, format!("{what}; SRC has no such entry")),

@@ -1,7 +1,7 @@
 //! Whether DST holds the names of SRC.
 
 use super::facts::Trials;
-use super::{Finding, Verdict, lack};
+use super::{Finding, Verdict, counted, lack};
 use crate::tree::census::{Census, Class, Trouble};
 
 /// How long they may be. `source_max`: what SRC's file system takes.
@@ -32,7 +32,7 @@ pub fn case(trials: &Trials, census: Option<&Census>) -> Finding {
     }
     let what = "DST takes names for one that differ only in case".to_owned();
     let remedy = "rename one of each two, or take a DST that tells them apart; else one of them is a fault";
-    lack(check, what, census.map(|census| census.cases(Trouble::Folds)), remedy)
+    lack(check, what, counted(census, |census| census.cases(Trouble::Folds)), remedy)
 }
 
 /// Bytes that some file systems do not take in names.
@@ -44,7 +44,7 @@ pub fn bytes(trials: &Trials, census: Option<&Census>) -> Vec<Finding> {
     let remedy = "rename them, or leave them out with --exclude";
     let one = |(class, how): (&Class, &String)| {
         let what = format!("DST does not keep {}: {how}", class.text());
-        lack(check, what, census.map(|census| census.cases(Trouble::Name(*class))), remedy)
+        lack(check, what, counted(census, |census| census.cases(Trouble::Name(*class))), remedy)
     };
     trials.names.iter().map(one).collect()
 }
@@ -55,7 +55,7 @@ pub fn symlinks(trials: &Trials, census: Option<&Census>) -> Finding {
     let longest = census.map(|census| census.most.symlink.value);
     match &trials.symlink {
         Err(why) => {
-            let has = census.map(|census| census.of_kind(crate::tree::Kind::Symlink));
+            let has = counted(census, |census| census.of_kind(crate::tree::Kind::Symlink));
             lack(check, format!("DST has no symbolic links: {why}"), has, "leave them out with --exclude")
         }
         Ok(max) if longest.is_some_and(|longest| longest > *max) => {

@@ -34,7 +34,7 @@ use crate::tree::listed::normal;
 use crate::tree::path::escaped;
 use crate::tree::{Kind, TreePath};
 
-const TAKEN: &str = "something has its name again";
+const TAKEN: &str = "something has its name again; what lies in a directory can be named by itself";
 const NO_PARENT: &str = "the directory that held it is gone: --parents makes it";
 
 /// What came of it, for people and for scripts.

@@ -19,7 +19,7 @@ const OF_A_RUN: &[&str] = &["resume", "retry"];
 const WHERE_RUNS_ARE: &str = "state_dir";
 
 /// Options that remove, or say what is removed.
-const BY_HAND: &[&str] = &["delete", "delete-excluded", "apply", "tree", "target-only"];
+const BY_HAND: &[&str] = &["delete", "delete-excluded", "apply", "tree", "target-only", "all", "older-than", "tasks"];
 
 /// Of all patterns, in their order, the first that matches decides: they are one list.
 pub const PATTERNS: &[&str] = &["include", "exclude", "exclude_from"];
