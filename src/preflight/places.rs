@@ -25,8 +25,12 @@ pub fn same_view(ranks: u64, nodes: u64, target_is_proven: bool) -> Finding {
 
 /// A root can not be opened, or not by all ranks alike. `check`: which.
 pub fn unusable(check: &'static str, error: String) -> Finding {
-    // What is told names its remedy.
-    Finding::no_go(check, error, "")
+    // Most messages name their remedy themselves.
+    let (what, remedy) = error.split_once("; ").unwrap_or((
+        &error,
+        "name a directory that is the same on all nodes, apart from the other one, and open to the user",
+    ));
+    Finding::no_go(check, what, remedy)
 }
 
 /// What rank 0 wrote in DST is not seen by all.
