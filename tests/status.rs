@@ -251,3 +251,40 @@ fn no_such_run_is_the_only_failure() {
     std::fs::create_dir(pair.state_path().join("other")).unwrap();
     assert_eq!(told(&["status", "other"], pair.state_path()).code, 1);
 }
+
+/// A job of two tasks, of which the second does not know its source, and a line that is none.
+fn job(pair: &Pair) -> Pmirror {
+    pair.source().file("a", "content");
+    let (source, target) = (pair.source_path(), pair.target_path());
+    let missing = pair.top_path().join("missing");
+    let lines = [
+        format!("{} {}\n", source.display(), target.display()),
+        format!("{} {}\n", missing.display(), pair.top_path().join("other").display()),
+        "one-word-only\n".to_owned(),
+    ];
+    pair.beside().file("list-of-tasks", lines.concat());
+    let run = Pmirror::new().words(&["run", "--tasks"]).arg(pair.top_path().join("list-of-tasks"));
+    run.state_dir(pair.state_path()).run_id("job")
+}
+
+#[test]
+fn a_job_of_tasks_tells_what_became_of_them_and_why() {
+    let pair = Pair::new();
+    job(&pair).run().exits(23);
+    let state = pair.state_path();
+    // It is the newest, too.
+    for words in [&["status"][..], &["status", "job"]] {
+        told(words, &state).says(&[
+            "(run",
+            "exit code 23",
+            "3 tasks: 1 done, 1 failed, 1 bad lines",
+            "pmirror explain ",
+        ]);
+    }
+    let status = told_json(&["status"], &state);
+    assert_eq!((&status["summary"]["tasks"]["good"], &status["state"]), (&1.into(), &"ended".into()));
+    told(&["explain"], &state).says(&["3 tasks: 1 done", "1. task-", "(line 2)", "missing", "2. ", "(line 3)"]);
+    told(&["explain", "--top", "1"], &state).says(&["(line 2)", "and 1 other task: --top 2"]);
+    let explained = told_json(&["explain"], &state);
+    assert_eq!(explained["tasks"]["undone"][1]["line"], 3, "{explained}");
+}

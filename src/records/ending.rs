@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::groups::{Cause, Group};
+use super::job::Job;
 
 /// What `summary.json` tells.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,6 +58,9 @@ pub struct Ending {
     pub ranks: Vec<Value>,
     /// Books that do not balance.
     pub imbalances: Vec<String>,
+    /// Of a job of many tasks.
+    #[serde(skip)]
+    pub job: Option<Job>,
     /// All of it.
     #[serde(skip)]
     pub whole: Value,
@@ -126,7 +130,11 @@ impl Ending {
     /// What a summary tells.
     pub fn of_json(text: &[u8]) -> serde_json::Result<Self> {
         let whole: Value = serde_json::from_slice(text)?;
-        let ending = Self::deserialize(&whole)?;
+        // The numbers of a job are those of all its tasks.
+        let ending = match whole.get("command").and_then(Value::as_str) {
+            Some("run") => Job::deserialize(&whole)?.ending(),
+            _ => Self::deserialize(&whole)?,
+        };
         Ok(Self { whole, ..ending })
     }
 
@@ -160,6 +168,7 @@ impl Ending {
 
     /// All faults.
     pub fn faults(&self) -> u64 {
-        self.faults.iter().map(|cause| cause.count).sum()
+        let of_tasks = self.job.as_ref().map_or(0, |job| job.fault_count);
+        self.faults.iter().map(|cause| cause.count).sum::<u64>() + of_tasks
     }
 }

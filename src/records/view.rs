@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::ending::Ending;
 use super::groups::Fault;
+use super::job::whole_seconds;
 use super::run::{Seen, State};
 use super::status::Shown;
 use super::words::{clock, duration, plural, quoted, shown};
@@ -219,7 +220,9 @@ fn sparkline(rates: &[u64], letters: Letters) -> String {
 }
 
 fn faults(of: &Shown<'_>) -> Vec<Line> {
-    if of.faults == 0 {
+    // A task that was refused has none.
+    let job = of.seen.ending.as_ref().and_then(|ending| ending.job.as_ref());
+    if of.faults == 0 && job.is_none_or(|job| job.tasks.failed + job.tasks.bad_lines == 0) {
         return Vec::new();
     }
     let parked = of.seen.told.as_ref().map_or(0, |told| told.live.parked);
@@ -256,12 +259,17 @@ fn safety(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
 fn ended(ending: &Ending) -> Vec<Line> {
     let totals = ending.totals();
     let seen = totals.get("seen").copied().unwrap_or(0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Whole seconds.
-    let took = progress::clock(Duration::from_secs(ending.seconds.total.clamp(0.0, 1e9) as u64));
+    let took = progress::clock(whole_seconds(ending.seconds.total));
     let at = ending.ended.parse::<Timestamp>().map_or_else(|_| ending.ended.clone(), clock);
     let text = format!("with exit code {}: {}; at {at}, after {took}", ending.exit_code, meaning(ending.exit_code));
     let mut lines = vec![if ending.exit_code == 0 { row("ended", &text) } else { alarm("ended", &text) }];
     lines.extend(ending.error.as_ref().map(|error| alarm("error", error)));
+    if let Some(job) = &ending.job {
+        lines.extend(
+            job.rows().iter().map(|(word, text, is_bad)| if *is_bad { alarm(word, text) } else { row(word, text) }),
+        );
+        return lines;
+    }
     let attempts = if ending.attempt > 1 { format!(" in {} attempts", ending.attempt) } else { String::new() };
     lines.push(row(
         "entries",
