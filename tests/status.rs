@@ -288,3 +288,20 @@ fn a_job_of_tasks_tells_what_became_of_them_and_why() {
     let explained = told_json(&["explain"], &state);
     assert_eq!(explained["tasks"]["undone"][1]["line"], 3, "{explained}");
 }
+
+#[test]
+fn a_preflight_that_walked_has_ended_with_its_verdict_and_is_not_the_newest_run() {
+    let pair = Pair::new();
+    pair.source().file("a", "content");
+    pair.sync().run_id("first").run().exits(0);
+    let preflight = Pmirror::new().words(&["preflight", "--walk"]).arg(pair.source_path()).arg(pair.target_path());
+    preflight.state_dir(pair.state_path()).run_id("looked").run_unchecked();
+    let state = pair.state_path();
+    // Watching it would else never end.
+    for words in [&["status", "looked"][..], &["status", "--watch", "looked"]] {
+        told(words, &state).says(&["run looked (preflight): ended", "preflight, verdict ", "looked/preflight.json"]);
+    }
+    told(&["explain", "looked"], &state).says(&["run looked (preflight): ended with exit code", "no faults"]);
+    told(&["status"], &state).says(&["run first (sync, the newest): ended"]);
+    told(&["explain"], &state).says(&["run first (sync), the newest"]);
+}

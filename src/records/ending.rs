@@ -61,6 +61,9 @@ pub struct Ending {
     /// Of a job of many tasks.
     #[serde(skip)]
     pub job: Option<Job>,
+    /// Of a preflight.
+    #[serde(skip)]
+    pub verdict: Option<Verdict>,
     /// All of it.
     #[serde(skip)]
     pub whole: Value,
@@ -126,7 +129,42 @@ pub struct FaultCount {
     pub count: u64,
 }
 
+/// What a preflight that walked came to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Verdict {
+    exit_code: u8,
+    verdict: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Check {
+    verdict: String,
+}
+
+impl Verdict {
+    /// In words.
+    pub fn word(&self) -> String {
+        self.verdict.replace('_', " ")
+    }
+
+    /// Checks that found something.
+    pub fn findings(&self) -> u64 {
+        self.checks.iter().filter(|check| check.verdict != "good").count() as u64
+    }
+}
+
 impl Ending {
+    /// What the record of a preflight tells, which ended at that time.
+    pub fn of_preflight(text: &[u8], ended: String) -> serde_json::Result<Self> {
+        let whole: Value = serde_json::from_slice(text)?;
+        let verdict = Verdict::deserialize(&whole)?;
+        let (command, exit_code) = ("preflight".to_owned(), verdict.exit_code);
+        Ok(Self { command, exit_code, ended, verdict: Some(verdict), whole, ..Self::default() })
+    }
+
     /// What a summary tells.
     pub fn of_json(text: &[u8]) -> serde_json::Result<Self> {
         let whole: Value = serde_json::from_slice(text)?;

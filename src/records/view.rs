@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthChar;
 use super::ending::Ending;
 use super::groups::Fault;
 use super::job::whole_seconds;
-use super::run::{Seen, State};
+use super::run::{PREFLIGHT, Seen, State};
 use super::status::Shown;
 use super::words::{clock, duration, plural, quoted, shown};
 use crate::report::live::{Place, Rate, Told};
@@ -38,7 +38,7 @@ pub struct Letters {
 pub fn lines(of: &Shown<'_>, letters: Letters, now: Timestamp) -> Vec<Line> {
     let mut lines = vec![(Tone::Bold, title(of))];
     match (&of.seen.ending, &of.seen.told) {
-        (Some(ending), _) => lines.extend(ended(ending)),
+        (Some(ending), _) => lines.extend(ended(ending, of)),
         (None, told) => {
             lines.extend(state(of, now));
             lines.extend(told.iter().flat_map(|told| told_of(told, of.seen.state, letters)));
@@ -256,7 +256,12 @@ fn safety(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
     lines
 }
 
-fn ended(ending: &Ending) -> Vec<Line> {
+fn ended(ending: &Ending, of: &Shown<'_>) -> Vec<Line> {
+    if let Some(verdict) = &ending.verdict {
+        let path = shown(of.run.directory.path().join(PREFLIGHT).as_os_str().as_encoded_bytes());
+        let text = format!("preflight, verdict {}, exit code {}: see {path}", verdict.word(), ending.exit_code);
+        return vec![if ending.exit_code == 0 { row("ended", &text) } else { alarm("ended", &text) }];
+    }
     let totals = ending.totals();
     let seen = totals.get("seen").copied().unwrap_or(0);
     let took = progress::clock(whole_seconds(ending.seconds.total));
