@@ -8,6 +8,7 @@ mod support;
 use nix::errno::Errno;
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use support::told::{told, told_json, until};
 use support::*;
@@ -304,4 +305,45 @@ fn a_preflight_that_walked_has_ended_with_its_verdict_and_is_not_the_newest_run(
     told(&["explain", "looked"], &state).says(&["run looked (preflight): ended with exit code", "no faults"]);
     told(&["status"], &state).says(&["run first (sync, the newest): ended"]);
     told(&["explain"], &state).says(&["run first (sync), the newest"]);
+}
+
+#[test]
+fn a_job_that_died_is_gone_on_with_by_resume() {
+    let pair = Pair::new();
+    job(&pair).run().exits(23);
+    let state = pair.state_path();
+    std::fs::remove_file(state.join("job/summary.json")).unwrap();
+    // What a process that was killed leaves: this number is another's by now.
+    let [boot, namespace] = ["sys/kernel/random/boot_id", "self/ns/pid"].map(|name| format!("/proc/{name}"));
+    let process = serde_json::json!({
+        "pid": std::process::id(), "pid_started": "1", "boot": std::fs::read_to_string(boot).unwrap().trim(),
+        "pid_namespace": std::fs::read_link(namespace).unwrap().to_str().unwrap(),
+    });
+    let told_last = r#"{"pass":"tasks","elapsed_seconds":6,"entries":7,"bytes":9,"changed":0,"command":"run","host":"n0",
+        "at":"2026-05-01T10:00:00Z","process":PROCESS,"comment":""}"#;
+    std::fs::write(state.join("job/progress.json"), told_last.replace("PROCESS", &process.to_string())).unwrap();
+    let status = told(&["status", "job"], &state);
+    status.says(&["run job (run): died", "pmirror resume "]);
+    assert!(!status.text.contains("queue") && !status.text.contains("same command"), "{}", status.text);
+    told(&["explain", "job"], &state).says(&["2 tasks not done", "(line 2)", "To go on with the run: pmirror resume "]);
+}
+
+#[test]
+fn whoever_may_not_read_a_run_hears_whose_it_is() {
+    needs::root();
+    let pair = Pair::new();
+    pair.source().file("a", "content");
+    pair.sync().run_id("first").run().exits(0);
+    let program = pair.top_path().join("pmirror");
+    needs::run_ok(Command::new("install").args(["-m", "755"]).arg(needs::pmirror()).arg(&program));
+    std::fs::set_permissions(pair.state_path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for command in ["status", "explain"] {
+        let mut asked = Command::new("setpriv");
+        asked.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        asked.arg(command).arg(pair.state_path().join("first")).current_dir("/");
+        let output = asked.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(11), "{said}");
+        assert!(said.contains("belongs to another user") && said.contains("ask as that user"), "{said}");
+    }
 }

@@ -207,7 +207,8 @@ impl Commands<'_> {
     pub fn go_on(&self) -> Option<String> {
         let goes_on = self.seen.ending.as_ref().is_some_and(|ending| ending.goes_on);
         let has_died = matches!(self.seen.state, State::Died | State::Silent);
-        match (self.seen.checkpoint.is_some(), has_died) {
+        let resumes = self.seen.checkpoint.is_some() || self.seen.started.command == "run";
+        match (resumes, has_died) {
             _ if goes_on => Some(self.of_run("resume")),
             (true, true) => Some(self.of_run("resume")),
             (false, true) => Some(self.same_command()),

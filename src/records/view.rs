@@ -95,7 +95,8 @@ fn title(of: &Shown<'_>) -> String {
 fn state(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
     let age = duration(of.seen.age.as_secs());
     let heard = of.seen.heard.map_or_else(String::new, clock);
-    let left = if of.seen.checkpoint.is_some() { "resume" } else { "same" };
+    // The same command does all tasks of a job again; `resume` those that are left.
+    let resumes = of.seen.checkpoint.is_some() || of.seen.started.command == "run";
     let whose = of.seen.told.as_ref().map(|told| &told.whose);
     let process =
         whose.map_or_else(String::new, |whose| format!("; rank 0 was process {} on {}", whose.process.pid, whose.host));
@@ -115,9 +116,9 @@ fn state(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
             alarm("died", &format!("last heard of at {heard}, {age} ago{process}")),
             row(
                 "go on",
-                &match left {
-                    "resume" => format!("pmirror resume {}", quoted(&of.run.word)),
-                    _ => "no checkpoint is in force: give the same command again, it does what is left".to_owned(),
+                &match resumes {
+                    true => format!("pmirror resume {}", quoted(&of.run.word)),
+                    false => "no checkpoint is in force: give the same command again, it does what is left".to_owned(),
                 },
             ),
         ],
