@@ -180,7 +180,8 @@ fn told_of(told: &Told, state: State, letters: Letters) -> Vec<Line> {
         let one = |(outcome, n): (&String, &u64)| format!("{} {}", HumanCount(*n), outcome.replace('_', " "));
         lines.push(row("became", &live.outcomes.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
-    if state != State::Ending {
+    // A job of many tasks tells nothing of its ranks.
+    if state != State::Ending && told.whose.command != "run" {
         let ranks = told.whose.ranks;
         lines.push(row("ranks", &format!("{} of {ranks} idle, queue {}", live.idle_ranks, HumanCount(live.queued))));
     }
