@@ -185,8 +185,9 @@ fn told_of(told: &Told, state: State, letters: Letters) -> Vec<Line> {
         let ranks = told.whose.ranks;
         lines.push(row("ranks", &format!("{} of {ranks} idle, queue {}", live.idle_ranks, HumanCount(live.queued))));
     }
+    let place_of = |place: &Place| place_of(place, &told.whose.host);
     if live.silent_ranks > 0 {
-        let places = live.silent.iter().map(place_of).collect::<Vec<_>>().join(", ");
+        let places = live.silent.iter().map(&place_of).collect::<Vec<_>>().join(", ");
         let more = if live.silent_ranks > live.silent.len() as u64 { ", ..." } else { "" };
         lines.push(alarm("silent", &format!("no answer from {places}{more}")));
     }
@@ -198,8 +199,10 @@ fn told_of(told: &Told, state: State, letters: Letters) -> Vec<Line> {
     lines
 }
 
-fn place_of(place: &Place) -> String {
-    format!("rank {} ({})", place.rank, place.host)
+/// A rank and its node: a run of one rank names it only once.
+fn place_of(place: &Place, of_root: &str) -> String {
+    let host = if place.host.is_empty() && place.rank == 0 { of_root } else { &place.host };
+    if host.is_empty() { format!("rank {}", place.rank) } else { format!("rank {} ({host})", place.rank) }
 }
 
 #[allow(clippy::cast_possible_truncation)] // At most BAR.
@@ -323,6 +326,13 @@ mod tests {
         assert_eq!(sparkline(&[u64::MAX], ASCII), "#");
         assert_eq!(bar(50, ASCII), format!("[{}{}]", "#".repeat(15), ".".repeat(15)));
         assert_eq!(bar(700, ASCII), format!("[{}]", "#".repeat(30)));
+    }
+
+    #[test]
+    fn a_rank_is_told_with_its_node_where_that_is_known() {
+        let place = |rank, host: &str| place_of(&Place { rank, host: host.to_owned() }, "n0");
+        assert_eq!([place(0, ""), place(1, ""), place(2, "n2")], ["rank 0 (n0)", "rank 1", "rank 2 (n2)"]);
+        assert_eq!(place_of(&Place::default(), ""), "rank 0");
     }
 
     #[test]
