@@ -312,7 +312,6 @@ fn a_job_that_died_is_gone_on_with_by_resume() {
     let pair = Pair::new();
     job(&pair).run().exits(23);
     let state = pair.state_path();
-    std::fs::remove_file(state.join("job/summary.json")).unwrap();
     // What a process that was killed leaves: this number is another's by now.
     let [boot, namespace] = ["sys/kernel/random/boot_id", "self/ns/pid"].map(|name| format!("/proc/{name}"));
     let process = serde_json::json!({
@@ -321,7 +320,14 @@ fn a_job_that_died_is_gone_on_with_by_resume() {
     });
     let told_last = r#"{"pass":"tasks","elapsed_seconds":6,"entries":7,"bytes":9,"changed":0,"command":"run","host":"n0",
         "at":"2026-05-01T10:00:00Z","process":PROCESS,"comment":""}"#;
-    std::fs::write(state.join("job/progress.json"), told_last.replace("PROCESS", &process.to_string())).unwrap();
+    let told_last = told_last.replace("PROCESS", &process.to_string());
+    let progress = state.join("job/progress.json");
+    std::fs::write(&progress, &told_last).unwrap();
+    told(&["status", "job"], &state).says(&["run job (run): ended"]);
+    // It was gone on with after it had ended; then the summary is gone, too.
+    std::fs::write(&progress, told_last.replace("2026-", "2999-")).unwrap();
+    told(&["status", "job"], &state).says(&["run job (run): died", "pmirror resume "]);
+    std::fs::remove_file(state.join("job/summary.json")).unwrap();
     let status = told(&["status", "job"], &state);
     status.says(&["run job (run): died", "pmirror resume "]);
     assert!(!status.text.contains("queue") && !status.text.contains("same command"), "{}", status.text);

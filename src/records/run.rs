@@ -120,7 +120,10 @@ impl Run {
     pub fn look(&self, now: Timestamp) -> Result<Seen, Error> {
         let started = Started::load(&self.directory)?;
         let (told, ending) = match self.ending(&started)? {
-            Some(ending) => (None, Some(ending)),
+            Some(ending) => match self.told().filter(|told| goes_on(told, &ending)) {
+                Some(told) => (Some(told), None),
+                None => (None, Some(ending)),
+            },
             // It may end between two looks.
             None => match self.told() {
                 Some(told) => (Some(told), None),
@@ -168,6 +171,13 @@ impl Run {
         let text = read().or_else(|_| read()).ok()?;
         Told::of_json(&text).ok()
     }
+}
+
+/// Whether a job was gone on with since: the summary of its last attempt stays until then.
+fn goes_on(told: &Told, ending: &Ending) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let is_later = time(&told.live.at).zip(time(&ending.ended)).is_some_and(|(told, ended)| told > ended);
+    ending.job.is_some() && is_later
 }
 
 /// What a run that has not ended is about.
