@@ -165,10 +165,13 @@ impl Started {
     /// What a run directory tells of its run.
     pub fn load(directory: &RunDirectory) -> Result<Self, Error> {
         let path = escaped(directory.path().as_os_str().as_bytes());
-        let text = directory.read(RECORD, RECORD_BYTES_MAX).map_err(|error| {
-            Error::Usage(format!(
+        let text = directory.read(RECORD, RECORD_BYTES_MAX).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Error::Fatal(format!(
+                "the record of the run in {path} belongs to another user: {RECORD}: {error}; ask as that user"
+            )),
+            _ => Error::Usage(format!(
                 "{path} is no directory of a run: {RECORD}: {error}; name one below the state directory"
-            ))
+            )),
         })?;
         Self::of_json(&text).map_err(|error| {
             Error::Usage(format!(

@@ -8,6 +8,7 @@ mod support;
 use nix::errno::Errno;
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use support::told::{told, told_json, until};
 use support::*;
@@ -250,4 +251,105 @@ fn no_such_run_is_the_only_failure() {
     }
     std::fs::create_dir(pair.state_path().join("other")).unwrap();
     assert_eq!(told(&["status", "other"], pair.state_path()).code, 1);
+}
+
+/// A job of two tasks, of which the second does not know its source, and a line that is none.
+fn job(pair: &Pair) -> Pmirror {
+    pair.source().file("a", "content");
+    let (source, target) = (pair.source_path(), pair.target_path());
+    let missing = pair.top_path().join("missing");
+    let lines = [
+        format!("{} {}\n", source.display(), target.display()),
+        format!("{} {}\n", missing.display(), pair.top_path().join("other").display()),
+        "one-word-only\n".to_owned(),
+    ];
+    pair.beside().file("list-of-tasks", lines.concat());
+    let run = Pmirror::new().words(&["run", "--tasks"]).arg(pair.top_path().join("list-of-tasks"));
+    run.state_dir(pair.state_path()).run_id("job")
+}
+
+#[test]
+fn a_job_of_tasks_tells_what_became_of_them_and_why() {
+    let pair = Pair::new();
+    job(&pair).run().exits(23);
+    let state = pair.state_path();
+    // It is the newest, too.
+    for words in [&["status"][..], &["status", "job"]] {
+        told(words, &state).says(&[
+            "(run",
+            "exit code 23",
+            "3 tasks: 1 done, 1 failed, 1 bad lines",
+            "pmirror explain ",
+        ]);
+    }
+    let status = told_json(&["status"], &state);
+    assert_eq!((&status["summary"]["tasks"]["good"], &status["state"]), (&1.into(), &"ended".into()));
+    told(&["explain"], &state).says(&["3 tasks: 1 done", "1. task-", "(line 2)", "missing", "2. ", "(line 3)"]);
+    told(&["explain", "--top", "1"], &state).says(&["(line 2)", "and 1 other task: --top 2"]);
+    let explained = told_json(&["explain"], &state);
+    assert_eq!(explained["tasks"]["undone"][1]["line"], 3, "{explained}");
+}
+
+#[test]
+fn a_preflight_that_walked_has_ended_with_its_verdict_and_is_not_the_newest_run() {
+    let pair = Pair::new();
+    pair.source().file("a", "content");
+    pair.sync().run_id("first").run().exits(0);
+    let preflight = Pmirror::new().words(&["preflight", "--walk"]).arg(pair.source_path()).arg(pair.target_path());
+    preflight.state_dir(pair.state_path()).run_id("looked").run_unchecked();
+    let state = pair.state_path();
+    // Watching it would else never end.
+    for words in [&["status", "looked"][..], &["status", "--watch", "looked"]] {
+        told(words, &state).says(&["run looked (preflight): ended", "preflight, verdict ", "looked/preflight.json"]);
+    }
+    told(&["explain", "looked"], &state).says(&["run looked (preflight): ended with exit code", "no faults"]);
+    told(&["status"], &state).says(&["run first (sync, the newest): ended"]);
+    told(&["explain"], &state).says(&["run first (sync), the newest"]);
+}
+
+#[test]
+fn a_job_that_died_is_gone_on_with_by_resume() {
+    let pair = Pair::new();
+    job(&pair).run().exits(23);
+    let state = pair.state_path();
+    // What a process that was killed leaves: this number is another's by now.
+    let [boot, namespace] = ["sys/kernel/random/boot_id", "self/ns/pid"].map(|name| format!("/proc/{name}"));
+    let process = serde_json::json!({
+        "pid": std::process::id(), "pid_started": "1", "boot": std::fs::read_to_string(boot).unwrap().trim(),
+        "pid_namespace": std::fs::read_link(namespace).unwrap().to_str().unwrap(),
+    });
+    let told_last = r#"{"pass":"tasks","elapsed_seconds":6,"entries":7,"bytes":9,"changed":0,"command":"run","host":"n0",
+        "at":"2026-05-01T10:00:00Z","process":PROCESS,"comment":""}"#;
+    let told_last = told_last.replace("PROCESS", &process.to_string());
+    let progress = state.join("job/progress.json");
+    std::fs::write(&progress, &told_last).unwrap();
+    told(&["status", "job"], &state).says(&["run job (run): ended"]);
+    // It was gone on with after it had ended; then the summary is gone, too.
+    std::fs::write(&progress, told_last.replace("2026-", "2999-")).unwrap();
+    told(&["status", "job"], &state).says(&["run job (run): died", "pmirror resume "]);
+    std::fs::remove_file(state.join("job/summary.json")).unwrap();
+    let status = told(&["status", "job"], &state);
+    status.says(&["run job (run): died", "pmirror resume "]);
+    assert!(!status.text.contains("queue") && !status.text.contains("same command"), "{}", status.text);
+    told(&["explain", "job"], &state).says(&["2 tasks not done", "(line 2)", "To go on with the run: pmirror resume "]);
+}
+
+#[test]
+fn whoever_may_not_read_a_run_hears_whose_it_is() {
+    needs::root();
+    let pair = Pair::new();
+    pair.source().file("a", "content");
+    pair.sync().run_id("first").run().exits(0);
+    let program = pair.top_path().join("pmirror");
+    needs::run_ok(Command::new("install").args(["-m", "755"]).arg(needs::pmirror()).arg(&program));
+    std::fs::set_permissions(pair.state_path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for command in ["status", "explain"] {
+        let mut asked = Command::new("setpriv");
+        asked.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        asked.arg(command).arg(pair.state_path().join("first")).current_dir("/");
+        let output = asked.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(11), "{said}");
+        assert!(said.contains("belongs to another user") && said.contains("ask as that user"), "{said}");
+    }
 }

@@ -23,5 +23,15 @@ pub fn of(errno: Errno) -> &'static str {
 
 /// What failed, and what to do about it.
 pub fn told(errno: Errno) -> String {
-    format!("{} ({errno}); {}", errno.desc(), of(errno))
+    format!("{} ({errno:?}); {}", errno.desc(), of(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_once_with_its_name() {
+        assert_eq!(told(Errno::EROFS), "Read-only file system (EROFS); mount it for writing");
+    }
 }

@@ -231,7 +231,7 @@ fn not_makeable(path: &CStr, failure: Failure, what: &str) -> Error {
         Errno::ENOENT => "make the directories above it (mkdir -p), or mount its file system",
         errno => remedy::of(errno),
     };
-    Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno}); {remedy}", errno.desc()))
+    Error::Refused(format!("DST {text} does not exist, and {what}: {} ({errno:?}); {remedy}", errno.desc()))
 }
 
 /// Takes a DST that was just made away again: the run is refused after all. Only if it is empty.

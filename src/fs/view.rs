@@ -54,7 +54,7 @@ fn why(errno: Errno) -> String {
     match errno {
         Errno::EPERM => "it needs CAP_SYS_ADMIN".to_owned(),
         Errno::ENOSYS => "this kernel has no mount_setattr (Linux 5.12)".to_owned(),
-        errno => format!("{} ({errno})", errno.desc()),
+        errno => format!("{} ({errno:?})", errno.desc()),
     }
 }
 

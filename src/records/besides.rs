@@ -54,6 +54,10 @@ pub fn besides(ending: &Ending) -> Vec<Besides> {
         let text = format!("differ: {what}");
         found.extend(counted("different", sum, &text, "differences.jsonl names them; pmirror sync mends them"));
     }
+    if let Some(verdict) = &ending.verdict {
+        let text = format!("checks of the preflight found something: its verdict is {}", verdict.word());
+        found.extend(counted("verdict", verdict.findings(), &text, "see preflight.json in its run directory"));
+    }
     for imbalance in &ending.imbalances {
         let text = format!("the books do not balance: {imbalance}");
         found.push(Besides { what: "imbalance", count: 1, text, remedy: "this is a bug, please report it".to_owned() });

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::groups::{Cause, Group};
+use super::job::Job;
 
 /// What `summary.json` tells.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,6 +58,12 @@ pub struct Ending {
     pub ranks: Vec<Value>,
     /// Books that do not balance.
     pub imbalances: Vec<String>,
+    /// Of a job of many tasks.
+    #[serde(skip)]
+    pub job: Option<Job>,
+    /// Of a preflight.
+    #[serde(skip)]
+    pub verdict: Option<Verdict>,
     /// All of it.
     #[serde(skip)]
     pub whole: Value,
@@ -122,11 +129,50 @@ pub struct FaultCount {
     pub count: u64,
 }
 
+/// What a preflight that walked came to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Verdict {
+    exit_code: u8,
+    verdict: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Check {
+    verdict: String,
+}
+
+impl Verdict {
+    /// In words.
+    pub fn word(&self) -> String {
+        self.verdict.replace('_', " ")
+    }
+
+    /// Checks that found something.
+    pub fn findings(&self) -> u64 {
+        self.checks.iter().filter(|check| check.verdict != "good").count() as u64
+    }
+}
+
 impl Ending {
+    /// What the record of a preflight tells, which ended at that time.
+    pub fn of_preflight(text: &[u8], ended: String) -> serde_json::Result<Self> {
+        let whole: Value = serde_json::from_slice(text)?;
+        let verdict = Verdict::deserialize(&whole)?;
+        let (command, exit_code) = ("preflight".to_owned(), verdict.exit_code);
+        Ok(Self { command, exit_code, ended, verdict: Some(verdict), whole, ..Self::default() })
+    }
+
     /// What a summary tells.
     pub fn of_json(text: &[u8]) -> serde_json::Result<Self> {
         let whole: Value = serde_json::from_slice(text)?;
-        let ending = Self::deserialize(&whole)?;
+        // The numbers of a job are those of all its tasks.
+        let ending = match whole.get("command").and_then(Value::as_str) {
+            Some("run") => Job::deserialize(&whole)?.ending(),
+            _ => Self::deserialize(&whole)?,
+        };
         Ok(Self { whole, ..ending })
     }
 
@@ -160,6 +206,7 @@ impl Ending {
 
     /// All faults.
     pub fn faults(&self) -> u64 {
-        self.faults.iter().map(|cause| cause.count).sum()
+        let of_tasks = self.job.as_ref().map_or(0, |job| job.fault_count);
+        self.faults.iter().map(|cause| cause.count).sum::<u64>() + of_tasks
     }
 }

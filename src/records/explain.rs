@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::besides::{Besides, besides};
 use super::causes::{Then, advise};
 use super::groups::{Cause, Group, Groups};
+use super::job::Tasks;
 use super::list;
 use super::run::{Run, Seen, State};
 use super::subtrees::Heavy;
@@ -39,6 +40,9 @@ pub struct Explanation {
     pub unreadable_lines: u64,
     /// The causes, the largest first.
     pub causes: Vec<Explained>,
+    /// Of a job of many tasks: those that were not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
     /// Causes that are not told, and their faults.
     pub others: Others,
     /// What else kept entries from being mirrored, or should be known.
@@ -139,6 +143,8 @@ fn explanation(run: &Run, seen: &Seen, top: usize) -> Result<Explanation, Error>
     groups.truncate(told);
     let then = Commands { run, seen };
     let ending = seen.ending.as_ref();
+    let counts = ending.and_then(|ending| ending.job.as_ref()).map(|job| job.tasks);
+    let tasks = (seen.started.command == "run").then(|| Tasks::of(&run.directory, counts, top)).transpose();
     Ok(Explanation {
         run_id: run.id.clone(),
         run_directory: shown(run.directory.path().as_os_str().as_encoded_bytes()),
@@ -150,6 +156,7 @@ fn explanation(run: &Run, seen: &Seen, top: usize) -> Result<Explanation, Error>
         faults: all,
         unreadable_lines,
         causes: groups.iter().map(|group| explained(group, &then)).collect(),
+        tasks: tasks.map_err(unreadable)?,
         others,
         besides: ending.map(besides).unwrap_or_default(),
         go_on: then.go_on(),
@@ -200,7 +207,8 @@ impl Commands<'_> {
     pub fn go_on(&self) -> Option<String> {
         let goes_on = self.seen.ending.as_ref().is_some_and(|ending| ending.goes_on);
         let has_died = matches!(self.seen.state, State::Died | State::Silent);
-        match (self.seen.checkpoint.is_some(), has_died) {
+        let resumes = self.seen.checkpoint.is_some() || self.seen.started.command == "run";
+        match (resumes, has_died) {
             _ if goes_on => Some(self.of_run("resume")),
             (true, true) => Some(self.of_run("resume")),
             (false, true) => Some(self.same_command()),

@@ -4,7 +4,9 @@ use indicatif::HumanCount;
 
 use super::besides::Besides;
 use super::explain::{Explained, Explanation, Owner, Subtree};
+use super::job::{Tasks, Undone};
 use super::words::{percent, plural};
+use crate::tree::path::harmless;
 
 /// A path is shown up to so many letters; all of it is in the JSON.
 const PATH_LETTERS_MAX: usize = 200;
@@ -15,6 +17,7 @@ pub fn render(told: &Explanation) -> String {
     for (number, cause) in (1..).zip(&told.causes) {
         parts.push(one(number, cause, told));
     }
+    parts.extend(told.tasks.iter().flat_map(undone));
     if told.others.causes > 0 {
         let faults = plural(told.others.faults, "fault", "faults");
         let causes = plural(told.others.causes, "other cause", "other causes");
@@ -36,9 +39,10 @@ fn head(told: &Explanation) -> String {
         ("silent", _) => "it has told nothing for long: it hangs, or died. This is what it listed".to_owned(),
         _ => "it died, so this is what it had listed by then".to_owned(),
     };
-    let found = match (told.faults, told.causes.len() as u64 + told.others.causes) {
-        (0, _) => "no faults".to_owned(),
-        (faults, causes) => {
+    let found = match (&told.tasks, told.faults, told.causes.len() as u64 + told.others.causes) {
+        (Some(tasks), faults, _) => of_tasks(tasks, faults),
+        (None, 0, _) => "no faults".to_owned(),
+        (None, faults, causes) => {
             format!("{} of {}", plural(faults, "fault", "faults"), plural(causes, "cause", "causes"))
         }
     };
@@ -53,6 +57,39 @@ fn head(told: &Explanation) -> String {
         }));
     }
     text
+}
+
+fn of_tasks(tasks: &Tasks, faults: u64) -> String {
+    let not_done = tasks.undone.len() as u64 + tasks.others;
+    let counts = tasks.counts.map_or_else(
+        || format!("{} not done among those that have ended", plural(not_done, "task", "tasks")),
+        |counts| counts.in_words(),
+    );
+    let faults =
+        if faults > 0 { format!("; {} in their lists", plural(faults, "fault", "faults")) } else { String::new() };
+    counts + &faults
+}
+
+/// The tasks that were not done, each with the command that tells more.
+fn undone(tasks: &Tasks) -> Vec<String> {
+    let one = |(number, task): (usize, &Undone)| {
+        let mut lines = vec![format!("{number}. {} (line {}), exit code {}", task.id, task.line, task.exit_code)];
+        let mut row = |word: &str, text: &str| lines.push(format!("   {word:<8} {}", harmless(text)));
+        if !task.source.is_empty() {
+            row("what", &format!("{} -> {}", shortened(&task.source), shortened(&task.target)));
+        }
+        row("why", &task.message);
+        if let Some(run) = &task.run {
+            row("do", run);
+        }
+        format!("{}\n", lines.join("\n"))
+    };
+    let mut parts: Vec<String> = (1..).zip(&tasks.undone).map(one).collect();
+    if tasks.others > 0 {
+        let all = tasks.undone.len() as u64 + tasks.others;
+        parts.push(format!("and {}: --top {all}\n", plural(tasks.others, "other task", "other tasks")));
+    }
+    parts
 }
 
 fn one(number: usize, cause: &Explained, told: &Explanation) -> String {

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::groups::{Cause, Fault};
 use crate::engine::{List, Manifest};
@@ -55,7 +56,12 @@ impl From<Line> for Fault {
 }
 
 /// Hands out what a list holds. Returns how many lines of it can not be read.
-pub fn for_each(mut list: impl BufRead, visit: &mut impl FnMut(&Fault)) -> io::Result<u64> {
+pub fn for_each(list: impl BufRead, visit: &mut impl FnMut(&Fault)) -> io::Result<u64> {
+    for_each_line(list, &mut |line: Line| visit(&line.into()))
+}
+
+/// Hands out each line of a file of JSON lines. Returns how many of them can not be read.
+pub fn for_each_line<T: DeserializeOwned>(mut list: impl BufRead, visit: &mut impl FnMut(T)) -> io::Result<u64> {
     let (mut text, mut unreadable) = (Vec::new(), 0);
     loop {
         text.clear();
@@ -63,8 +69,8 @@ pub fn for_each(mut list: impl BufRead, visit: &mut impl FnMut(&Fault)) -> io::R
             return Ok(unreadable);
         }
         let is_whole = text.last() == Some(&b'\n');
-        match serde_json::from_slice::<Line>(&text) {
-            Ok(line) if is_whole => visit(&line.into()),
+        match serde_json::from_slice(&text) {
+            Ok(line) if is_whole => visit(line),
             _ => unreadable += 1,
         }
         if !is_whole {

@@ -7,6 +7,7 @@ mod ending;
 mod explain;
 mod explain_text;
 mod groups;
+mod job;
 mod list;
 mod run;
 mod status;

@@ -29,6 +29,9 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(90);
 /// More than any summary or file of progress has.
 const BYTES_MAX: u64 = 256 << 20;
 
+/// What a preflight that walked leaves in its run directory, in the place of a summary.
+pub const PREFLIGHT: &str = "preflight.json";
+
 /// A run.
 pub struct Run {
     /// Its id.
@@ -116,15 +119,18 @@ impl Run {
     /// Looks at its records.
     pub fn look(&self, now: Timestamp) -> Result<Seen, Error> {
         let started = Started::load(&self.directory)?;
-        let (told, ending) = match self.ending()? {
-            Some(ending) => (None, Some(ending)),
+        let (told, ending) = match self.ending(&started)? {
+            Some(ending) => match self.told().filter(|told| goes_on(told, &ending)) {
+                Some(told) => (Some(told), None),
+                None => (None, Some(ending)),
+            },
             // It may end between two looks.
             None => match self.told() {
                 Some(told) => (Some(told), None),
-                None => (None, self.ending()?),
+                None => (None, self.ending(&started)?),
             },
         };
-        let begun = self.directory.written_at(RECORD).ok().and_then(|time| Timestamp::try_from(time).ok());
+        let begun = self.written_at(RECORD);
         let heard = match (&told, &ending) {
             (Some(told), _) => told.live.at.parse().ok(),
             (None, Some(ending)) => ending.ended.parse().ok(),
@@ -137,15 +143,26 @@ impl Run {
         Ok(Seen { state, told, ending, started, age, heard, checkpoint: checkpoint_made(&self.directory) })
     }
 
-    fn ending(&self) -> Result<Option<Ending>, Error> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::Fatal(format!("summary.json of run {} can not be read: {error}", self.id))
-        };
-        match self.directory.read("summary.json", BYTES_MAX) {
+    fn ending(&self, started: &Started) -> Result<Option<Ending>, Error> {
+        let is_preflight = started.command == "preflight";
+        let name = if is_preflight { PREFLIGHT } else { "summary.json" };
+        let unreadable =
+            |error: &dyn std::fmt::Display| Error::Fatal(format!("{name} of run {} can not be read: {error}", self.id));
+        match self.directory.read(name, BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&error)),
-            Ok(text) => Ending::of_json(&text).map(Some).map_err(|error| unreadable(&error)),
+            // That of an earlier preflight with this id.
+            Ok(_) if is_preflight && self.written_at(name) < self.written_at(RECORD) => Ok(None),
+            Ok(text) => {
+                let ended = || self.written_at(name).map(progress_file::shown).unwrap_or_default();
+                let ending = if is_preflight { Ending::of_preflight(&text, ended()) } else { Ending::of_json(&text) };
+                ending.map(Some).map_err(|error| unreadable(&error))
+            }
         }
+    }
+
+    fn written_at(&self, name: &str) -> Option<Timestamp> {
+        self.directory.written_at(name).ok().and_then(|time| Timestamp::try_from(time).ok())
     }
 
     fn told(&self) -> Option<Told> {
@@ -154,6 +171,13 @@ impl Run {
         let text = read().or_else(|_| read()).ok()?;
         Told::of_json(&text).ok()
     }
+}
+
+/// Whether a job was gone on with since: the summary of its last attempt stays until then.
+fn goes_on(told: &Told, ending: &Ending) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let is_later = time(&told.live.at).zip(time(&ending.ended)).is_some_and(|(told, ended)| told > ended);
+    ending.job.is_some() && is_later
 }
 
 /// What a run that has not ended is about.
@@ -169,7 +193,7 @@ fn state(told: Option<&Told>, age: Duration, lives: Option<bool>) -> State {
     }
 }
 
-/// The run of the state directory that began, or told of itself, last.
+/// The run of the state directory that began, or told of itself, last. Preflights are none.
 fn newest(state_dir: Option<&Path>, environment: &Environment) -> Result<String, Error> {
     let state = state_dir.map_or_else(|| default_state_dir(environment), Path::to_path_buf);
     let none = |why: &str| {
@@ -184,7 +208,11 @@ fn newest(state_dir: Option<&Path>, environment: &Environment) -> Result<String,
         Some((later.into_iter().flatten().chain([begun]).max(), id))
     };
     let ids = names.into_iter().filter_map(|name| name.into_string().ok());
-    ids.filter_map(when).max().map(|(_, id)| id).ok_or_else(|| none(""))
+    let mut runs: Vec<_> = ids.filter_map(when).collect();
+    runs.sort();
+    let is_preflight =
+        |id: &String| Started::load(&RunDirectory::new(&state, id)).is_ok_and(|run| run.command == "preflight");
+    runs.into_iter().rev().map(|(_, id)| id).find(|id| !is_preflight(id)).ok_or_else(|| none(""))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use unicode_width::UnicodeWidthChar;
 
 use super::ending::Ending;
 use super::groups::Fault;
-use super::run::{Seen, State};
+use super::job::whole_seconds;
+use super::run::{PREFLIGHT, Seen, State};
 use super::status::Shown;
 use super::words::{clock, duration, plural, quoted, shown};
 use crate::report::live::{Place, Rate, Told};
@@ -37,7 +38,7 @@ pub struct Letters {
 pub fn lines(of: &Shown<'_>, letters: Letters, now: Timestamp) -> Vec<Line> {
     let mut lines = vec![(Tone::Bold, title(of))];
     match (&of.seen.ending, &of.seen.told) {
-        (Some(ending), _) => lines.extend(ended(ending)),
+        (Some(ending), _) => lines.extend(ended(ending, of)),
         (None, told) => {
             lines.extend(state(of, now));
             lines.extend(told.iter().flat_map(|told| told_of(told, of.seen.state, letters)));
@@ -94,7 +95,8 @@ fn title(of: &Shown<'_>) -> String {
 fn state(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
     let age = duration(of.seen.age.as_secs());
     let heard = of.seen.heard.map_or_else(String::new, clock);
-    let left = if of.seen.checkpoint.is_some() { "resume" } else { "same" };
+    // The same command does all tasks of a job again; `resume` those that are left.
+    let resumes = of.seen.checkpoint.is_some() || of.seen.started.command == "run";
     let whose = of.seen.told.as_ref().map(|told| &told.whose);
     let process =
         whose.map_or_else(String::new, |whose| format!("; rank 0 was process {} on {}", whose.process.pid, whose.host));
@@ -114,9 +116,9 @@ fn state(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
             alarm("died", &format!("last heard of at {heard}, {age} ago{process}")),
             row(
                 "go on",
-                &match left {
-                    "resume" => format!("pmirror resume {}", quoted(&of.run.word)),
-                    _ => "no checkpoint is in force: give the same command again, it does what is left".to_owned(),
+                &match resumes {
+                    true => format!("pmirror resume {}", quoted(&of.run.word)),
+                    false => "no checkpoint is in force: give the same command again, it does what is left".to_owned(),
                 },
             ),
         ],
@@ -178,12 +180,14 @@ fn told_of(told: &Told, state: State, letters: Letters) -> Vec<Line> {
         let one = |(outcome, n): (&String, &u64)| format!("{} {}", HumanCount(*n), outcome.replace('_', " "));
         lines.push(row("became", &live.outcomes.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
-    if state != State::Ending {
+    // A job of many tasks tells nothing of its ranks.
+    if state != State::Ending && told.whose.command != "run" {
         let ranks = told.whose.ranks;
         lines.push(row("ranks", &format!("{} of {ranks} idle, queue {}", live.idle_ranks, HumanCount(live.queued))));
     }
+    let place_of = |place: &Place| place_of(place, &told.whose.host);
     if live.silent_ranks > 0 {
-        let places = live.silent.iter().map(place_of).collect::<Vec<_>>().join(", ");
+        let places = live.silent.iter().map(&place_of).collect::<Vec<_>>().join(", ");
         let more = if live.silent_ranks > live.silent.len() as u64 { ", ..." } else { "" };
         lines.push(alarm("silent", &format!("no answer from {places}{more}")));
     }
@@ -195,8 +199,10 @@ fn told_of(told: &Told, state: State, letters: Letters) -> Vec<Line> {
     lines
 }
 
-fn place_of(place: &Place) -> String {
-    format!("rank {} ({})", place.rank, place.host)
+/// A rank and its node: a run of one rank names it only once.
+fn place_of(place: &Place, of_root: &str) -> String {
+    let host = if place.host.is_empty() && place.rank == 0 { of_root } else { &place.host };
+    if host.is_empty() { format!("rank {}", place.rank) } else { format!("rank {} ({host})", place.rank) }
 }
 
 #[allow(clippy::cast_possible_truncation)] // At most BAR.
@@ -219,7 +225,9 @@ fn sparkline(rates: &[u64], letters: Letters) -> String {
 }
 
 fn faults(of: &Shown<'_>) -> Vec<Line> {
-    if of.faults == 0 {
+    // A task that was refused has none.
+    let job = of.seen.ending.as_ref().and_then(|ending| ending.job.as_ref());
+    if of.faults == 0 && job.is_none_or(|job| job.tasks.failed + job.tasks.bad_lines == 0) {
         return Vec::new();
     }
     let parked = of.seen.told.as_ref().map_or(0, |told| told.live.parked);
@@ -253,15 +261,25 @@ fn safety(of: &Shown<'_>, now: Timestamp) -> Vec<Line> {
     lines
 }
 
-fn ended(ending: &Ending) -> Vec<Line> {
+fn ended(ending: &Ending, of: &Shown<'_>) -> Vec<Line> {
+    if let Some(verdict) = &ending.verdict {
+        let path = shown(of.run.directory.path().join(PREFLIGHT).as_os_str().as_encoded_bytes());
+        let text = format!("preflight, verdict {}, exit code {}: see {path}", verdict.word(), ending.exit_code);
+        return vec![if ending.exit_code == 0 { row("ended", &text) } else { alarm("ended", &text) }];
+    }
     let totals = ending.totals();
     let seen = totals.get("seen").copied().unwrap_or(0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Whole seconds.
-    let took = progress::clock(Duration::from_secs(ending.seconds.total.clamp(0.0, 1e9) as u64));
+    let took = progress::clock(whole_seconds(ending.seconds.total));
     let at = ending.ended.parse::<Timestamp>().map_or_else(|_| ending.ended.clone(), clock);
     let text = format!("with exit code {}: {}; at {at}, after {took}", ending.exit_code, meaning(ending.exit_code));
     let mut lines = vec![if ending.exit_code == 0 { row("ended", &text) } else { alarm("ended", &text) }];
     lines.extend(ending.error.as_ref().map(|error| alarm("error", error)));
+    if let Some(job) = &ending.job {
+        lines.extend(
+            job.rows().iter().map(|(word, text, is_bad)| if *is_bad { alarm(word, text) } else { row(word, text) }),
+        );
+        return lines;
+    }
     let attempts = if ending.attempt > 1 { format!(" in {} attempts", ending.attempt) } else { String::new() };
     lines.push(row(
         "entries",
@@ -308,6 +326,13 @@ mod tests {
         assert_eq!(sparkline(&[u64::MAX], ASCII), "#");
         assert_eq!(bar(50, ASCII), format!("[{}{}]", "#".repeat(15), ".".repeat(15)));
         assert_eq!(bar(700, ASCII), format!("[{}]", "#".repeat(30)));
+    }
+
+    #[test]
+    fn a_rank_is_told_with_its_node_where_that_is_known() {
+        let place = |rank, host: &str| place_of(&Place { rank, host: host.to_owned() }, "n0");
+        assert_eq!([place(0, ""), place(1, ""), place(2, "n2")], ["rank 0 (n0)", "rank 1", "rank 2 (n2)"]);
+        assert_eq!(place_of(&Place::default(), ""), "rank 0");
     }
 
     #[test]

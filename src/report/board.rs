@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::live::{Live, Told, Whose};
+use super::live::{Live, Rates, Told, Whose};
 use super::progress::clock;
 use super::progress_file::{ProgressFile, shown};
 use super::share::Standing;
@@ -86,6 +86,7 @@ pub struct JobProgress {
     stop: Option<Stop>,
     started: Instant,
     last: (Instant, u64, u64),
+    rates: Rates,
 }
 
 impl JobProgress {
@@ -100,7 +101,18 @@ impl JobProgress {
         });
         let now = Instant::now();
         let file = ProgressFile::new(directory);
-        Self { board, is_quiet, bar, file, whose, every, stop: None, started: now, last: (now, 0, 0) }
+        Self {
+            board,
+            is_quiet,
+            bar,
+            file,
+            whose,
+            every,
+            stop: None,
+            started: now,
+            last: (now, 0, 0),
+            rates: Rates::default(),
+        }
     }
 
     /// Shows it, if it is time.
@@ -108,7 +120,9 @@ impl JobProgress {
         self.tell_stop(stop);
         if let Some(file) = self.file.as_mut().filter(|file| file.is_due()) {
             let standing = standing(&self.board.lock(), self.started.elapsed());
-            let live = Live { at: shown(jiff::Timestamp::now()), moved: standing.bytes, ..Live::default() };
+            let mut live = Live { at: shown(jiff::Timestamp::now()), moved: standing.bytes, ..Live::default() };
+            let counted = (self.started.elapsed().as_secs_f64(), standing.entries, standing.bytes);
+            self.rates.observe(&standing.pass, counted, &mut live);
             file.keep(Told { comment: standing.in_words(), standing, whose: self.whose.clone(), live });
         }
         let since = self.last.0.elapsed();

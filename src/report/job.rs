@@ -5,7 +5,7 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{BinaryBytes, HumanCount};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::json;
 use super::rows::Row;
@@ -15,7 +15,8 @@ use crate::tree::path::escaped;
 const NAMED_MAX: usize = 10;
 
 /// What became of the tasks. All is the sum of the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
     /// Tasks of the file.
     pub all: u64,
@@ -29,6 +30,22 @@ pub struct Tally {
     pub stopped: u64,
     /// Not begun, as the job was stopped.
     pub not_begun: u64,
+}
+
+impl Tally {
+    /// For people.
+    pub fn in_words(&self) -> String {
+        let counts = [
+            (self.good, "done"),
+            (self.failed, "failed"),
+            (self.bad_lines, "bad lines"),
+            (self.stopped, "stopped"),
+            (self.not_begun, "not begun"),
+        ];
+        let counts: Vec<String> =
+            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", HumanCount(*n))).collect();
+        format!("{} tasks: {}", HumanCount(self.all), counts.join(", "))
+    }
 }
 
 /// The summary of a job.
@@ -102,20 +119,10 @@ impl JobSummary {
 
     /// For people.
     pub fn to_text(&self) -> String {
-        let Tally { all, good, failed, bad_lines, stopped, not_begun } = self.tasks;
-        let counts = [
-            (good, "done"),
-            (failed, "failed"),
-            (bad_lines, "bad lines"),
-            (stopped, "stopped"),
-            (not_begun, "not begun"),
-        ];
-        let counts: Vec<String> =
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", HumanCount(*n))).collect();
+        let Tally { failed, bad_lines, stopped, .. } = self.tasks;
         let mut text = format!(
-            "{} tasks: {}\n{} entries, {} written, {:.1} s\n",
-            HumanCount(all),
-            counts.join(", "),
+            "{}\n{} entries, {} written, {:.1} s\n",
+            self.tasks.in_words(),
             HumanCount(self.entries),
             BinaryBytes(self.written),
             self.seconds

@@ -261,7 +261,7 @@ impl Turn<'_> {
             Ok(Some(Some(why))) => self.stays(&path, why.to_owned()),
             Err(failure) => {
                 let errno = Errno::from_raw(failure.errno);
-                self.stays(&path, format!("{}: {} ({errno})", failure.operation, errno.desc()));
+                self.stays(&path, format!("{}: {} ({errno:?})", failure.operation, errno.desc()));
             }
         }
         self.any = true;

@@ -37,7 +37,7 @@ use crate::tree::Attributes;
 pub fn may_be_lost(failure: Failure) -> Error {
     let errno = nix::errno::Errno::from_raw(failure.errno);
     Error::Fatal(format!(
-        "what was written to DST may be lost: syncfs: {} ({errno}); when DST is well, run the same command again: it \
+        "what was written to DST may be lost: syncfs: {} ({errno:?}); when DST is well, run the same command again: it \
          compares what it can not trust",
         errno.desc()
     ))
