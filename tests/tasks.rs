@@ -191,9 +191,27 @@ fn a_list_holds_paths_relative_to_its_source() {
     job.pair.beside().file("some", "d/1\nother\n");
     let line = |name: &str, list: &str| format!("{} '{}'\n", job.line(name).trim_end(), job.file(list).display());
     let run = job.run(&format!("{}{}", line("a", "some"), line("b", "missing"))).ranks(Ranks::Mpirun(2)).run();
-    run.exits(1);
+    run.exits(23);
     assert!(job.to("a/d/1").exists() && job.to("a/other/x").exists() && !job.to("a/d/2").exists());
     assert!(job.row(2)["message"].as_str().unwrap().contains("missing"), "{}", job.row(2));
+}
+
+#[test]
+fn files_that_are_read_for_each_task_are_regular() {
+    let job = Job::of(&["a", "b"]);
+    nix::unistd::mkfifo(&job.file("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = job.file("pipe").to_str().unwrap().to_owned();
+    let lines = format!("{}{}", job.line("a"), job.line("b"));
+    for file in ["-", &pipe, "/dev/null"] {
+        let run = job.run(&lines).args(&["--delete", "--exclude-from", file]).run_unchecked();
+        run.refuses(1, &["--exclude-from", "a regular file"]);
+    }
+    assert!(!job.to("a").exists());
+    let line = |name: &str, list: &str| format!("{} '{list}'\n", job.line(name).trim_end());
+    job.run(&format!("{}{}", line("a", "-"), line("b", &pipe))).run_unchecked().exits(1);
+    for row in job.rows() {
+        assert!(row["message"].as_str().unwrap().contains("no regular file"), "{row}");
+    }
 }
 
 #[test]

@@ -356,6 +356,11 @@ pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
+/// Whether a path that the operator named leads to a regular file: one that can be read again. `-` does not.
+pub fn is_regular(path: &OsStr) -> io::Result<bool> {
+    if path == "-" { Ok(false) } else { Ok(std::fs::metadata(path)?.is_file()) }
+}
+
 /// Whether a path that the operator named leads to a directory.
 pub fn is_directory(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_dir())

@@ -1,8 +1,10 @@
 //! What rank 0 keeps of a job of many tasks: those that wait, and the rows of those that have ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use serde::Deserialize;
 
 use super::lane::config_of;
 use super::list::{self, BadLine, Task};
+use crate::cli::choose::Given;
 use crate::config::{Config, Tasks};
 use crate::counters::Counters;
 use crate::engine::{Ended, Manifest};
@@ -68,6 +71,7 @@ struct Report {
 impl Ledger {
     /// Reads the tasks, and makes the directory of the job. What is wrong with all of it is said before anything is made.
     pub fn open(config: &Config, asked: &Tasks) -> Result<Self, Error> {
+        must_be_read_again(config)?;
         let directory = RunDirectory::new(&config.state_dir, &config.run_id);
         let text = if config.resume { read_kept(&directory)? } else { read(asked)? };
         let working = operator::working_directory().unwrap_or_default();
@@ -269,10 +273,34 @@ fn named(config: &Config, task: Task) -> Result<Task, BadLine> {
 
 fn checked(config: &Config, asked: &Tasks, task: Result<Task, BadLine>) -> Result<Task, BadLine> {
     let task = task?;
+    let list = task.list.as_deref().map(OsStr::from_bytes);
+    // One that is missing may come; its task says so, if it does not.
+    if list.is_some_and(|list| operator::is_regular(list).is_ok_and(|is_regular| !is_regular)) {
+        let why = format!(
+            "LIST {}: it is no regular file, and a task that is begun again reads it again",
+            row_of(&task).list
+        );
+        return Err(BadLine { task, why });
+    }
     match config_of(config, asked, &task) {
         Ok(_) => Ok(task),
         Err(error) => Err(BadLine { task, why: error.to_string() }),
     }
+}
+
+/// Each task reads the files of patterns for itself: of a pipe the first would have all, and the others would remove
+/// what the patterns protect.
+fn must_be_read_again(config: &Config) -> Result<(), Error> {
+    for given in &config.choose.patterns.0 {
+        let Given::ExcludeFrom(path) = given else { continue };
+        let refused = |why: &dyn std::fmt::Display| {
+            Error::Usage(format!("--exclude-from {}: {why}", escaped(path.as_encoded_bytes())))
+        };
+        if !operator::is_regular(path).map_err(|error| refused(&error))? {
+            return Err(refused(&"a job reads it once for each task: name a regular file"));
+        }
+    }
+    Ok(())
 }
 
 fn row_of(task: &Task) -> Row {
