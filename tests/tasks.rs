@@ -215,6 +215,23 @@ fn files_that_are_read_for_each_task_are_regular() {
 }
 
 #[test]
+fn relative_names_begin_where_the_job_was_begun_wherever_it_goes_on() {
+    let job = Job::of(&["a"]);
+    let elsewhere = Pair::new();
+    elsewhere.beside().file("trees/wrong", "wrong");
+    elsewhere.beside().file("to/a/kept", "stays");
+    let mount = FaultFs::mount(job.from("a"));
+    mount.rule(Rule::on("open").named("1").error(nix::errno::Errno::EIO));
+    std::os::unix::fs::symlink(mount.path(), job.file("trees")).unwrap();
+    let run = job.run("trees to/a\n").arg("--delete").working_dir(job.pair.top_path());
+    run.clone().run_unchecked().exits(23);
+    mount.clear();
+    run.resumed("job").working_dir(elsewhere.top_path()).run_unchecked().exits(0);
+    job.assert_mirrored(&["a"]);
+    assert!(elsewhere.top_path().join("to/a/kept").exists() && !elsewhere.top_path().join("to/a/wrong").exists());
+}
+
+#[test]
 fn guards_judge_each_task_for_itself() {
     let job = Job::of(&["a", "emptied"]);
     job.pair.beside().file("to/a/extra", "goes");

@@ -356,7 +356,8 @@ pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
-/// Whether a path that the operator named leads to a regular file: one that can be read again. `-` does not.
+/// Whether a path that the operator named leads to a regular file: one that can be read again. The standard
+/// input, `-`, is none.
 pub fn is_regular(path: &OsStr) -> io::Result<bool> {
     if path == "-" { Ok(false) } else { Ok(std::fs::metadata(path)?.is_file()) }
 }

@@ -26,6 +26,7 @@ use crate::report::rows::{Form, Row};
 use crate::report::{self, Summary};
 use crate::run::{Conclusion, end};
 use crate::sched::Stop;
+use crate::started::Word;
 use crate::tree::path::escaped;
 
 /// The task file as it was, for a job that goes on.
@@ -74,9 +75,10 @@ impl Ledger {
         must_be_read_again(config)?;
         let directory = RunDirectory::new(&config.state_dir, &config.run_id);
         let text = if config.resume { read_kept(&directory)? } else { read(asked)? };
-        let working = operator::working_directory().unwrap_or_default();
+        // That of the job's beginning, wherever it goes on.
+        let working = config.started.directory.clone().unwrap_or(Word(Vec::new())).0;
         let found = list::tasks(&text, asked.null).into_iter().map(|task| named(config, task?));
-        let checked = found.map(|task| checked(config, asked, task));
+        let checked = found.map(|task| checked(config, asked, task?, &working));
         let tasks = list::apart(checked.collect(), &working);
         if tasks.is_empty() {
             return Err(Error::Usage(format!("--tasks {}: there is no task in it", shown(asked))));
@@ -271,21 +273,22 @@ fn named(config: &Config, task: Task) -> Result<Task, BadLine> {
     }
 }
 
-fn checked(config: &Config, asked: &Tasks, task: Result<Task, BadLine>) -> Result<Task, BadLine> {
-    let task = task?;
-    let list = task.list.as_deref().map(OsStr::from_bytes);
+/// What can be told of a task before any begins. Its relative names begin in `directory`.
+fn checked(config: &Config, asked: &Tasks, task: Task, directory: &[u8]) -> Result<Task, BadLine> {
+    if let Err(error) = config_of(config, asked, &task) {
+        return Err(BadLine { task, why: error.to_string() });
+    }
+    let is_input = task.list.as_deref() == Some(b"-");
+    let path = |path: &Vec<u8>| list::absolute(path, directory);
+    let task =
+        Task { source: path(&task.source), target: path(&task.target), list: task.list.as_ref().map(path), ..task };
+    let is_regular = |list: &Vec<u8>| operator::is_regular(OsStr::from_bytes(list));
     // One that is missing may come; its task says so, if it does not.
-    if list.is_some_and(|list| operator::is_regular(list).is_ok_and(|is_regular| !is_regular)) {
-        let why = format!(
-            "LIST {}: it is no regular file, and a task that is begun again reads it again",
-            row_of(&task).list
-        );
+    if is_input || task.list.as_ref().is_some_and(|list| is_regular(list).is_ok_and(|is_regular| !is_regular)) {
+        let why = "LIST is no regular file, and a task that is begun again reads it again".to_owned();
         return Err(BadLine { task, why });
     }
-    match config_of(config, asked, &task) {
-        Ok(_) => Ok(task),
-        Err(error) => Err(BadLine { task, why: error.to_string() }),
-    }
+    Ok(task)
 }
 
 /// Each task reads the files of patterns for itself: of a pipe the first would have all, and the others would remove
