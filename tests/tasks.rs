@@ -345,6 +345,30 @@ fn a_job_that_is_stopped_leaves_checkpoints_and_resume_goes_on_from_them() {
 }
 
 #[test]
+fn a_new_job_of_the_same_name_goes_on_with_nothing_of_the_earlier_one() {
+    let job = Job::of(&["a", "b"]);
+    for name in ["a", "b"] {
+        let left = format!("state/job/task-000{}", if name == "a" { 1 } else { 2 });
+        job.pair.beside().file(format!("{left}/checkpoint/manifest"), "of an earlier job");
+        job.pair.beside().file(format!("{left}/command.json"), "of an earlier job");
+    }
+    // The second task waits behind the first, so it has not begun when the job is killed.
+    let mount = FaultFs::mount(job.from("a"));
+    let rule = mount.rule(Rule::on("read").named("1").hang());
+    let first = format!("'{}' '{}'\n", mount.path().display(), job.to("a").display());
+    let run = job.run(&format!("{first}{}", job.line("b"))).args(&["--tasks-at-once", "1"]);
+    job.while_running(&run, |child| {
+        until("a task that has begun", || job.to("a/d").exists());
+        signal(child, Signal::SIGKILL);
+        mount.lift(rule);
+    });
+    assert!(!job.pair.state_path().join("job/task-0002/command.json").exists());
+    assert!(!job.pair.state_path().join("job/task-0002/checkpoint/manifest").exists());
+    run.resumed("job").run().exits(0);
+    job.assert_mirrored(&["b"]);
+}
+
+#[test]
 fn one_task_is_resumed_and_retried_by_the_path_of_its_log() {
     let job = Job::of(&["a", "b"]);
     let mount = FaultFs::mount(job.from("a"));

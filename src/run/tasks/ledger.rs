@@ -18,7 +18,7 @@ use super::list::{self, BadLine, Task};
 use crate::cli::choose::Given;
 use crate::config::{Config, Tasks};
 use crate::counters::Counters;
-use crate::engine::{Ended, Manifest};
+use crate::engine::{Archive, Ended, Manifest};
 use crate::fault::Error;
 use crate::fs::operator::{self, Growing, RunDirectory};
 use crate::report::job::{JobSummary, Tally};
@@ -26,7 +26,7 @@ use crate::report::rows::{Form, Row};
 use crate::report::{self, Summary};
 use crate::run::{Conclusion, end};
 use crate::sched::Stop;
-use crate::started::Word;
+use crate::started::{RECORD, Word};
 use crate::tree::path::escaped;
 
 /// The task file as it was, for a job that goes on.
@@ -36,6 +36,9 @@ const ROWS: &str = "tasks.jsonl";
 /// More than any task file has: a million tasks with the longest names of most file systems.
 const TASKS_BYTES_MAX: u64 = 1 << 30;
 const ROWS_BYTES_MAX: u64 = 8 << 30;
+
+/// Entries of a job's directory that are looked at.
+const TASK_DIRECTORIES_MAX: usize = 100_000_000;
 
 /// Enough for the first line of a fault list.
 const FAULT_BYTES_MAX: u64 = 64 << 10;
@@ -85,6 +88,9 @@ impl Ledger {
         }
         directory.make()?;
         if !config.resume {
+            // First, so that what a crash leaves here is no job to go on with.
+            directory.remove(TASKS).map_err(|error| unusable(&error))?;
+            forget_earlier(&directory).map_err(|error| unusable(&error))?;
             directory.keep_old_records()?;
             config.started.save(&directory)?;
             directory.write(TASKS, &text).map_err(|error| unusable(&error))?;
@@ -289,6 +295,17 @@ fn checked(config: &Config, asked: &Tasks, task: Task, directory: &[u8]) -> Resu
         return Err(BadLine { task, why });
     }
     Ok(task)
+}
+
+/// What an earlier job of this name left to go on with is not that of these tasks.
+fn forget_earlier(directory: &RunDirectory) -> std::io::Result<()> {
+    for name in directory.names(TASK_DIRECTORIES_MAX)? {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("task-")) else { continue };
+        let task = directory.below(name);
+        Archive::new(&task, 0).clear()?;
+        task.remove(RECORD)?;
+    }
+    Ok(())
 }
 
 /// Each task reads the files of patterns for itself: of a pipe the first would have all, and the others would remove
