@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::json;
+use super::plural;
 use super::rows::Row;
 use crate::tree::path::escaped;
 
@@ -104,19 +105,19 @@ impl JobSummary {
     pub fn to_text(&self) -> String {
         let Tally { all, good, failed, bad_lines, stopped, not_begun } = self.tasks;
         let counts = [
-            (good, "done"),
-            (failed, "failed"),
-            (bad_lines, "bad lines"),
-            (stopped, "stopped"),
-            (not_begun, "not begun"),
+            (good, "done", "done"),
+            (failed, "failed", "failed"),
+            (bad_lines, "bad line", "bad lines"),
+            (stopped, "stopped", "stopped"),
+            (not_begun, "not begun", "not begun"),
         ];
         let counts: Vec<String> =
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", HumanCount(*n))).collect();
+            counts.iter().filter(|(n, ..)| *n > 0).map(|&(n, one, many)| plural(n, one, many)).collect();
         let mut text = format!(
-            "{} tasks: {}\n{} entries, {} written, {:.1} s\n",
-            HumanCount(all),
+            "{}: {}\n{}, {} written, {:.1} s\n",
+            plural(all, "task", "tasks"),
             counts.join(", "),
-            HumanCount(self.entries),
+            plural(self.entries, "entry", "entries"),
             BinaryBytes(self.written),
             self.seconds
         );
