@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::config::{Config, Tasks};
 use crate::counters::Counters;
 use crate::engine::{Archive, Ended, Manifest};
 use crate::fault::Error;
-use crate::fs::operator::{self, Growing, RunDirectory};
+use crate::fs::operator::{self, Growing, Leads, RunDirectory};
 use crate::report::job::{JobSummary, Tally};
 use crate::report::rows::{Form, Row};
 use crate::report::{self, Summary};
@@ -82,10 +82,15 @@ impl Ledger {
         let working = config.started.directory.clone().unwrap_or(Word(Vec::new())).0;
         let found = list::tasks(&text, asked.null).into_iter().map(|task| named(config, task?));
         let checked = found.map(|task| checked(config, asked, task?, &working));
-        let tasks = list::apart(checked.collect(), &working);
+        let mut leads = Leads::default();
+        let lead = |path: &[u8]| Some(leads.of(Path::new(OsStr::from_bytes(path)))?.into_os_string().into_vec());
+        let tasks = list::apart(checked.collect(), lead);
         if tasks.is_empty() {
             return Err(Error::Usage(format!("--tasks {}: there is no task in it", shown(asked))));
         }
+        let mut rows = if config.resume { kept_rows(&directory)? } else { BTreeMap::new() };
+        rows.retain(|_, row| row.success);
+        let reports = begin_reports(asked, &working, &rows)?;
         directory.make()?;
         if !config.resume {
             // First, so that what a crash leaves here is no job to go on with.
@@ -95,10 +100,7 @@ impl Ledger {
             config.started.save(&directory)?;
             directory.write(TASKS, &text).map_err(|error| unusable(&error))?;
         }
-        let mut rows = if config.resume { kept_rows(&directory)? } else { BTreeMap::new() };
-        rows.retain(|_, row| row.success);
-        let log = directory.append(ROWS).map_err(|error| unusable(&error))?;
-        let reports = asked.reports.iter().map(|path| Report::begin(path, rows.values())).collect::<Result<_, _>>()?;
+        let log = open_log(&directory).map_err(|error| unusable(&error))?;
         let mut ledger = Self {
             directory,
             started: Instant::now(),
@@ -118,6 +120,8 @@ impl Ledger {
                     let resume = config.resume && ledger.has_checkpoint(&task);
                     ledger.waiting.push_back((task, resume));
                 }
+                // What was done stays done, wherever its links lead by now.
+                Err(bad) if ledger.rows.contains_key(&bad.task.line) => {}
                 Err(bad) => ledger.refuse(bad),
             }
         }
@@ -249,6 +253,36 @@ impl Ledger {
 fn worst(codes: impl Iterator<Item = u8>) -> u8 {
     let place = |code: &u8| WORST_FIRST.iter().position(|known| known == code).unwrap_or(WORST_FIRST.len());
     codes.min_by_key(place).unwrap_or(0)
+}
+
+/// A row that a crash has cut off ends where the next one begins.
+fn open_log(directory: &RunDirectory) -> std::io::Result<File> {
+    let mut log = directory.append(ROWS)?;
+    let mut written = directory.open(ROWS)?;
+    let mut last = [b'\n'];
+    if written.metadata()?.len() > 0 {
+        written.seek(SeekFrom::End(-1))?;
+        written.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        log.write_all(b"\n")?;
+    }
+    Ok(log)
+}
+
+/// One that can not be written is told before anything is made, and none takes the place of the task file.
+fn begin_reports(asked: &Tasks, directory: &[u8], rows: &BTreeMap<u32, Row>) -> Result<Vec<Report>, Error> {
+    let mut leads = Leads::default();
+    let mut lead = |path: &Path| {
+        leads.of(Path::new(OsStr::from_bytes(&list::absolute(path.as_os_str().as_encoded_bytes(), directory))))
+    };
+    let tasks = lead(Path::new(&asked.file)).filter(|_| asked.file != "-");
+    if let Some(report) = asked.reports.iter().find(|report| tasks.is_some() && lead(report) == tasks) {
+        let report = escaped(report.as_os_str().as_encoded_bytes());
+        return Err(Error::Usage(format!("--report {report} is the task file: name another")));
+    }
+    let begin = |path: &PathBuf| Report::begin(path, rows.values()).map_err(|error| Error::Usage(error.to_string()));
+    asked.reports.iter().map(begin).collect()
 }
 
 impl Report {
