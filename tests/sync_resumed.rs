@@ -355,3 +355,23 @@ fn a_large_file_that_changed_since_the_stop_is_copied_anew() {
         pair.assert_mirrored();
     }
 }
+
+#[test]
+fn a_run_goes_on_with_the_patterns_that_it_began_with() {
+    let pair = pair();
+    pair.target().file("d1/kept.o", "protected");
+    let patterns = pair.top_path().join("patterns");
+    std::fs::write(&patterns, "*.o\n").unwrap();
+    let with = |run: Pmirror| {
+        let script = format!("exec \"$@\" < '{}'", patterns.display());
+        run.wrapped_by(&["sh", "-c", &script, "sh"])
+    };
+    let asked = ["--delete", "--exclude-from", "-", "--ops-limit", "150/s", "--threads", "2"];
+    let stopping = ["--stop-at", "+1s"];
+    with(pair.sync().args(&asked).args(&stopping).run_id(RUN)).run_unchecked().exits(75);
+    let resumed = || quick(pair.sync().resumed(RUN));
+    resumed().run_unchecked().refuses(3, &["--exclude-from holds other patterns"]);
+    assert!(pair.target_path().join("d1/kept.o").exists());
+    with(resumed()).run().exits(0);
+    assert!(pair.target_path().join("d1/kept.o").exists());
+}

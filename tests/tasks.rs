@@ -173,6 +173,34 @@ fn a_file_without_a_good_line_is_wrong_usage() {
 }
 
 #[test]
+fn a_report_that_can_not_be_written_is_told_before_anything_is_made() {
+    let job = Job::of(&["a"]);
+    let tasks = job.file("list.csv");
+    for (report, why) in [(Path::new("/nonexistent/x.csv"), "can not be written"), (&tasks, "is the task file")] {
+        job.pair.beside().file("lines", job.line("a"));
+        std::fs::rename(job.file("lines"), &tasks).unwrap();
+        let run = Pmirror::new().words(&["run", "--tasks"]).arg(&tasks).state_dir(job.pair.state_path()).run_id("job");
+        run.arg("--report").arg(report).run_unchecked().refuses(1, &[why]);
+        assert!(!job.pair.state_path().join("job").exists() && !job.to("a").exists());
+        assert_eq!(text(&tasks), job.line("a"));
+    }
+}
+
+#[test]
+fn a_row_that_was_cut_off_does_not_swallow_the_next_one() {
+    let job = Job::of(&["a", "b"]);
+    let run = job.run(&format!("{}{}", job.line("a"), job.line("b")));
+    run.run().exits(0);
+    let rows = job.pair.state_path().join("job/tasks.jsonl");
+    let whole = text(&rows);
+    std::fs::write(&rows, &whole[..whole.len() - 20]).unwrap();
+    run.clone().resumed("job").run().exits(0);
+    run.resumed("job").args(&["--json"]).run().exits(0);
+    let good = text(&rows).lines().filter(|row| serde_json::from_str::<Value>(row).is_ok()).count();
+    assert_eq!((text(&rows).lines().count(), good), (3, 2), "{}", text(&rows));
+}
+
+#[test]
 fn nul_bytes_end_fields_that_hold_anything() {
     let job = Job::of(&["a\nb", "c"]);
     job.pair.beside().file("some", "d/1\n");
@@ -191,9 +219,44 @@ fn a_list_holds_paths_relative_to_its_source() {
     job.pair.beside().file("some", "d/1\nother\n");
     let line = |name: &str, list: &str| format!("{} '{}'\n", job.line(name).trim_end(), job.file(list).display());
     let run = job.run(&format!("{}{}", line("a", "some"), line("b", "missing"))).ranks(Ranks::Mpirun(2)).run();
-    run.exits(1);
+    run.exits(23);
     assert!(job.to("a/d/1").exists() && job.to("a/other/x").exists() && !job.to("a/d/2").exists());
     assert!(job.row(2)["message"].as_str().unwrap().contains("missing"), "{}", job.row(2));
+}
+
+#[test]
+fn files_that_are_read_for_each_task_are_regular() {
+    let job = Job::of(&["a", "b"]);
+    nix::unistd::mkfifo(&job.file("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = job.file("pipe").to_str().unwrap().to_owned();
+    let lines = format!("{}{}", job.line("a"), job.line("b"));
+    for file in ["-", &pipe, "/dev/null"] {
+        let run = job.run(&lines).args(&["--delete", "--exclude-from", file]).run_unchecked();
+        run.refuses(1, &["--exclude-from", "a regular file"]);
+    }
+    assert!(!job.to("a").exists());
+    let line = |name: &str, list: &str| format!("{} '{list}'\n", job.line(name).trim_end());
+    job.run(&format!("{}{}", line("a", "-"), line("b", &pipe))).run_unchecked().exits(1);
+    for row in job.rows() {
+        assert!(row["message"].as_str().unwrap().contains("no regular file"), "{row}");
+    }
+}
+
+#[test]
+fn relative_names_begin_where_the_job_was_begun_wherever_it_goes_on() {
+    let job = Job::of(&["a"]);
+    let elsewhere = Pair::new();
+    elsewhere.beside().file("trees/wrong", "wrong");
+    elsewhere.beside().file("to/a/kept", "stays");
+    let mount = FaultFs::mount(job.from("a"));
+    mount.rule(Rule::on("open").named("1").error(nix::errno::Errno::EIO));
+    std::os::unix::fs::symlink(mount.path(), job.file("trees")).unwrap();
+    let run = job.run("trees to/a\n").arg("--delete").working_dir(job.pair.top_path());
+    run.clone().run_unchecked().exits(23);
+    mount.clear();
+    run.resumed("job").working_dir(elsewhere.top_path()).run_unchecked().exits(0);
+    job.assert_mirrored(&["a"]);
+    assert!(elsewhere.top_path().join("to/a/kept").exists() && !elsewhere.top_path().join("to/a/wrong").exists());
 }
 
 #[test]
@@ -210,12 +273,44 @@ fn guards_judge_each_task_for_itself() {
 }
 
 #[test]
+fn the_trash_of_a_task_is_found_by_its_log_and_by_its_name() {
+    let job = Job::of(&["a", "b"]);
+    for name in ["a", "b"] {
+        job.pair.beside().file(format!("to/{name}/extra"), "goes");
+    }
+    job.run(&format!("{}{}", job.line("a"), job.line("b"))).args(&["--delete", "--trash"]).run().exits(0);
+    assert!(!job.to("a/extra").exists() && !job.to("b/extra").exists());
+    let purge = Pmirror::new().words(&["purge-trash", "--all", "-n"]).arg(job.to("a"));
+    let listed = purge.state_dir(job.pair.state_path()).run_id("purge").run_unchecked().exits(0);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("job/task-0001"));
+    let undelete = Pmirror::new().words(&["undelete"]);
+    undelete.clone().arg(job.row(1)["log"].as_str().unwrap()).run_unchecked().exits(0);
+    undelete.arg("job/task-0002").arg("--target").arg(job.to("b")).run_unchecked().exits(0);
+    assert!(job.to("a/extra").exists() && job.to("b/extra").exists());
+}
+
+#[test]
 fn tasks_that_would_meet_name_each_other() {
     let job = Job::of(&["a", "b"]);
     let into = format!("'{}' '{}'\n", job.from("b").display(), job.to("a/d").display());
     job.run(&format!("{}{into}{}", job.line("a"), job.line("b"))).run().exits(23);
     job.assert_mirrored(&["a", "b"]);
     assert!(job.row(2)["message"].as_str().unwrap().contains("line 1"), "{}", job.row(2));
+}
+
+#[test]
+fn tasks_that_would_meet_behind_a_link_name_each_other() {
+    let job = Job::of(&["a", "b"]);
+    for (target, name) in [("a/d", "link"), ("new", "dangling")] {
+        std::os::unix::fs::symlink(target, job.to(name)).unwrap();
+    }
+    let line = |to: &str| format!("'{}' '{}'\n", job.from("b").display(), job.to(to).display());
+    let lines = [job.line("a"), line("link"), line("b/../a/x"), line("new/x"), line("dangling")].concat();
+    job.run(&lines).arg("--delete").run().exits(23);
+    job.assert_mirrored(&["a"]);
+    for (refused, by) in [(2, "line 1"), (3, "line 1"), (5, "line 4")] {
+        assert!(job.row(refused)["message"].as_str().unwrap().contains(by), "{}", job.row(refused));
+    }
 }
 
 #[test]
@@ -307,6 +402,30 @@ fn a_job_that_is_stopped_leaves_checkpoints_and_resume_goes_on_from_them() {
             serde_json::from_str(&text(job.pair.state_path().join("job/task-0001/summary.json"))).unwrap();
         assert_eq!(attempt["attempt"], if has_stopped { 2 } else { 1 }, "it goes on from its checkpoint");
     }
+}
+
+#[test]
+fn a_new_job_of_the_same_name_goes_on_with_nothing_of_the_earlier_one() {
+    let job = Job::of(&["a", "b"]);
+    for name in ["a", "b"] {
+        let left = format!("state/job/task-000{}", if name == "a" { 1 } else { 2 });
+        job.pair.beside().file(format!("{left}/checkpoint/manifest"), "of an earlier job");
+        job.pair.beside().file(format!("{left}/command.json"), "of an earlier job");
+    }
+    // The second task waits behind the first, so it has not begun when the job is killed.
+    let mount = FaultFs::mount(job.from("a"));
+    let rule = mount.rule(Rule::on("read").named("1").hang());
+    let first = format!("'{}' '{}'\n", mount.path().display(), job.to("a").display());
+    let run = job.run(&format!("{first}{}", job.line("b"))).args(&["--tasks-at-once", "1"]);
+    job.while_running(&run, |child| {
+        until("a task that has begun", || job.to("a/d").exists());
+        signal(child, Signal::SIGKILL);
+        mount.lift(rule);
+    });
+    assert!(!job.pair.state_path().join("job/task-0002/command.json").exists());
+    assert!(!job.pair.state_path().join("job/task-0002/checkpoint/manifest").exists());
+    run.resumed("job").run().exits(0);
+    job.assert_mirrored(&["b"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! named it. Others may be able to write in it: below it no link is followed.
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -356,9 +357,62 @@ pub fn look_for_named(path: &OsStr) -> io::Result<()> {
     if path == "-" { Ok(()) } else { std::fs::metadata(path).map(drop) }
 }
 
+/// Whether a path that the operator named leads to a regular file: one that can be read again. The standard
+/// input, `-`, is none.
+pub fn is_regular(path: &OsStr) -> io::Result<bool> {
+    if path == "-" { Ok(false) } else { Ok(std::fs::metadata(path)?.is_file()) }
+}
+
 /// Whether a path that the operator named leads to a directory.
 pub fn is_directory(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Where paths of the operator's lead, without links and `..`: as far as they are there, and behind that by their names.
+#[derive(Debug, Default)]
+pub struct Leads {
+    /// Directories that are known to be no links.
+    plain: HashSet<PathBuf>,
+}
+
+impl Leads {
+    /// Where an absolute path leads. `None`: round in a circle.
+    pub fn of(&mut self, path: &Path) -> Option<PathBuf> {
+        let links_max = 40;
+        let (mut lead, mut links) = (PathBuf::from("/"), 0);
+        let names = |path: &Path| path.components().map(|name| PathBuf::from(name.as_os_str())).rev().collect();
+        let mut waiting: Vec<PathBuf> = names(path);
+        while let Some(name) = waiting.pop() {
+            if name == Path::new("..") {
+                lead.pop();
+                continue;
+            }
+            // From the root on, if it is the root.
+            let next = lead.join(&name);
+            if self.plain.contains(&next) {
+                lead = next;
+                continue;
+            }
+            match std::fs::read_link(&next) {
+                Ok(target) => {
+                    links += 1;
+                    if links > links_max {
+                        return None;
+                    }
+                    let behind: Vec<PathBuf> = names(&target);
+                    waiting.extend(behind);
+                }
+                Err(_) => {
+                    // Of the last names there may be millions, and no other path goes through them.
+                    if !waiting.is_empty() {
+                        self.plain.insert(next.clone());
+                    }
+                    lead = next;
+                }
+            }
+        }
+        Some(lead)
+    }
 }
 
 /// The working directory, if it is still there.
@@ -408,6 +462,24 @@ pub fn path_of(directory: &Fd) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_leads_where_its_links_lead_and_what_is_missing_goes_by_its_name() {
+        let top = tempfile::tempdir().unwrap();
+        let top = std::fs::canonicalize(top.path()).unwrap();
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        for (target, name) in [("a/b", "link"), ("link/c", "dangling"), ("round", "round")] {
+            std::os::unix::fs::symlink(target, top.join(name)).unwrap();
+        }
+        let mut leads = Leads::default();
+        let mut of = |path: &str| leads.of(&top.join(path));
+        assert_eq!(of("link/x/y"), Some(top.join("a/b/x/y")));
+        assert_eq!(of("link/.."), Some(top.join("a")));
+        assert_eq!(of("dangling/./d"), Some(top.join("a/b/c/d")));
+        assert_eq!(of("missing/../a"), Some(top.join("a")));
+        assert_eq!(of("round/x"), None);
+    }
+
     use crate::fs::roots::unescaped;
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::json;
+use super::plural;
 use super::rows::Row;
 use crate::tree::path::escaped;
 
@@ -36,15 +37,15 @@ impl Tally {
     /// For people.
     pub fn in_words(&self) -> String {
         let counts = [
-            (self.good, "done"),
-            (self.failed, "failed"),
-            (self.bad_lines, "bad lines"),
-            (self.stopped, "stopped"),
-            (self.not_begun, "not begun"),
+            (self.good, "done", "done"),
+            (self.failed, "failed", "failed"),
+            (self.bad_lines, "bad line", "bad lines"),
+            (self.stopped, "stopped", "stopped"),
+            (self.not_begun, "not begun", "not begun"),
         ];
         let counts: Vec<String> =
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", HumanCount(*n))).collect();
-        format!("{} tasks: {}", HumanCount(self.all), counts.join(", "))
+            counts.iter().filter(|(n, ..)| *n > 0).map(|&(n, one, many)| plural(n, one, many)).collect();
+        format!("{}: {}", plural(self.all, "task", "tasks"), counts.join(", "))
     }
 }
 
@@ -121,9 +122,9 @@ impl JobSummary {
     pub fn to_text(&self) -> String {
         let Tally { failed, bad_lines, stopped, .. } = self.tasks;
         let mut text = format!(
-            "{}\n{} entries, {} written, {:.1} s\n",
+            "{}\n{}, {} written, {:.1} s\n",
             self.tasks.in_words(),
-            HumanCount(self.entries),
+            plural(self.entries, "entry", "entries"),
             BinaryBytes(self.written),
             self.seconds
         );

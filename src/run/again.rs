@@ -1,6 +1,8 @@
 //! `pmirror resume` and `pmirror retry`: what a run is asked for that goes by another. Rank 0 looks, and all go by
 //! that.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bincode::{Decode, Encode};
@@ -91,15 +93,29 @@ pub fn resume(
     comm: &mut dyn Comm,
 ) -> Result<Config, Error> {
     let roster = Roster::call(comm);
-    let started = from_root(comm, &roster, || {
+    let (started, place) = from_root(comm, &roster, || {
         let (state_dir, run_id) = locate(&asked.of, asked.run.state_dir.as_deref(), environment)?;
         let mut started = Started::load(&RunDirectory::new(&state_dir, &run_id))?.again(NOT_LATER, present);
         started.set("--state-dir", &absolute(&state_dir));
         started.set("--run-id", run_id.as_bytes());
-        Ok(started)
+        let (state_dir, run_id) = of_job(state_dir, run_id);
+        Ok((started, (Word(absolute(&state_dir)), run_id)))
     })?;
     let config = Config::of(started.command_line()?, started, environment)?;
-    Ok(Config { resume: true, ..config })
+    let (state_dir, run_id) = (place.0.to_path(), place.1);
+    Ok(Config { resume: true, state_dir, run_id, ..config })
+}
+
+/// A task of a job is called as its job calls it, `JOB/task-0001`: so is its trash, for one.
+pub fn of_job(state_dir: PathBuf, run_id: String) -> (PathBuf, String) {
+    let job = PathBuf::from(OsStr::from_bytes(&absolute(&state_dir)));
+    let (Some(state), Some(name)) = (job.parent(), job.file_name().and_then(OsStr::to_str)) else {
+        return (state_dir, run_id);
+    };
+    match Started::load(&RunDirectory::new(state, name)) {
+        Ok(started) if started.command == "run" => (state.to_path_buf(), format!("{name}/{run_id}")),
+        _ => (state_dir, run_id),
+    }
 }
 
 /// Options of an attempt that the next one has anew, if at all.

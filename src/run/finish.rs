@@ -159,10 +159,11 @@ pub fn give_back_untouched(begun: Begun) {
 
 /// The run ends in order before its end: the next one need not think that it died, but does not believe what it
 /// copied and never flushed.
-pub fn give_up(begun: Begun, error: Error) -> Conclusion {
+pub fn give_up(begun: Begun, error: Error, limit: Option<Duration>) -> Conclusion {
     if let Some((private, lock)) = begun.held {
         let ending = if begun.context.purpose == Purpose::Mirror { Ending::Unflushed } else { Ending::Partly };
-        end::give_back(private, lock, &begun.context.trees.target, ending);
+        let context = Arc::clone(&begun.context);
+        let _ = within(limit, move || end::give_back(private, lock, &context.trees.target, ending));
     }
     error.into()
 }

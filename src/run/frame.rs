@@ -138,6 +138,7 @@ pub fn over_target(
     passes: impl FnOnce(&mut Run<'_, '_>) -> Result<Passed, Error>,
 ) -> Conclusion {
     let mut clock = Clock::start();
+    let is_of_job = circumstances.company.is_some();
     let mut crew = Crew::call(config, comm, circumstances);
     let began =
         resume::read(&mut crew, comm).and_then(|resumed| Ok((begin::begin(&crew, comm, resumed.as_ref())?, resumed)));
@@ -163,7 +164,9 @@ pub fn over_target(
             deadline::too_late(comm, stop)
         }
         // A later run need not think that this one died.
-        Err(error @ (Error::Refused(_) | Error::Usage(_))) => finish::give_up(begun, error),
+        Err(error @ (Error::Refused(_) | Error::Usage(_))) => finish::give_up(begun, error, None),
+        // The lock would live as long as the job does, though its run is over.
+        Err(error) if is_of_job => finish::give_up(begun, error, config.op_timeout),
         Err(error) => error.into(),
     };
     progress.finish();

@@ -12,7 +12,7 @@ use super::lock::{Ending, Lock};
 use super::prune::Judged;
 use super::record::{Found, Recorder};
 use super::secure::Places;
-use super::trash::Record;
+use super::trash::{Record, run_of};
 use super::{Circumstances, Conclusion, choose, end, finish, look, rm_tree, roles, secure};
 use crate::comm::Comm;
 use crate::config::Config;
@@ -198,7 +198,7 @@ fn look_at(trash: &Trash, name: CString, counts: bool) -> Result<OfRun, Failure>
 
 fn line(of_run: &OfRun, goes: bool) -> String {
     let made = of_run.made.map_or_else(|| "of unknown age".to_owned(), |made| format!("{made:.0}"));
-    let (name, verb) = (escaped(of_run.name.to_bytes()), if goes { "purge" } else { "keep " });
+    let (name, verb) = (escaped(&run_of(&of_run.name)), if goes { "purge" } else { "keep " });
     format!("{verb}  {name}  {made}  {}", report::plural(of_run.entries, "entry", "entries"))
 }
 

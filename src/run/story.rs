@@ -44,6 +44,8 @@ pub struct Story {
     version: String,
     /// Of the command, its operands and options.
     digest: u64,
+    /// Of the patterns: the words of the command only name the files that they come from.
+    patterns: u64,
     roots: [RootIdentity; 2],
     /// `--final`: the moment from which on nothing may change.
     pub frozen: Option<Time>,
@@ -65,6 +67,7 @@ impl Story {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             digest: config.started.digest(),
+            patterns: begun.context.filter.digest(),
             roots: [(source, begun.fs_types.0), (target, begun.fs_types.1)],
             frozen: begun.context.frozen,
             list: begun.listed,
@@ -84,6 +87,7 @@ impl Story {
         Self {
             version: "0".to_owned(),
             digest: 1,
+            patterns: 2,
             roots: [(identity, 0xEF53), (identity, 1)],
             frozen: Some(Time::default()),
             list: Some(Extent { start: 0, end: 9 }),
@@ -109,6 +113,10 @@ impl Story {
             () if self.digest != other.digest => {
                 Some("it was taken with other options, or for other trees: run the command that you mean")
             }
+            () if self.patterns != other.patterns => Some(
+                "--exclude-from holds other patterns than when the run began: give it the same, or run the command that \
+                 you mean",
+            ),
             () if !source => Some("SRC is another directory than it was: is the right one mounted?"),
             () if !target => Some("DST is another directory than it was: is the right one mounted?"),
             () => None,

@@ -1,7 +1,7 @@
 //! `--trash`: what must be known, and made, before anything is renamed into the trash.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use serde::{Deserialize, Serialize};
 
@@ -141,14 +141,24 @@ fn make(run: &mut Run<'_, '_>) -> Result<Place, Error> {
     agree(run.engine.comm(), &crew.roster, opened.as_ref().map(|_| ()).map_err(Clone::clone)).and(opened)
 }
 
+/// Stands for the slash of `JOB/task-0001`, which is one name in the trash. No run id has one.
+const SLASH: &str = "+";
+
 /// The name of a run's directory in the trash.
 pub fn run_name(run_id: &str) -> CString {
-    CString::new(run_id).unwrap_or_default()
+    CString::new(run_id.replace('/', SLASH)).unwrap_or_default()
 }
 
-/// Whether it can be the name of a run: one name of a directory.
+/// The run whose directory in the trash has this name.
+pub fn run_of(name: &CStr) -> Vec<u8> {
+    let slash = |byte: &u8| if SLASH.as_bytes() == [*byte] { b'/' } else { *byte };
+    name.to_bytes().iter().map(slash).collect()
+}
+
+/// Whether it can be the name of a run: one name of a directory, or that of a job and of its task.
 pub fn is_run_name(run_id: &str) -> bool {
-    crate::tree::names::is_name(run_id.as_bytes()) && !run_id.starts_with('.')
+    let is_name = |name: &str| crate::tree::names::is_name(name.as_bytes()) && !name.starts_with('.');
+    run_id.split('/').count() <= 2 && run_id.split('/').all(is_name)
 }
 
 /// A run that has renamed nothing leaves no trash. What can not be removed is for `purge-trash`.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::again::locate;
+use super::again::{locate, of_job};
 use super::agree::{Roster, from_root};
 use super::begin::{broken, random};
 use super::holder::Holder;
@@ -123,6 +123,7 @@ fn meant(asked: &Undelete, environment: &Environment) -> Result<(String, CString
         return Ok((run.to_owned(), name(target.as_bytes().to_vec())?));
     }
     let (state_dir, run) = locate(&asked.of, asked.state_dir.as_deref(), environment)
+        .map(|(state_dir, run)| of_job(state_dir, run))
         .map_err(|error| usage(format!("{error}; or name the DST with --target")))?;
     let started = Started::load(&RunDirectory::new(&state_dir, &run))?;
     let target = started.operands.get(1).filter(|_| matches!(started.command.as_str(), "sync" | "rm"));

@@ -127,6 +127,7 @@ impl Bounds {
 #[derive(Debug, Default)]
 pub struct Filter {
     rules: Option<Rules>,
+    digest: u64,
     /// Times after this are too young.
     latest: Option<(Stamp, Time)>,
     /// Times before this are too old.
@@ -146,6 +147,7 @@ impl Filter {
         let before = |age: Age| (age.stamp, now.minus(age.nanoseconds));
         Ok(Self {
             rules: if rules.is_empty() { None } else { Some(Rules::new(rules)?) },
+            digest: digest(rules),
             latest: bounds.min_age.map(before),
             earliest: bounds.max_age.map(before),
             min_size: bounds.min_size,
@@ -163,6 +165,11 @@ impl Filter {
         }
         let directory_bytes = path.len();
         Some(NamesIn { rules, path, directory_bytes })
+    }
+
+    /// A number that is equal for equal rules: those of a file may be others when the run goes on.
+    pub fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// Whether names may be left out by patterns, directories too.
@@ -203,6 +210,17 @@ impl Filter {
         }
         None
     }
+}
+
+fn digest(rules: &[Rule]) -> u64 {
+    let mut text = Vec::new();
+    for rule in rules {
+        // No pattern holds a NUL byte.
+        text.push(if rule.include { b'+' } else { b'-' });
+        text.extend_from_slice(&rule.pattern);
+        text.push(0);
+    }
+    xxhash_rust::xxh3::xxh3_64(&text)
 }
 
 /// What the rules say of a name.

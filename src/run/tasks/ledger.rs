@@ -1,8 +1,10 @@
 //! What rank 0 keeps of a job of many tasks: those that wait, and the rows of those that have ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,16 +15,18 @@ use serde::Deserialize;
 
 use super::lane::config_of;
 use super::list::{self, BadLine, Task};
+use crate::cli::choose::Given;
 use crate::config::{Config, Tasks};
 use crate::counters::Counters;
-use crate::engine::{Ended, Manifest};
+use crate::engine::{Archive, Ended, Manifest};
 use crate::fault::Error;
-use crate::fs::operator::{self, Growing, RunDirectory};
+use crate::fs::operator::{self, Growing, Leads, RunDirectory};
 use crate::report::job::{JobSummary, Tally};
 use crate::report::rows::{Form, Row};
 use crate::report::{self, Summary};
 use crate::run::{Conclusion, end};
 use crate::sched::Stop;
+use crate::started::{RECORD, Word};
 use crate::tree::path::escaped;
 
 /// The task file as it was, for a job that goes on.
@@ -32,6 +36,9 @@ const ROWS: &str = "tasks.jsonl";
 /// More than any task file has: a million tasks with the longest names of most file systems.
 const TASKS_BYTES_MAX: u64 = 1 << 30;
 const ROWS_BYTES_MAX: u64 = 8 << 30;
+
+/// Entries of a job's directory that are looked at.
+const TASK_DIRECTORIES_MAX: usize = 100_000_000;
 
 /// Enough for the first line of a fault list.
 const FAULT_BYTES_MAX: u64 = 64 << 10;
@@ -68,25 +75,32 @@ struct Report {
 impl Ledger {
     /// Reads the tasks, and makes the directory of the job. What is wrong with all of it is said before anything is made.
     pub fn open(config: &Config, asked: &Tasks) -> Result<Self, Error> {
+        must_be_read_again(config)?;
         let directory = RunDirectory::new(&config.state_dir, &config.run_id);
         let text = if config.resume { read_kept(&directory)? } else { read(asked)? };
-        let working = operator::working_directory().unwrap_or_default();
+        // That of the job's beginning, wherever it goes on.
+        let working = config.started.directory.clone().unwrap_or(Word(Vec::new())).0;
         let found = list::tasks(&text, asked.null).into_iter().map(|task| named(config, task?));
-        let checked = found.map(|task| checked(config, asked, task));
-        let tasks = list::apart(checked.collect(), &working);
+        let checked = found.map(|task| checked(config, asked, task?, &working));
+        let mut leads = Leads::default();
+        let lead = |path: &[u8]| Some(leads.of(Path::new(OsStr::from_bytes(path)))?.into_os_string().into_vec());
+        let tasks = list::apart(checked.collect(), lead);
         if tasks.is_empty() {
             return Err(Error::Usage(format!("--tasks {}: there is no task in it", shown(asked))));
         }
+        let mut rows = if config.resume { kept_rows(&directory)? } else { BTreeMap::new() };
+        rows.retain(|_, row| row.success);
+        let reports = begin_reports(asked, &working, &rows)?;
         directory.make()?;
         if !config.resume {
+            // First, so that what a crash leaves here is no job to go on with.
+            directory.remove(TASKS).map_err(|error| unusable(&error))?;
+            forget_earlier(&directory).map_err(|error| unusable(&error))?;
             directory.keep_old_records()?;
             config.started.save(&directory)?;
             directory.write(TASKS, &text).map_err(|error| unusable(&error))?;
         }
-        let mut rows = if config.resume { kept_rows(&directory)? } else { BTreeMap::new() };
-        rows.retain(|_, row| row.success);
-        let log = directory.append(ROWS).map_err(|error| unusable(&error))?;
-        let reports = asked.reports.iter().map(|path| Report::begin(path, rows.values())).collect::<Result<_, _>>()?;
+        let log = open_log(&directory).map_err(|error| unusable(&error))?;
         let mut ledger = Self {
             directory,
             started: Instant::now(),
@@ -106,6 +120,8 @@ impl Ledger {
                     let resume = config.resume && ledger.has_checkpoint(&task);
                     ledger.waiting.push_back((task, resume));
                 }
+                // What was done stays done, wherever its links lead by now.
+                Err(bad) if ledger.rows.contains_key(&bad.task.line) => {}
                 Err(bad) => ledger.refuse(bad),
             }
         }
@@ -239,6 +255,36 @@ fn worst(codes: impl Iterator<Item = u8>) -> u8 {
     codes.min_by_key(place).unwrap_or(0)
 }
 
+/// A row that a crash has cut off ends where the next one begins.
+fn open_log(directory: &RunDirectory) -> std::io::Result<File> {
+    let mut log = directory.append(ROWS)?;
+    let mut written = directory.open(ROWS)?;
+    let mut last = [b'\n'];
+    if written.metadata()?.len() > 0 {
+        written.seek(SeekFrom::End(-1))?;
+        written.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        log.write_all(b"\n")?;
+    }
+    Ok(log)
+}
+
+/// One that can not be written is told before anything is made, and none takes the place of the task file.
+fn begin_reports(asked: &Tasks, directory: &[u8], rows: &BTreeMap<u32, Row>) -> Result<Vec<Report>, Error> {
+    let mut leads = Leads::default();
+    let mut lead = |path: &Path| {
+        leads.of(Path::new(OsStr::from_bytes(&list::absolute(path.as_os_str().as_encoded_bytes(), directory))))
+    };
+    let tasks = lead(Path::new(&asked.file)).filter(|_| asked.file != "-");
+    if let Some(report) = asked.reports.iter().find(|report| tasks.is_some() && lead(report) == tasks) {
+        let report = escaped(report.as_os_str().as_encoded_bytes());
+        return Err(Error::Usage(format!("--report {report} is the task file: name another")));
+    }
+    let begin = |path: &PathBuf| Report::begin(path, rows.values()).map_err(|error| Error::Usage(error.to_string()));
+    asked.reports.iter().map(begin).collect()
+}
+
 impl Report {
     fn begin<'r>(path: &Path, rows: impl Iterator<Item = &'r Row>) -> Result<Self, Error> {
         let form = Form::of(path).unwrap_or(Form::Csv);
@@ -267,12 +313,48 @@ fn named(config: &Config, task: Task) -> Result<Task, BadLine> {
     }
 }
 
-fn checked(config: &Config, asked: &Tasks, task: Result<Task, BadLine>) -> Result<Task, BadLine> {
-    let task = task?;
-    match config_of(config, asked, &task) {
-        Ok(_) => Ok(task),
-        Err(error) => Err(BadLine { task, why: error.to_string() }),
+/// What can be told of a task before any begins. Its relative names begin in `directory`.
+fn checked(config: &Config, asked: &Tasks, task: Task, directory: &[u8]) -> Result<Task, BadLine> {
+    if let Err(error) = config_of(config, asked, &task) {
+        return Err(BadLine { task, why: error.to_string() });
     }
+    let is_input = task.list.as_deref() == Some(b"-");
+    let path = |path: &Vec<u8>| list::absolute(path, directory);
+    let task =
+        Task { source: path(&task.source), target: path(&task.target), list: task.list.as_ref().map(path), ..task };
+    let is_regular = |list: &Vec<u8>| operator::is_regular(OsStr::from_bytes(list));
+    // One that is missing may come; its task says so, if it does not.
+    if is_input || task.list.as_ref().is_some_and(|list| is_regular(list).is_ok_and(|is_regular| !is_regular)) {
+        let why = "LIST is no regular file, and a task that is begun again reads it again".to_owned();
+        return Err(BadLine { task, why });
+    }
+    Ok(task)
+}
+
+/// What an earlier job of this name left to go on with is not that of these tasks.
+fn forget_earlier(directory: &RunDirectory) -> std::io::Result<()> {
+    for name in directory.names(TASK_DIRECTORIES_MAX)? {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("task-")) else { continue };
+        let task = directory.below(name);
+        Archive::new(&task, 0).clear()?;
+        task.remove(RECORD)?;
+    }
+    Ok(())
+}
+
+/// Each task reads the files of patterns for itself: of a pipe the first would have all, and the others would remove
+/// what the patterns protect.
+fn must_be_read_again(config: &Config) -> Result<(), Error> {
+    for given in &config.choose.patterns.0 {
+        let Given::ExcludeFrom(path) = given else { continue };
+        let refused = |why: &dyn std::fmt::Display| {
+            Error::Usage(format!("--exclude-from {}: {why}", escaped(path.as_encoded_bytes())))
+        };
+        if !operator::is_regular(path).map_err(|error| refused(&error))? {
+            return Err(refused(&"a job reads it once for each task: name a regular file"));
+        }
+    }
+    Ok(())
 }
 
 fn row_of(task: &Task) -> Row {
