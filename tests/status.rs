@@ -278,7 +278,7 @@ fn a_job_of_tasks_tells_what_became_of_them_and_why() {
         told(words, &state).says(&[
             "(run",
             "exit code 23",
-            "3 tasks: 1 done, 1 failed, 1 bad lines",
+            "3 tasks: 1 done, 1 failed, 1 bad line",
             "pmirror explain ",
         ]);
     }
